@@ -1,0 +1,333 @@
+"""What a connector is: the only words that the hub and a tool's connector share.
+
+A connector is one short typed file. It says which objects a tool has and how its fields map to
+ours (`ObjectSpec`), and it can list, follow, read and write records through the `Api` it is given.
+It keeps no state, reads no clock, starts no thread, and never decides anything: what comes in is a
+`Reading`, what goes out is a `Write`, what the tool said to it is an `Answer`.
+
+Errors: a connector raises only `Unreadable` (the tool's answer breaks its own contract: wrong
+types, missing ids, pages without progress) and the three webhook refusals below. Transport and
+HTTP errors are the `Api`'s business: it raises `Unavailable` (try again at a given time), `Denied`
+(stop: credentials or scopes), both defined here because the hub acts differently on each.
+
+    ConnectorError
+    ├── Unreadable      the answer cannot be understood: park it, go on with the rest
+    ├── Unavailable     the tool cannot answer now: retry after a while
+    ├── Denied          it never will until somebody changes something: stop this connector
+    └── WebhookRefused
+        ├── Forged      signature wrong or missing: 401, counted
+        ├── Stale       signature right, but too old: refused, records are read again
+        └── Malformed   signature right, body is not what the vendor documents: parked
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import orjson
+
+from connectors._kit.fieldmap import FieldMap
+
+Json = object  # any value that JSON can hold: None, bool, int, float, str, list, dict
+
+State = Literal["live", "archived", "deleted", "merged"]
+Entity = Literal["person", "company"]
+
+
+class ConnectorError(Exception):
+    """Root of everything a connector or its `Api` may raise. The text says what to do."""
+
+
+class Unreadable(ConnectorError):
+    """The tool's answer breaks the tool's own contract. `raw` is kept so that nothing is lost."""
+
+    def __init__(self, why: str, raw: bytes = b"") -> None:
+        super().__init__(why)
+        self.raw = raw
+
+
+class Unavailable(ConnectorError):
+    """The tool cannot answer now. `after_ms` is how long it asked us to wait (0: it did not say).
+
+    `sent` is False only when the request certainly never reached the tool.
+    """
+
+    def __init__(self, why: str, *, after_ms: int = 0, sent: bool = True) -> None:
+        super().__init__(why)
+        self.after_ms = after_ms
+        self.sent = sent
+
+
+class Denied(ConnectorError):
+    """Credentials, scopes or the pinned account are wrong: a person has to act."""
+
+
+class WebhookRefused(ConnectorError):
+    """A webhook request that is not taken as it stands."""
+
+
+class Forged(WebhookRefused):
+    """The signature is missing or wrong: nobody we know sent this."""
+
+
+class Stale(WebhookRefused):
+    """Rightly signed, but outside of the vendor's time window. `hints` say what to read again."""
+
+    def __init__(self, why: str, hints: Sequence[Hint] = ()) -> None:
+        super().__init__(why)
+        self.hints = tuple(hints)
+
+
+class Malformed(WebhookRefused):
+    """Rightly signed, and yet not what the vendor documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who made a change, as the tool tells it. `via` names the app or screen."""
+
+    kind: Literal["person", "app", "system", "hub", "unknown"] = "unknown"
+    id: str = ""
+    via: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One record as the tool showed it, in the tool's own terms.
+
+    `app` holds the tool's fields under the names that the object's field map knows; a name that is
+    not in `app` was not covered by this reading. `start_ms` and `end_ms` are the interval of the
+    read by the hub's clock (the `Api` reports it); `source_ms` is the tool's own modified time.
+    `revision` grows with every change of the record, where the tool has such a number; a time
+    stamp is no revision unless the tool guarantees that it moves with every change.
+    `links` are associations as the tool states them, by entity: native ids; an entity that is not
+    named was not covered. `aliases` are other native ids that mean this record (merges, renames).
+    """
+
+    object: str
+    native_id: str
+    app: Mapping[str, Json]
+    start_ms: int
+    end_ms: int
+    state: State = "live"
+    revision: int | None = None
+    source_ms: int | None = None
+    created_ms: int | None = None
+    external_id: str = ""
+    actor: Actor = Actor()
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[Entity, tuple[str, ...]] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of readings. `cursor` continues after it; `done` says that nothing is left for now.
+
+    A cursor is opaque text. A page that is not `done` must have moved the cursor. `broken` holds
+    items that could not be understood, each with the reason: they are parked, the rest goes on.
+    `expired` says that the cursor given was older than the vendor's horizon: do a full pass.
+    """
+
+    readings: tuple[Reading, ...]
+    cursor: str
+    done: bool
+    broken: tuple[tuple[str, bytes], ...] = ()
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A webhook's news: this record changed, read it again. `key` deduplicates redeliveries."""
+
+    object: str
+    native_id: str
+    key: str
+    kind: str = "changed"
+    source_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One planned write, in the tool's own terms: only what differs, never a whole record.
+
+    `changes` maps the tool's field names to values; None clears. `external_id` is the hub's id of
+    the record, kept with the record where the tool has a place for it. `expected` is the revision
+    the write is conditional on, where the tool can do that. `link` and `unlink` are associations
+    to add and to remove: (entity, native id of the other end).
+    """
+
+    op: Literal["create", "update"]
+    native_id: str
+    changes: Mapping[str, Json]
+    external_id: str
+    key: str
+    expected: int | None = None
+    link: tuple[tuple[Entity, str], ...] = ()
+    unlink: tuple[tuple[Entity, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the tool made of one `Write`, as an instruction to the hub.
+
+    done: applied; `reading` is the record as the tool answered it, where it did.
+    retry: certainly not applied; try again after `after_ms`.
+    stale: the record moved since `expected`; nothing was applied.
+    rejected: the tool refuses these values; `why` is its reason, `fields` the fields it names.
+    unknown: it may or may not be applied (time-out, 5xx): only a read-back settles it.
+    stop: credentials or scopes; nothing was applied, nothing else will be.
+    """
+
+    outcome: Literal["done", "retry", "stale", "rejected", "unknown", "stop"]
+    native_id: str = ""
+    reading: Reading | None = None
+    why: str = ""
+    fields: tuple[str, ...] = ()
+    after_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose data this is. `id` is pinned at first contact; "none" where a tool has no such thing."""
+
+    id: str
+    live: bool
+    name: str = ""
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSpec:
+    """One object of a tool and what the tool can do with it. Times in milliseconds.
+
+    `unique` names the canonical fields that the tool keeps unique. `lag_ms` is how long a read may
+    show an older state than an earlier read or write did; `settle_ms` how long after a write its
+    effects may still move. `conditional`: writes can state the revision they expect.
+    `revisions`: readings carry one. `webhook_events` are what to subscribe to.
+    """
+
+    entity: Entity
+    object: str
+    fields: FieldMap
+    unique: tuple[str, ...] = ()
+    revisions: bool = False
+    conditional: bool = False
+    external_ids: bool = False
+    lag_ms: int = 0
+    settle_ms: int = 2_000
+    read_batch: int = 100
+    write_batch: int = 1
+    links: tuple[Entity, ...] = ()
+    webhook_events: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The account's budget by default: `calls` per `per_ms`, and simultaneous connections."""
+
+    calls: int
+    per_ms: int
+    connections: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer below 500 that is not 429, 401 or 403-for-credentials, with its interval."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    start_ms: int
+    end_ms: int
+
+    def json(self) -> Json:
+        """The body as JSON; raises `Unreadable` where it is none."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError as error:
+            raise Unreadable(f"the answer is not JSON: {error}", self.body) from error
+
+
+class Api(Protocol):
+    """One account's HTTP client, made by the hub: base URL, credentials, budget, retries of reads.
+
+    `get` and `search` may be repeated by it; `send` (anything that writes) never is: it raises
+    `Unavailable` with `sent` telling whether the tool may have seen it. Paths begin with "/".
+    `search` is a read that needs POST. `form` sends x-www-form-urlencoded pairs.
+    """
+
+    def get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> Reply: ...
+
+    def search(self, path: str, json: Json) -> Reply: ...
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Json = None,
+        form: Sequence[tuple[str, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A webhook request as it arrived: the full URL the vendor called, lower-case header names."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    received_ms: int
+
+
+class Connector(Protocol):
+    """A tool. Each folder beside `_kit` exports one instance as `connector.CONNECTOR`.
+
+    `secrets` is what the credentials file holds, e.g. {"access_token": …, "client_secret": …};
+    `secret_names` lists its required and optional names for `synchub init` and `check`.
+    """
+
+    vendor: str
+    title: str
+    objects: tuple[ObjectSpec, ...]
+    limits: Limits
+    secret_names: Mapping[str, str]
+
+    def base_url(self, secrets: Mapping[str, str]) -> str:
+        """The vendor's real address (hub.yaml may override it)."""
+
+    def authorize(self, secrets: Mapping[str, str]) -> Mapping[str, str]:
+        """The headers that authenticate a request."""
+
+    def account(self, api: Api) -> Account:
+        """Whose account this is, read without side effects."""
+
+    def begin(self, api: Api, spec: ObjectSpec, now_ms: int) -> str:
+        """The cursor of `changes` from which on nothing made after now is missed."""
+
+    def listing(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
+        """A page of all live records, from "" on: for the snapshot and the sweep."""
+
+    def changes(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
+        """A page of what changed since the cursor, deletions included where the tool tells."""
+
+    def read(self, api: Api, spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
+        """These records, at most `spec.read_batch`; one that is gone comes back as `deleted`."""
+
+    def find(self, api: Api, spec: ObjectSpec, write: Write) -> tuple[Reading, ...]:
+        """Records that a create with an unknown outcome may have made (by external id, e-mail)."""
+
+    def write(self, api: Api, spec: ObjectSpec, writes: Sequence[Write]) -> tuple[Answer, ...]:
+        """Send at most `spec.write_batch` writes; one answer each, in their order."""
+
+    def hints(self, inbound: Inbound, secrets: Mapping[str, str]) -> tuple[Hint, ...]:
+        """Check the signature and the time window, then say what to read again.
+
+        Raises `Forged`, `Stale` or `Malformed`. Unknown event types give hints of kind "other".
+        """

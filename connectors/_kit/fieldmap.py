@@ -1,0 +1,328 @@
+"""One field map, read in both directions: the tool's fields on one side, ours on the other.
+
+A `Field` is a lens. `take` reads our value out of the tool's, `give` writes it into the tool's,
+and `put` says what a person meant who edited a copy that had lost something (a truncated text, a
+name squeezed into one line): the laws, checked by the conformance suite for every field of every
+connector, with n(x) = take(give(x)) the tool's *normal form* of x:
+
+    n(n(x)) = n(x)        give(n(x)) = give(x)        put(x, n(x)) = x
+    n(x) = x              where the field is declared `lossless`
+
+Shapes of our values (None means cleared; a name that is absent was not spoken of):
+
+    text, email, phone, category   str, never ""
+    name      {"given": str, "family": str}, either may be "", never both
+    address   {"line1", "line2", "city", "region", "postcode", "country"}: str, any may be ""
+    date      "YYYY-MM-DD", without zone          instant   int, milliseconds since 1970 UTC
+    money     {"minor": int, "currency": "EUR"}   integer   int        flag   bool
+    set       sorted list of str, without doubles: a complete statement of all elements
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+
+Value = None | bool | int | str | list[str] | Mapping[str, str | int]
+App = Mapping[str, object]
+ADDRESS_PARTS = ("line1", "line2", "city", "region", "postcode", "country")
+
+
+class BadValue(ValueError):
+    """The tool holds something that our type cannot hold; the text says what and why."""
+
+
+def take_as_seen(_base: Value, seen: Value) -> Value:
+    """The `put` of a field that loses nothing worth keeping: what is seen is what was meant."""
+    return seen
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of ours and the tool's fields (`app`) that hold it."""
+
+    name: str
+    kind: str
+    app: tuple[str, ...]
+    take: Callable[[App], Value]
+    give: Callable[[Value], App]
+    put: Callable[[Value, Value], Value] = take_as_seen
+    lossless: bool = True
+    writable: bool = True
+
+    def normal(self, value: Value) -> Value:
+        """The form in which this tool can hold the value."""
+        return self.take(self.give(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A reading in our terms: values (None = cleared), what could not be read, and the rest."""
+
+    values: Mapping[str, Value]
+    unknown: Mapping[str, str]
+    ext: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class FieldMap:
+    """All fields of one object of one tool."""
+
+    fields: tuple[Field, ...]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Field]:
+        """Our name to field."""
+        return {f.name: f for f in self.fields}
+
+    @cached_property
+    def app_names(self) -> tuple[str, ...]:
+        """The tool's field names to ask for, each once, in the map's order."""
+        return tuple(dict.fromkeys(name for f in self.fields for name in f.app))
+
+    @cached_property
+    def version(self) -> str:
+        """Changes when the map's shape changes: stored with each input."""
+        shape = [(f.name, f.kind, f.app, f.lossless, f.writable) for f in self.fields]
+        return sha256(repr(shape).encode()).hexdigest()[:12]
+
+    def take(self, app: App) -> Taken:
+        """A reading's fields in our terms; a field is covered when all of its names are there."""
+        values: dict[str, Value] = {}
+        unknown: dict[str, str] = {}
+        for f in self.fields:
+            if all(name in app for name in f.app):
+                try:
+                    values[f.name] = f.take(app)
+                except BadValue as error:
+                    unknown[f.name] = str(error)
+        mapped = set(self.app_names)
+        ext = {k: str(v) for k, v in app.items() if k not in mapped and v is not None}
+        return Taken(values, unknown, ext)
+
+    def give(self, values: Mapping[str, Value]) -> dict[str, object]:
+        """The tool's fields for these values of ours; unwritable ones are left out."""
+        changes: dict[str, object] = {}
+        for name, value in values.items():
+            f = self.by_name[name]
+            if f.writable:
+                changes.update(f.give(value))
+        return changes
+
+
+# -- reading the tool's side -------------------------------------------------------------------
+
+
+def _text(app: App, name: str) -> str:
+    found = app[name]
+    if found is None:
+        return ""
+    if isinstance(found, bool | list | dict):
+        raise BadValue(f"{name}: expected text, got {type(found).__name__}")
+    return str(found).strip()
+
+
+def _integer(app: App, name: str) -> int | None:
+    text = _text(app, name)
+    try:
+        return int(text) if text else None
+    except ValueError as error:
+        raise BadValue(f"{name}: expected a whole number, got {text[:40]!r}") from error
+
+
+# -- the kinds ---------------------------------------------------------------------------------
+
+
+def text(name: str, app: str, *, kind: str = "text", max_length: int = 0, clear: object = "",
+         writable: bool = True) -> Field:
+    """A text. With `max_length` the tool cuts it off: an edit there never shortens ours."""
+
+    def cut(value: str) -> str:
+        return value[:max_length].strip() if max_length else value
+
+    def keep_tail(base: Value, seen: Value) -> Value:
+        whole, edited = str(base or ""), str(seen or "")
+        if seen is None or len(edited) < len(cut(whole)) or cut(whole) == whole:
+            return seen if edited != cut(whole) else base
+        return base if edited == cut(whole) else edited + whole[len(cut(whole)):]
+
+    return Field(
+        name, kind, (app,),
+        take=lambda a: _text(a, app) or None,
+        give=lambda v: {app: clear if v is None else cut(str(v))},
+        put=keep_tail if max_length else take_as_seen,
+        lossless=not max_length, writable=writable,
+    )
+
+
+def email(name: str, app: str, **options: object) -> Field:
+    """An e-mail address, as typed; the hub standardises it."""
+    return text(name, app, kind="email", **options)  # type: ignore[arg-type]
+
+
+def phone(name: str, app: str, **options: object) -> Field:
+    """A telephone number, as typed; the hub standardises it."""
+    return text(name, app, kind="phone", **options)  # type: ignore[arg-type]
+
+
+def category(name: str, app: str, *, words: Mapping[str, str]) -> Field:
+    """One of a fixed list: `words` maps the tool's word to ours; others are unreadable."""
+    back = {ours: theirs for theirs, ours in words.items()}
+
+    def take(a: App) -> Value:
+        found = _text(a, app)
+        if found and found not in words:
+            raise BadValue(f"{app}: {found[:40]!r} is none of the words mapped")
+        return words[found] if found else None
+
+    return Field(name, "category", (app,), take, lambda v: {app: back.get(str(v), "")})
+
+
+def name(field: str, given: str, family: str, *, clear: object = "") -> Field:
+    """A person's name in two fields."""
+
+    def take(a: App) -> Value:
+        value = {"given": _text(a, given), "family": _text(a, family)}
+        return value if any(value.values()) else None
+
+    def give(v: Value) -> App:
+        parts = v if isinstance(v, Mapping) else {"given": "", "family": ""}
+        return {given: parts["given"] or clear, family: parts["family"] or clear}
+
+    return Field(field, "name", (given, family), take, give)
+
+
+def split_name(line: str) -> dict[str, str]:
+    """A name in one line: the last word is the family name, except after a comma."""
+    if "," in line:
+        family, given = (part.strip() for part in line.split(",", 1))
+        return {"given": given, "family": family}
+    given, _, family = line.strip().rpartition(" ")
+    return {"given": given.strip(), "family": family}
+
+
+def full_name(field: str, app: str, *, clear: object = "", max_length: int = 0) -> Field:
+    """A person's name in one line. An edit keeps the boundary that we know, where it can."""
+
+    def squeeze(v: Value) -> str:
+        parts = v if isinstance(v, Mapping) else {"given": "", "family": ""}
+        line = " ".join(f"{parts['given']} {parts['family']}".replace(",", " ").split())
+        return line[:max_length].strip() if max_length else line
+
+    def take(a: App) -> Value:
+        line = " ".join(_text(a, app).split())
+        return split_name(line) if line.strip(", ") else None
+
+    def put(base: Value, seen: Value) -> Value:
+        if not isinstance(base, Mapping) or seen is None:
+            return seen
+        line, given, family = squeeze(seen), str(base["given"]), str(base["family"])
+        if line == squeeze(base):
+            return base
+        if family and line.endswith(" " + family):
+            return {"given": line[: -len(family)].strip(), "family": family}
+        if given and line.startswith(given + " "):
+            return {"given": given, "family": line[len(given):].strip()}
+        return seen
+
+    return Field(field, "name", (app,), take,
+                 lambda v: {app: squeeze(v) or clear}, put, lossless=False)
+
+
+def address(field: str, parts: Mapping[str, str], *, clear: object = "") -> Field:
+    """A postal address that moves as a whole; `parts` maps our part names to the tool's fields."""
+    lossy = set(parts) != set(ADDRESS_PARTS)
+
+    def take(a: App) -> Value:
+        value = {part: _text(a, parts[part]) if part in parts else "" for part in ADDRESS_PARTS}
+        return value if any(value.values()) else None
+
+    def give(v: Value) -> App:
+        held = v if isinstance(v, Mapping) else {}
+        return {theirs: held.get(ours) or clear for ours, theirs in parts.items()}
+
+    def keep_missing(base: Value, seen: Value) -> Value:
+        if not isinstance(base, Mapping) or not isinstance(seen, Mapping):
+            return seen
+        return {p: seen[p] if p in parts else base.get(p, "") for p in ADDRESS_PARTS}
+
+    return Field(field, "address", tuple(parts.values()), take, give,
+                 keep_missing if lossy else take_as_seen, lossless=not lossy)
+
+
+def date(name: str, app: str, *, clear: object = "") -> Field:
+    """A day without zone, in ISO form on both sides."""
+
+    def take(a: App) -> Value:
+        found = _text(a, app)
+        try:
+            return dt.date.fromisoformat(found).isoformat() if found else None
+        except ValueError as error:
+            raise BadValue(f"{app}: {found[:40]!r} is no date") from error
+
+    return Field(name, "date", (app,), take, lambda v: {app: clear if v is None else v})
+
+
+def integer(name: str, app: str, *, kind: str = "integer", scale: int = 1,
+            writable: bool = True) -> Field:
+    """A whole number; an `instant` in seconds has scale 1000."""
+
+    def take(a: App) -> Value:
+        found = _integer(a, app)
+        return None if found is None else found * scale
+
+    def give(v: Value) -> App:
+        return {app: None if v is None else int(str(v)) // scale}
+
+    return Field(name, kind, (app,), take, give, lossless=scale == 1, writable=writable)
+
+
+def flag(name: str, app: str, *, writable: bool = True) -> Field:
+    """Yes or no, also where the tool says it as text."""
+    words = {"": None, "true": True, "false": False}
+
+    def take(a: App) -> Value:
+        found = "" if a[app] is None else str(a[app]).strip().lower()
+        if found not in words:
+            raise BadValue(f"{app}: {found[:40]!r} is neither true nor false")
+        return words[found]
+
+    return Field(name, "flag", (app,), take, lambda v: {app: v}, writable=writable)
+
+
+def money(name: str, minor: str, currency: str, *, writable: bool = False) -> Field:
+    """An amount in minor units and its currency; never converted."""
+
+    def take(a: App) -> Value:
+        amount, unit = _integer(a, minor), _text(a, currency).upper()
+        return None if amount is None or not unit else {"minor": amount, "currency": unit}
+
+    def give(v: Value) -> App:
+        held = v if isinstance(v, Mapping) else {"minor": None, "currency": None}
+        return {minor: held["minor"], currency: held["currency"]}
+
+    return Field(name, "money", (minor, currency), take, give, writable=writable)
+
+
+def elements(name: str, app: str, *, join: str = "", kind: str = "set") -> Field:
+    """A set of texts: a list on the tool's side, or one text joined by `join`."""
+
+    def ordered(found: Iterable[object]) -> list[str]:
+        return sorted({str(item).strip() for item in found} - {""})
+
+    def take(a: App) -> Value:
+        found = a[app]
+        if isinstance(found, str) and join:
+            found = found.split(join)
+        if found is not None and not isinstance(found, list | tuple):
+            raise BadValue(f"{app}: expected a list, got {type(found).__name__}")
+        return ordered(found or ())
+
+    def give(v: Value) -> App:
+        held = ordered(v) if isinstance(v, list) else []
+        return {app: join.join(held) if join else held}
+
+    return Field(name, kind, (app,), take, give)
