@@ -131,12 +131,13 @@ def known_fields(entity: str) -> frozenset[str]:
     return frozenset(f["name"] for f in _read(entity)["fields"])
 
 
-def entity_value(entity: str, values: Mapping[str, Value], unknown: Mapping[str, str],
+def entity_value(entity: str, fields: Mapping[str, Any], unknown: Mapping[str, str],
                  ext: Mapping[str, str]) -> dict[str, Any]:
     """An entity: what is covered has a value or null, everything else is null and not covered."""
     known = known_fields(entity)
-    held = {n: v for n, v in values.items() if n in known}
-    return {**dict.fromkeys(known), **shaped(held), "covered": sorted(held), "unknown": dict(unknown), "ext": dict(ext)}
+    held = {n: v for n, v in fields.items() if n in known}
+    return {**dict.fromkeys(known), **held, "covered": sorted(held), "unknown": dict(unknown),
+            "ext": dict(ext)}
 
 
 def golden_values(golden: Golden) -> dict[str, Any]:
@@ -185,12 +186,12 @@ class Codec:
         if not record.seen:
             return None
         held = {n: record.cell(n).observed for n in seen.values if record.cell(n).known}
-        return entity_value(record.entity, held, {}, {})
+        return entity_value(record.entity, shaped(held), {}, {})
 
     def _after(self, record: Record, seen: Observation) -> dict[str, Any] | None:
         if seen.state != "live":
             return None
-        return entity_value(record.entity, seen.values, seen.unknown, seen.ext)
+        return entity_value(record.entity, shaped(seen.values), seen.unknown, seen.ext)
 
     def _source(self, record: Record, seen: Observation | None) -> dict[str, Any]:
         return {
