@@ -85,7 +85,7 @@ class Held:
     def at(self, now: int) -> tuple[int, App | None, int]:
         """The version that a reader at this time is shown."""
         shown = [v for v in self.versions if v[0] <= now]
-        return shown[-1] if shown else self.versions[0]
+        return shown[-1] if shown else (self.versions[0][0], None, 0)
 
 
 def consent_field() -> fm.Field:
@@ -147,10 +147,10 @@ class SimTool:
         """Somebody types these fields (the tool's own names), into a new record where none is."""
         now = self.clock()
         if native_id not in self.held:
-            blank: App = dict.fromkeys(self._names(obj))
-            self.held[native_id] = Held(obj, [(now, {**blank, "firms": []}, 1)], external_id)
+            blank: App = {**dict.fromkeys(self._names(obj)), "firms": []}
+            self.held[native_id] = Held(obj, [(now, None, 0)], external_id)
             self._note(native_id, who, {"": None}, {"": native_id}, "create", external_id)
-            self._put(native_id, {**blank, "firms": [], **fields}, who)
+            self._put(native_id, {**blank, **fields}, who)
             return native_id
         current = self.latest(native_id) or {}
         self._put(native_id, {**current, **fields}, who)
@@ -301,25 +301,33 @@ class SimTool:
             return Answer("rejected", why=f"exists as {twins[0]}", fields=("mail",))
         native_id = f"{self.name}-{len(self.held) + 1}"
         external = write.external_id if self.profile.external_ids else ""
-        self.act(native_id, {}, who="hub", obj=spec.object, external_id=external)
-        self._apply(native_id, write)
+        firms = sorted(i for _, i in write.link)
+        self.act(native_id, {**self._altered({}, write), "firms": firms}, who="hub",
+                 obj=spec.object, external_id=external)
+        self._automate(native_id, write)
         return self._done(native_id)
 
     def _apply(self, native_id: str, write: Write) -> None:
         current = dict(self.latest(native_id) or {})
+        firms = set(current.get("firms") or ()) | {i for _, i in write.link}
+        kept = {"firms": sorted(firms - {i for _, i in write.unlink})}
+        self._put(native_id, {**current, **self._altered(current, write), **kept}, "hub")
+        self._automate(native_id, write)
+
+    def _altered(self, current: App, write: Write) -> App:
         given = {k: self._kept(v) for k, v in write.changes.items()
                  if k not in self.profile.ignores}
         if "consent" in given:
             given["consent"] = {**(current.get("consent") or {}), **(given["consent"] or {})}
         if self.profile.shouts and given.get("title"):
             given["title"] = str(given["title"]).upper()
-        firms = set(current.get("firms") or ()) | {i for _, i in write.link}
-        given["firms"] = sorted(firms - {i for _, i in write.unlink})
-        self._put(native_id, {**current, **given}, "hub")
-        if self.profile.reformats and given.get("tel"):
-            number = str(given["tel"])
-            self._put(native_id, {**current, **given, "tel": f"{number[:2]} {number[2:]}"},
-                      "automation")
+        return given
+
+    def _automate(self, native_id: str, write: Write) -> None:
+        number = str(write.changes.get("tel") or "")
+        if self.profile.reformats and number:
+            current = dict(self.latest(native_id) or {})
+            self._put(native_id, {**current, "tel": f"{number[:2]} {number[2:]}"}, "automation")
 
     def _kept(self, value: Any) -> Any:
         return value.strip() if isinstance(value, str) else value
