@@ -184,6 +184,7 @@ def mark(rows: Rows, hub: Hub, uid: Uid) -> None:
     if record.state in ("deleted", "archived") and not record.departed:
         slots.hold_departed(rows, hub, record)
     elif record.alive:
+        slots.came_back(rows, record)
         state.dirty(rows, record, hub.env.now())
 
 

@@ -101,6 +101,12 @@ def hold_departed(rows: Rows, hub: Hub, record: Record) -> None:
     })
 
 
+def came_back(rows: Rows, record: Record) -> None:
+    """A record that was gone lives again: nobody has to decide about it any more."""
+    lift(rows, "slot", {"uid": record.uid}, "departed")
+    close(rows, f"departed:{record.uid}")
+
+
 def clean(rows: Rows, record: Record) -> None:
     """Nothing is left to do for this link."""
     rows.update("slot", {"uid": record.uid}, {"dirty": None, "attempts": 0, "not_before": 0})

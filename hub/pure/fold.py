@@ -82,7 +82,7 @@ def wait(record: Record, _seq: int, tick: Tick, _terms: Terms) -> Folded:
 def observe(record: Record, seq: int, seen: Observation, terms: Terms) -> Folded:
     """A reading: refused by the first case that has a reason, else taken in."""
     if seen.state not in ("live", "creating"):
-        return depart(record, seen)
+        return depart(record, seen, terms.tool)
     if refused := older(record, seen):
         return refused
     if record.intent:
@@ -100,10 +100,13 @@ def superseded(record: Record, by: str, again_at: int | None) -> Folded:
     return Folded(record, "superseded", by, again_at)
 
 
-def depart(record: Record, seen: Observation) -> Folded:
-    """The record is gone from its tool: an open write was not applied; claims stay."""
-    if seen.revision < record.revision or seen.start < record.read_end:
-        return superseded(record, "a newer reading", again_at=seen.end)
+def depart(record: Record, seen: Observation, tool: Tool) -> Folded:
+    """The record is gone from its tool: an open write was not applied; claims stay.
+
+    A lagging tool also shows nothing of what was created a moment ago.
+    """
+    if refused := older(record, seen) or unsettled(record, seen, tool):
+        return refused
     gone = replace(record, state=seen.state, intent=None, departed="", seen=True,
                    read_end=max(record.read_end, seen.end), changed_at=seen.end,
                    revision=max(record.revision, seen.revision))

@@ -1,0 +1,383 @@
+"""`hub.yaml` and `rules.yaml` to frozen, typed settings; whatever is wrong stops the start.
+
+Every error names file, line and key, and for an unknown key the nearest one that exists. All of
+them are told at once. The descriptions here are the reference: hub/SETTINGS.md is made of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from hub.pure.rules import FieldRule, Rules, Strategy
+
+LARGEST_FILE = 1024 * 1024
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class BadSettings(ValueError):
+    """What is wrong with the settings, one line each."""
+
+
+class Strict(BaseModel):
+    """A part of a file: an unknown key is an error, and nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Public(Strict):
+    """Where webhooks arrive."""
+
+    host: str = Field("127.0.0.1", description="address to listen at for webhooks")
+    port: int = Field(8410, ge=0, le=65535, description="port to listen at; 0 takes a free one")
+    url: str = Field("", description="the address that the tools call, where it is another one")
+
+
+class Private(Strict):
+    """Where operators look."""
+
+    host: str = Field("127.0.0.1", description="address for operators; loopback by default")
+    port: int = Field(8411, ge=0, le=65535, description="port for operators")
+    admin_token_file: str = Field("", description="file with the token that is asked for; "
+                                                  "needed off loopback")
+
+    @model_validator(mode="after")
+    def guarded(self) -> Self:
+        """Off loopback only with a token."""
+        if self.host not in LOOPBACK and not self.admin_token_file:
+            raise ValueError("off loopback an admin_token_file is needed")
+        return self
+
+
+class SystemSettings(Strict):
+    """One connected tool."""
+
+    vendor: str = Field(description="the connector: a folder in connectors/")
+    base_url: str = Field("", description="another address than the vendor's own")
+    account: str = Field("none", description="the account's id, pinned at first contact")
+    mode: Literal["live", "test"] = Field("test", description="what kind of account it must be")
+    time_zone: str = Field("UTC", description="the account's time zone")
+    credentials: str = Field("", description="file with the credentials; default secrets/<name>")
+    writes: bool = Field(default=True, description="whether the hub may write here at all")
+    create: Literal["all", "linked", "never"] = Field(
+        "all", description="which customers get a record here: all, those that two systems have "
+                           "already, or none")
+    consent: Literal["stricter", "evidence"] = Field(
+        "stricter", description="whether only refusals are written, or proven opt-ins as well")
+    webhooks: bool = Field(default=True, description="whether the tool sends webhooks")
+    poll_seconds: float = Field(30, gt=0, description="how often changes are asked for")
+    sweep_seconds: float = Field(3600, gt=0, description="how often every record is read again")
+    calls_per_second: float | None = Field(None, gt=0, description="the account's budget for the "
+                                                                   "hub; default: the vendor's")
+    lag_seconds: float | None = Field(None, ge=0, description="how long reads may show an older "
+                                                              "state; default: the connector's")
+    settle_seconds: float | None = Field(None, ge=0, description="how long a write may still "
+                                                                 "move; default: the connector's")
+
+
+class HubSettings(Strict):
+    """All of hub.yaml."""
+
+    name: str = Field("synchub", description="the hub's name, in logs and topics")
+    state: str = Field(".synchub", description="folder of the database, beside hub.yaml")
+    anchor: str = Field("synchub-anchor.jsonl", description="file of the history's anchor, outside "
+                                                            "of the state folder")
+    default_region: str = Field("US", pattern="^[A-Z]{2}$", description="country of telephone "
+                                                                        "numbers without prefix")
+    public: Public = Field(default_factory=Public, description="where webhooks arrive")
+    private: Private = Field(default_factory=Private, description="where operators look")
+    systems: dict[str, SystemSettings] = Field(description="the connected tools by name")
+
+    @field_validator("systems")
+    @classmethod
+    def named(cls, found: dict[str, SystemSettings]) -> dict[str, SystemSettings]:
+        """Names that can stand in topics and addresses; credentials where none are named."""
+        if bad := [n for n in found if not NAME.fullmatch(n)]:
+            message = f"{bad[0]!r} is no name: lower-case letters, digits and _, a letter first"
+            raise ValueError(message)
+        return {n: s if s.credentials else s.model_copy(update={"credentials": f"secrets/{n}"})
+                for n, s in found.items()}
+
+    @model_validator(mode="after")
+    def apart(self) -> Self:
+        """Who can cut the history must not be able to cut its anchor with it."""
+        if Path(self.state) in Path(self.anchor).parents:
+            raise ValueError("anchor must lie outside of the state folder")
+        return self
+
+
+class FieldSettings(Strict):
+    """How one field is decided."""
+
+    kind: str = Field(description="text, name, email, phone, address, date, domain, money, flag, "
+                                  "instant, integer, category, set, reference, consent")
+    strategy: Strategy = Field("newest", description="authority, newest, union (sets), consent")
+    authority: tuple[str, ...] = Field((), description="systems, the highest authority first")
+    identifier: bool = Field(default=False, description="equal values make two records one "
+                                                        "customer")
+
+
+class RulesSettings(Strict):
+    """All of rules.yaml."""
+
+    entities: dict[Literal["person", "company"], dict[str, FieldSettings]] = Field(
+        description="fields by entity")
+    role_mailboxes: tuple[str, ...] = Field((), description="mailboxes that stand for no one "
+                                                            "person")
+    placeholders: tuple[str, ...] = Field((), description="addresses, or @domains, typed where "
+                                                          "none was known")
+
+
+# -- defaults ----------------------------------------------------------------------------------
+
+STANDARD: Mapping[str, Mapping[str, tuple[str, Strategy]]] = {
+    "person": {
+        "name": ("name", "newest"), "email": ("email", "newest"), "phone": ("phone", "newest"),
+        "mobile": ("phone", "newest"), "address": ("address", "newest"),
+        "birth_date": ("date", "newest"), "job_title": ("text", "newest"),
+        "company_name": ("text", "newest"), "website": ("text", "newest"),
+        "language": ("text", "newest"), "note": ("text", "newest"), "tags": ("set", "union"),
+        "balance": ("money", "newest"), "delinquent": ("flag", "newest"),
+        "consent": ("consent", "consent"), "companies": ("reference", "union"),
+    },
+    "company": {
+        "legal_name": ("text", "newest"), "domain": ("domain", "newest"),
+        "phone": ("phone", "newest"), "address": ("address", "newest"),
+        "industry": ("text", "newest"), "website": ("text", "newest"), "tags": ("set", "union"),
+        "parent": ("reference", "union"),
+    },
+}
+ROLES = ("abuse", "accounting", "accounts", "admin", "billing", "contact", "enquiries", "hello",
+         "help", "hr", "info", "invoices", "jobs", "mail", "marketing", "noreply", "no-reply",
+         "office", "postmaster", "press", "reception", "sales", "service", "support", "team",
+         "webmaster")
+PLACEHOLDERS = ("none@none.com", "no@email.com", "noemail@example.com", "test@test.com",
+                "na@na.com", "unknown@unknown.com", "@none.com", "@noemail.com", "@invalid.com")
+
+
+def default_rules(systems: Iterator[str] | tuple[str, ...]) -> RulesSettings:
+    """The standard fields; the systems rank in the order given."""
+    ranks = tuple(systems)
+    entities: dict[Any, Any] = {
+        entity: {n: FieldSettings(kind=kind, strategy=strategy, authority=ranks)
+                 for n, (kind, strategy) in found.items()}
+        for entity, found in STANDARD.items()
+    }
+    return RulesSettings(entities=entities, role_mailboxes=ROLES, placeholders=PLACEHOLDERS)
+
+
+def to_rules(found: RulesSettings, version: int, region: str) -> Rules:
+    """The rules as the core wants them."""
+    entities = {
+        entity: {n: FieldRule(n, f.kind, f.strategy, f.authority, f.identifier)
+                 for n, f in fields.items()}
+        for entity, fields in found.entities.items()
+    }
+    return Rules(version, entities, frozenset(found.role_mailboxes),
+                 frozenset(found.placeholders), region)
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def load_hub(path: Path) -> HubSettings:
+    """`hub.yaml`; raises `BadSettings`."""
+    return load(path, HubSettings)
+
+
+def load_rules(path: Path) -> RulesSettings:
+    """`rules.yaml`; raises `BadSettings`."""
+    return load(path, RulesSettings)
+
+
+def load(path: Path, model: type[M]) -> M:
+    """A checked file; raises `BadSettings` with every error of it."""
+    doc = read_yaml(path)
+    try:
+        return model.model_validate(plain(doc))
+    except ValidationError as error:
+        lines = [told(path, doc, model, one) for one in error.errors()]
+        raise BadSettings("\n".join(lines)) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """The mapping in a file, with line numbers; raises `BadSettings`."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise BadSettings(f"{path}: larger than {LARGEST_FILE} bytes, that is no settings file")
+        text = path.read_text(encoding="utf-8")
+        if re.search(r"(^|[\s\[,{:-])[&*][A-Za-z0-9_]+", text):
+            raise BadSettings(f"{path}: anchors and aliases (& and *) are not taken here")
+        doc = YAML(typ="rt").load(text)
+    except FileNotFoundError:
+        raise BadSettings(f"{path} does not exist; `synchub init` writes one") from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise BadSettings(f"{path} line {line}: {error.problem}") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{path}: {error}") from None
+    if not isinstance(doc, dict):
+        raise BadSettings(f"{path}: expected keys and values, found "
+                          f"{'nothing' if doc is None else type(doc).__name__}")
+    return doc
+
+
+def plain(doc: Any) -> Any:
+    """The document without its line numbers."""
+    if isinstance(doc, dict):
+        return {str(k): plain(v) for k, v in doc.items()}
+    if isinstance(doc, list):
+        return [plain(v) for v in doc]
+    return doc
+
+
+def told(path: Path, doc: Any, model: type[BaseModel], error: Any) -> str:
+    """One error: file, line, key, what is wrong, and what may have been meant."""
+    place = [p for p in error["loc"] if p != "[key]"]
+    key = ".".join(str(p) for p in place)
+    line = line_of(doc, place)
+    where = f"{path} line {line}" if line else str(path)
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(place[-1]), known_keys(model, place[:-1]), 1, 0.5)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{where}: {key}: unknown key{hint}"
+    if error["type"] == "missing":
+        return f"{where}: {key}: is missing"
+    return f"{where}: {key}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def line_of(doc: Any, place: list[Any]) -> int:
+    """The line of a key, or of the nearest thing around it; 0 when unknown."""
+    line = 0
+    for part in place:
+        positions = getattr(getattr(doc, "lc", None), "data", None) or {}
+        if isinstance(doc, dict) and part in positions:
+            line, doc = positions[part][0] + 1, doc[part]
+        elif isinstance(doc, list) and isinstance(part, int) and part < len(doc):
+            line, doc = (positions.get(part, [line - 1])[0] + 1), doc[part]
+        else:
+            break
+    return line
+
+
+def known_keys(model: type[BaseModel], place: list[Any]) -> list[str]:
+    """The keys that exist at a place."""
+    current: Any = model
+    for part in place:
+        fields = getattr(current, "model_fields", {})
+        current = _inner(fields[part].annotation) if part in fields else _inner(current)
+    return list(getattr(current, "model_fields", {}))
+
+
+def _inner(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inside = getattr(annotation, "__args__", ())
+    return _inner(inside[-1]) if inside else annotation
+
+
+# -- credentials -------------------------------------------------------------------------------
+
+
+def read_secrets(path: Path) -> dict[str, str]:
+    """Names and values of one system's credentials; raises `BadSettings`."""
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise BadSettings(f"{path} is readable by others: chmod 600 {path}")
+        found = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise BadSettings(f"{path} does not exist: write the credentials there as JSON, one "
+                          "object of names and values, and chmod 600 it") from None
+    except orjson.JSONDecodeError as error:
+        raise BadSettings(f"{path} is no JSON: {error}") from None
+    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+        raise BadSettings(f"{path}: expected one object of names and texts")
+    return found
+
+
+def write_secrets(path: Path, found: Mapping[str, str]) -> None:
+    """Keep credentials with mode 0600; never over others. Raises `BadSettings`."""
+    if path.exists():
+        if read_secrets(path) != dict(found):
+            raise BadSettings(f"{path} holds other credentials: move it away first")
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(orjson.dumps(dict(found), option=orjson.OPT_INDENT_2) + b"\n")
+
+
+# -- writing -----------------------------------------------------------------------------------
+
+
+def render_hub(found: HubSettings) -> str:
+    """A short, commented hub.yaml that reads back equal."""
+    lines = ["# Systems and settings of this hub; every key is explained in hub/SETTINGS.md.",
+             f"name: {found.name}",
+             f"state: {found.state}             # the database; back it up with secrets/",
+             f"anchor: {found.anchor}   # keep it on another disk if you can",
+             f"default_region: {found.default_region}        # for telephone numbers without prefix",
+             "public:", f"  port: {found.public.port}              # webhooks arrive here"]
+    lines += [f"  url: {found.public.url}"] if found.public.url else []
+    lines += ["private:", f"  port: {found.private.port}", "", "systems:"]
+    for name, one in found.systems.items():
+        lines += [f"  {name}:", *(f"    {line}" for line in system_lines(name, one))]
+    return "\n".join(lines) + "\n"
+
+
+def system_lines(name: str, one: SystemSettings) -> Iterator[str]:
+    """What differs from the defaults, and what everybody should have seen."""
+    always = ("vendor", "account", "mode", "time_zone", "create", "poll_seconds")
+    for key, info in SystemSettings.model_fields.items():
+        value = getattr(one, key)
+        default = f"secrets/{name}" if key == "credentials" else info.default
+        if key in always or key == "credentials" or value != default:
+            yield f"{key}: {orjson.dumps(value).decode()}  # {info.description}"
+
+
+def render_rules(found: RulesSettings) -> str:
+    """A commented rules.yaml that reads back equal."""
+    lines = ["# How each field is decided. The hub runs the last published version of this file:",
+             "# `synchub check --publish` publishes it.", "entities:"]
+    for entity, fields in found.entities.items():
+        lines.append(f"  {entity}:")
+        for name, one in fields.items():
+            more = ", identifier: true" if one.identifier else ""
+            lines.append(f"    {name}: {{kind: {one.kind}, strategy: {one.strategy}, "
+                         f"authority: [{', '.join(one.authority)}]{more}}}")
+    lines += ["", "# Mailboxes of a role are no evidence that two records are one person.",
+              f"role_mailboxes: [{', '.join(found.role_mailboxes)}]",
+              "# What people type when they have no address; @domain means all of it.",
+              "placeholders:", *(f'  - "{p}"' for p in found.placeholders)]
+    return "\n".join(lines) + "\n"
+
+
+def reference() -> str:
+    """Every setting, as Markdown."""
+    parts = ["# Settings", "", "Made from the descriptions in `hub/settings.py`."]
+    for model, title in ((HubSettings, "hub.yaml"), (Public, "hub.yaml: public"),
+                         (Private, "hub.yaml: private"),
+                         (SystemSettings, "hub.yaml: systems.<name>"),
+                         (RulesSettings, "rules.yaml"),
+                         (FieldSettings, "rules.yaml: entities.<entity>.<field>")):
+        parts += ["", f"## {title}", "", "| key | default | meaning |", "| --- | --- | --- |"]
+        parts += [f"| `{k}` | {_default(f)} | {f.description} |"
+                  for k, f in model.model_fields.items()]
+    return "\n".join(parts) + "\n"
+
+
+def _default(info: Any) -> str:
+    if info.is_required():
+        return "required"
+    return "" if info.default_factory else f"`{info.default!r}`"
