@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar, cast
 
 import orjson
+from httpx import codes
 
 from connectors._kit.contract import (
     Answer,
@@ -371,7 +372,7 @@ def pairs_input(pair: Pair) -> Json:
 def settled(spec: ObjectSpec, reply: Reply, rows: Rows) -> dict[str, Answer]:
     """One answer per row of a batch that went through; a row without one is unknown."""
     if reply.status not in (200, 201, 207, 423, 477):
-        outcome = Answer("stop") if reply.status == 403 else Answer("rejected")
+        outcome = Answer("stop") if reply.status == codes.FORBIDDEN else Answer("rejected")
         why = f"HubSpot answered {reply.status}: {_message(reply)}"
         return dict.fromkeys(rows, replace(outcome, why=why))
     body = body_of(reply, 200, 201, 207)
@@ -381,7 +382,7 @@ def settled(spec: ObjectSpec, reply: Reply, rows: Rows) -> dict[str, Answer]:
 
 def unlinked(reply: Reply, pairs: Sequence[Pair]) -> dict[str, Answer]:
     """The answers of the pairs that HubSpot did not take."""
-    if reply.status == 204:
+    if reply.status == codes.NO_CONTENT:
         return {}
     body = body_of(reply, 200, 201, 207)
     rows = [object_of(r, "association") for r in items_of(body.get("results"), "results")]

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import orjson
+from httpx import codes
 
 from connectors._kit.contract import (
     Account,
@@ -375,7 +376,7 @@ class HubSpot:
         params = [("properties", ",".join(asked(spec)))]
         params += [("associations", "companies")] if spec.links else []
         reply = api.get(f"/crm/v3/objects/{spec.object}/{native_id}", params)
-        if reply.status == 404:
+        if reply.status == codes.NOT_FOUND:
             return gone(spec, native_id, reply)
         found = reading_of(spec, body_of(reply, 200), reply)
         aliases = tuple(dict.fromkeys([*found.aliases, native_id]))
@@ -467,9 +468,9 @@ class HubSpot:
 
     def _prepare(self, api: Api, spec: ObjectSpec) -> list[str]:
         path = f"/crm/v3/properties/{spec.object}"
-        if api.get(f"{path}/{EXTERNAL_ID}").status == 200:
+        if api.get(f"{path}/{EXTERNAL_ID}").status == codes.OK:
             return []
-        if api.get(f"{path}/groups/{GROUP}").status != 200:
+        if api.get(f"{path}/groups/{GROUP}").status != codes.OK:
             group = {"name": GROUP, "label": "synchub", "displayOrder": -1}
             body_of(api.send("POST", f"{path}/groups", json=group), 200, 201, 409)
         body_of(api.send("POST", path, json=_PROPERTY), 200, 201, 409)
