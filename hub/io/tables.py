@@ -101,8 +101,9 @@ _table("record", _key("uid", Uid), _must("local", Int), _must("entity", Text),
        index=(("golden",), ("system", "object", "state"), ("entity", "state")))
 _table("match_key", _key("entity", Text), _key("kind", Text), _key("digest", Blob),
        _key("uid", Uid), index=(("uid",),))
-_table("edge", _key("a", Uid), _key("b", Uid), _must("outcome", Text), _must("kind", Text),
-       _must("why", Text), _must("epoch", Int, 0), index=(("b",), ("outcome",)))
+_table("edge", _key("a", Uid), _key("b", Uid), _key("kind", Text), _must("outcome", Text),
+       _must("why", Text, ""), _must("at", Ms, 0), _must("by", Text, ""), _must("epoch", Int, 0),
+       index=(("b",), ("outcome",)))
 _table("golden", _key("uid", Uid), _must("entity", Text), _must("version", Int),
        _must("rules", Int), _may("merged_into", Uid), _must("at", Ms), _must("doc", Doc),
        index=(("entity",),))

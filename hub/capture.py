@@ -1,0 +1,279 @@
+"""Step one: turn what the tools show into inputs. A webhook is a hint; the record is read again.
+
+Each object first remembers the cursor from which on nothing is missed, then takes its snapshot,
+then follows the changes. Cursor and inputs are saved in one transaction, so that neither can get
+ahead of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from connectors._kit.contract import (
+    ConnectorError,
+    Denied,
+    Hint,
+    ObjectSpec,
+    Page,
+    Reading,
+    Unavailable,
+    Unreadable,
+)
+from hub import inputs
+from hub.env import Hub, System
+from hub.inputs import Intake
+from hub.io import state
+from hub.io.rows import Row, Rows, at_most
+
+HINTS_AT_ONCE = 100
+BACK_OFF_MS = (1_000, 5_000, 30_000, 300_000)
+GIVE_UP_AFTER = 12
+EARLY_MS = 250
+
+
+def step(hub: Hub, system: System) -> int:
+    """Answer due hints, then the snapshot, then the changes; returns when to look again (ms)."""
+    due = [hub.env.now() + system.poll_ms]
+    for spec in in_order(system):
+        due.append(answer_hints(hub, system, spec))
+        due.append(follow(hub, system, spec))
+    return min(due)
+
+
+def in_order(system: System) -> list[ObjectSpec]:
+    """Companies before persons: the end of an association is known before what points at it."""
+    return sorted(system.specs.values(), key=lambda s: (s.entity != "company", s.object))
+
+
+# -- snapshot and changes ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One object's way through its pages: "begin", then "snapshot", then "changes"."""
+
+    hub: Hub
+    system: System
+    spec: ObjectSpec
+
+    def cursor(self, name: str) -> Row | None:
+        """Where a named stream stands."""
+        return self.hub.env.view(lambda rows: rows.get(
+            "cursor", system=self.system.name, stream=name, shard=self.spec.object))
+
+    def save(self, rows: Rows, name: str, value: str, at: int) -> None:
+        """Move a named stream, in the caller's transaction."""
+        rows.upsert("cursor", {"system": self.system.name, "stream": name,
+                               "shard": self.spec.object, "value": value, "at": at})
+
+
+def follow(hub: Hub, system: System, spec: ObjectSpec) -> int:
+    """The next page of whatever this object needs; returns when to look again (ms)."""
+    stream = Stream(hub, system, spec)
+    changes = stream.cursor("changes")
+    if changes is None:
+        begin(stream)
+        return hub.env.now()
+    listed = stream.cursor("snapshot")
+    if listed is None or listed["value"] != DONE:
+        return page_of_listing(stream, "snapshot", listed["value"] if listed else "")
+    return page_of_changes(stream, changes)
+
+
+DONE = "done"
+
+
+def begin(stream: Stream) -> None:
+    """Remember where changes start, before the first page of the snapshot is asked for."""
+    hub, system = stream.hub, stream.system
+    now = hub.env.now()
+    value = system.connector.begin(system.api, stream.spec, now)
+    hub.env.commit(lambda rows: stream.save(rows, "changes", value, 0), "capture:begin")
+
+
+def page_of_listing(stream: Stream, name: str, cursor: str) -> int:
+    """One page of all records; the cursor of a finished listing says so."""
+    hub, system, spec = stream.hub, stream.system, stream.spec
+    page = system.connector.listing(system.api, spec, cursor)
+    progressed(page, cursor, f"{system.name} {spec.object} listing")
+
+    def keep(rows: Rows) -> None:
+        take_page(rows, hub, Intake(system, spec, name, snapshot=True), page)
+        stream.save(rows, name, DONE if page.done else page.cursor, hub.env.now())
+
+    hub.env.commit(keep, f"capture:{name}")
+    hub.env.wake("resolve")
+    return hub.env.now()
+
+
+def page_of_changes(stream: Stream, changes: Row) -> int:
+    """One page of changes when it is due. `at` of the cursor: when the last full pass began."""
+    hub, system, spec = stream.hub, stream.system, stream.spec
+    started = hub.env.now()
+    if changes["at"] + system.poll_ms > started:
+        return int(changes["at"] + system.poll_ms)
+    page = system.connector.changes(system.api, spec, changes["value"])
+    progressed(page, changes["value"], f"{system.name} {spec.object} changes")
+
+    def keep(rows: Rows) -> None:
+        take_page(rows, hub, Intake(system, spec, "changes"), page)
+        stream.save(rows, "changes", page.cursor, started if page.done else changes["at"])
+        if page.expired:
+            state.count(rows, system.name, "cursors expired")
+            stream.save(rows, "snapshot", "", started)
+
+    hub.env.commit(keep, "capture:changes")
+    hub.env.wake("resolve")
+    return started + system.poll_ms if page.done else hub.env.now()
+
+
+def progressed(page: Page, cursor: str, what: str) -> None:
+    """A page that neither ends nor moves would be asked for for ever."""
+    if not page.done and page.cursor == cursor:
+        message = f"{what}: the tool sent a page that makes no progress (cursor {cursor!r})"
+        raise Unreadable(message)
+
+
+def take_page(rows: Rows, hub: Hub, intake: Intake, page: Page) -> None:
+    """Take every reading of a page; what cannot be understood is parked, the rest goes on."""
+    for reading in page.readings:
+        take_or_note(rows, hub, intake, reading)
+    for n, (why, raw) in enumerate(page.broken):
+        park_broken(rows, hub, intake, f"{hub.env.now()}:{n}", why, raw)
+
+
+def take_or_note(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> str:
+    """Take a reading; one that came too early or too late leaves a note to read again."""
+    how = inputs.take(rows, hub, intake, reading)
+    if how in ("stale", "early", "wait"):
+        due = hub.env.now() + max(EARLY_MS, intake.spec.settle_ms)
+        leave_note(rows, hub, intake, reading, due)
+    return how
+
+
+def leave_note(rows: Rows, hub: Hub, intake: Intake, reading: Reading, due: int) -> None:
+    """Read this record again at a later time."""
+    uid = state.find_alias(rows, intake.system.name, reading.object, reading.native_id)
+    record = state.load_record(rows, uid) if uid else None
+    if record:
+        inputs.again(rows, record, hub.env.now(), due)
+    else:
+        inputs.hint(rows, intake.system.name, reading.object, reading.native_id,
+                    f"wait:{intake.system.name}:{reading.object}:{reading.native_id}:{due}",
+                    hub.env.now(), kind="again", not_before=due)
+
+
+def park_broken(rows: Rows, hub: Hub, intake: Intake, key: str, why: str, raw: bytes) -> None:
+    """Keep what the tool sent and nobody could read, for a person and for replay."""
+    name = intake.system.name
+    state.count(rows, name, "answers not understood")
+    rows.upsert("parked", {
+        "id": f"answer:{name}:{intake.spec.object}:{key}", "kind": "answer", "state": "open",
+        "at": hub.env.now(), "system": name, "why": why,
+        "doc": {"object": intake.spec.object, "raw": raw.decode("utf-8", "replace")[:20_000]},
+    })
+
+
+# -- hints -------------------------------------------------------------------------------------
+
+
+def answer_hints(hub: Hub, system: System, spec: ObjectSpec) -> int:
+    """Read what the due hints name; returns when the next one is due (ms)."""
+    due = hub.env.view(lambda rows: due_hints(rows, system, spec, hub.env.now()))
+    by_native: dict[str, list[Row]] = {}
+    for row in due:
+        by_native.setdefault(row["native_id"], []).append(row)
+    natives = list(by_native)
+    for start in range(0, len(natives), spec.read_batch):
+        some = natives[start:start + spec.read_batch]
+        answer_some(hub, system, spec, {n: by_native[n] for n in some})
+    return hub.env.view(lambda rows: next_hint(rows, system, spec, hub.env.now()))
+
+
+def due_hints(rows: Rows, system: System, spec: ObjectSpec, now: int) -> list[Row]:
+    """Open hints of this object whose time has come."""
+    return rows.select(
+        "hint", {"system": system.name, "object": spec.object, "state": "open",
+                 "not_before": at_most(now)}, order=("not_before", "id"), limit=HINTS_AT_ONCE)
+
+
+def next_hint(rows: Rows, system: System, spec: ObjectSpec, now: int) -> int:
+    """When the next hint is due; far away when there is none."""
+    found = rows.select("hint", {"system": system.name, "object": spec.object, "state": "open"},
+                        order=("not_before",), limit=1)
+    return int(found[0]["not_before"]) if found else now + system.poll_ms
+
+
+def answer_some(hub: Hub, system: System, spec: ObjectSpec, wanted: dict[str, list[Row]]) -> None:
+    """Read these records at once; a tool that cannot answer now is asked again later."""
+    try:
+        readings = system.connector.read(system.api, spec, list(wanted))
+    except Unavailable as error:
+        after = error.after_ms
+        hub.env.commit(lambda rows: put_off(rows, hub, wanted, after), "capture:put off")
+        raise
+    hub.env.commit(lambda rows: close_hints(rows, hub, Intake(system, spec, "hint"), wanted,
+                                            readings), "capture:hints")
+    hub.env.wake("resolve")
+
+
+def close_hints(rows: Rows, hub: Hub, intake: Intake, wanted: dict[str, list[Row]],
+                readings: Sequence[Reading]) -> None:
+    """Take the readings, and say of each hint what came of it."""
+    words = {"new": "answered", "same": "nothing new", "nothing": "nothing new",
+             "stale": "answered", "early": "answered", "wait": "answered"}
+    for reading in readings:
+        asked = [n for n in (reading.native_id, *reading.aliases) if n in wanted]
+        keys = [row["id"] for n in asked for row in wanted[n]]
+        inputs.answer(rows, keys, "answered")
+        how = take_or_note(rows, hub, intake, reading)
+        inputs.answer(rows, [k for k in keys if not k.startswith("again:")], words[how])
+
+
+def put_off(rows: Rows, hub: Hub, wanted: dict[str, list[Row]], after_ms: int) -> None:
+    """Ask again later, ever more rarely; then a person has to look."""
+    for row in (r for found in wanted.values() for r in found):
+        tried = row["attempts"] + 1
+        wait = max(after_ms, BACK_OFF_MS[min(tried, len(BACK_OFF_MS)) - 1])
+        rows.update("hint", {"id": row["id"]}, {
+            "attempts": tried, "not_before": hub.env.now() + wait,
+            "state": "parked" if tried >= GIVE_UP_AFTER else "open"})
+
+
+# -- webhooks ----------------------------------------------------------------------------------
+
+
+def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
+    """Keep the hints of a webhook; returns how many were new. 2xx may be said after the commit."""
+    new = 0
+    for found in hints:
+        key = f"{system.name}:{found.key}"
+        if found.object in system.specs:
+            new += inputs.hint(rows, system.name, found.object, found.native_id, key,
+                               hub.env.now(), kind=found.kind)
+        else:
+            state.count(rows, system.name, "webhooks of other kinds")
+    return new
+
+
+def guarded(hub: Hub, system: System, work: Callable[[], int]) -> int:
+    """Run a step of one system; its failure stays its own. Returns when to look again (ms)."""
+    try:
+        return work()
+    except Unavailable as error:
+        return note_failure(hub, system, "unavailable", str(error), max(error.after_ms, 1_000))
+    except Denied as error:
+        return note_failure(hub, system, "denied", str(error), 60_000)
+    except ConnectorError as error:
+        return note_failure(hub, system, "not understood", str(error), 30_000)
+
+
+def note_failure(hub: Hub, system: System, kind: str, why: str, wait_ms: int) -> int:
+    """Make a failure visible and say when to try again."""
+    def keep(rows: Rows) -> None:
+        state.count(rows, system.name, f"steps failed: {kind}")
+        rows.upsert("meta", {"name": f"failure:{system.name}", "value": f"{kind}: {why}"})
+
+    hub.env.commit(keep, "failure")
+    return hub.env.now() + wait_ms

@@ -1,0 +1,80 @@
+"""Everything the steps of the path are given: the one door to clock, chance, disk and sockets.
+
+`Env` is implemented twice: by hub/wiring.py with the real world, and by hub/tools/simulate.py with
+a seeded one. `commit`, `sleep` and the calls of an `Api` are the only points where another loop
+may run or the process may die, and no lock is held across them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from connectors._kit.contract import Api, Connector, ObjectSpec
+from hub.io.codec import Codec
+from hub.io.log import Log
+from hub.io.rows import Rows
+from hub.io.state import Vault
+from hub.pure.decide import Context
+from hub.pure.model import Uid
+from hub.pure.rules import Tool
+
+T = TypeVar("T")
+
+
+class Env(Protocol):
+    """The world. Times in ms since 1970 UTC unless named seconds."""
+
+    def now(self) -> int:
+        """The hub's clock."""
+
+    def uid(self) -> Uid:
+        """A fresh UUIDv7."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let others run for a while."""
+
+    def commit(self, work: Callable[[Rows], T], point: str) -> T:
+        """Run in one durable transaction; `point` names the place for crashes and traces."""
+
+    def view(self, work: Callable[[Rows], T]) -> T:
+        """Run on a snapshot, without writing."""
+
+    def wake(self, loop: str) -> None:
+        """Tell a loop that there is work: "resolve", "deliver:<system>", "capture:<system>"."""
+
+
+@dataclass(frozen=True)
+class System:
+    """One configured tool, wired up. Times in ms."""
+
+    name: str
+    connector: Connector
+    api: Api
+    secrets: Mapping[str, str]
+    specs: Mapping[str, ObjectSpec]
+    tools: Mapping[str, Tool]
+    poll_ms: int = 30_000
+    sweep_ms: int = 3_600_000
+    epoch: int = 0
+
+    def spec_for(self, entity: str) -> ObjectSpec | None:
+        """The object that holds an entity here."""
+        return next((s for s in self.specs.values() if s.entity == entity), None)
+
+
+@dataclass
+class Hub:
+    """One hub, wired up: what every step is given."""
+
+    env: Env
+    vault: Vault
+    log: Log
+    codec: Codec
+    context: Context
+    systems: Mapping[str, System] = field(default_factory=dict)
+
+    def tool(self, system: str, obj: str) -> Tool:
+        """The core's view of an object."""
+        return self.context.tools[system, obj]

@@ -1,0 +1,264 @@
+"""The only way in: readings, receipts and decisions become inputs, in the caller's transaction.
+
+A reading that shows nothing new gets no number: it only moves the end of the record's last
+reading. Acceptance is the commit of the transaction that holds the input and its cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from connectors._kit.contract import ObjectSpec, Reading
+from hub.env import Hub, System
+from hub.io import state
+from hub.io.rows import Rows
+from hub.pure.fold import expand
+from hub.pure.model import (
+    Actor,
+    Body,
+    Cell,
+    Decision,
+    Observation,
+    Receipt,
+    Record,
+    Sent,
+    Uid,
+    Value,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Why and where a reading was taken. `snapshot`: nobody knows when its values were typed."""
+
+    system: System
+    spec: ObjectSpec
+    cause: str
+    snapshot: bool = False
+
+
+def append(rows: Rows, hub: Hub, record: Record, body: Body, **more: object) -> int:
+    """Append an input to a record and announce it on the log; returns its sequence number."""
+    item = state.append_input(rows, hub.vault, record.uid, body, hub.env.now(), **more)
+    hub.log.publish(rows, f"cdc.{record.system}.{record.object}", record.uid.encode(),
+                    hub.codec.cdc(record, item), {}, hub.env.now())
+    return item.seq
+
+
+# -- readings ----------------------------------------------------------------------------------
+
+
+def take(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> str:
+    """Take a reading in. Answers "new", "same", "stale" (read it again) or "nothing"."""
+    uid = identify(rows, hub, intake, reading)
+    if uid is None:
+        return "nothing" if reading.state != "live" else "wait"
+    rename(rows, hub, intake, reading, uid)
+    row = rows.get("record", uid=uid)
+    record = state.load_record(rows, uid)
+    if row is None or record is None:
+        return "nothing"
+    if not reading.revision and reading.start_ms < row["read_end"]:
+        return "stale"
+    rows.update("record", {"uid": uid}, {"read_end": max(row["read_end"], reading.end_ms)})
+    seen = observation(rows, hub, intake, reading)
+    idle = row["next_seq"] == row["folded"] + 1
+    if idle and nothing_new(record, seen, hub):
+        return confirm(rows, hub, record, seen)
+    append(rows, hub, record, seen, start=reading.start_ms, end=reading.end_ms,
+           cause=intake.cause, raw=reading.raw, source_ms=reading.source_ms,
+           map_version=intake.spec.fields.version, revision=reading.revision)
+    return "new"
+
+
+def identify(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> Uid | None:
+    """The record that was read; one never seen before gets its uid now.
+
+    None: nothing is known of a record that is gone, or it may be one of our own creates whose
+    receipt is still on its way.
+    """
+    system, obj = intake.system.name, reading.object
+    for native in (reading.native_id, *reading.aliases):
+        if known := state.find_alias(rows, system, obj, native):
+            return known
+    if ours := our_create(rows, intake, reading):
+        state.add_alias(rows, system, obj, reading.native_id, ours)
+        return ours
+    if reading.state != "live" or may_be_ours(rows, hub, intake, reading):
+        return None
+    return mint(rows, hub, intake.system, intake.spec, reading.native_id)
+
+
+def our_create(rows: Rows, intake: Intake, reading: Reading) -> Uid | None:
+    """The record whose external id the tool shows, if we sent it there and know no native id."""
+    if not reading.external_id:
+        return None
+    found = rows.select("record", {"system": intake.system.name, "object": reading.object,
+                                   "state": "creating"})
+    return next((r["uid"] for r in found
+                 if r["uid"] == reading.external_id and not r["native_id"]), None)
+
+
+def may_be_ours(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> bool:
+    """Whether a create is open here whose sent values this record shows."""
+    opened = rows.select("record", {"system": intake.system.name, "object": reading.object,
+                                    "state": "creating"})
+    if not opened:
+        return False
+    values = intake.spec.fields.take(reading.app).values
+    tool = hub.tool(intake.system.name, reading.object)
+    waiting = state.load_records(rows, [r["uid"] for r in opened]).values()
+    return any(equals_sent(r, values, tool) for r in waiting if r)
+
+
+def equals_sent(record: Record, values: Mapping[str, Value], tool: object) -> bool:
+    """Whether every value of the open create is shown in its normal form."""
+    if record.intent is None:
+        return True  # the intent is not folded yet: nobody can tell
+    normal = getattr(tool, "normal")  # noqa: B009
+    scalars = {n: s for n, s in record.intent.sends.items() if "[" not in n}
+    return all(values.get(n) in (s.value, normal(n, s.value)) for n, s in scalars.items())
+
+
+def mint(rows: Rows, hub: Hub, system: System, spec: ObjectSpec, native_id: str) -> Uid:
+    """A new record for a native id that was never seen before."""
+    record = Record(uid=hub.env.uid(), entity=spec.entity, system=system.name,
+                    object=spec.object, native_id=native_id)
+    state.birth(rows, record)
+    state.add_alias(rows, system.name, spec.object, native_id, record.uid)
+    return record.uid
+
+
+def rename(rows: Rows, hub: Hub, intake: Intake, reading: Reading, uid: Uid) -> None:
+    """Every id the tool uses for it leads to this record; a record merged into it is told so."""
+    system, obj = intake.system.name, reading.object
+    for native in (reading.native_id, *reading.aliases):
+        known = state.find_alias(rows, system, obj, native)
+        if known is None:
+            state.add_alias(rows, system, obj, native, uid)
+        elif known != uid and (lost := state.load_record(rows, known)) and lost.alive:
+            gone = Observation(start=reading.start_ms, end=reading.end_ms, state="merged",
+                               successor=uid)
+            append(rows, hub, lost, gone, start=reading.start_ms, end=reading.end_ms,
+                   cause=intake.cause)
+
+
+def observation(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> Observation:
+    """The reading in our terms; fields that no rule knows travel as `ext`."""
+    taken = intake.spec.fields.take(reading.app)
+    entity = intake.spec.entity
+    rules = hub.context.rules.entities.get(entity, {})
+    values = {n: v for n, v in taken.values.items() if n in rules}
+    values |= links(rows, hub, intake, reading)
+    actor = Actor(reading.actor.kind, reading.actor.id, reading.actor.via)
+    return Observation(
+        start=reading.start_ms, end=reading.end_ms, values=values,
+        unknown={**{n: w for n, w in taken.unknown.items() if n in rules}, **reading.unknown},
+        ext=taken.ext, state=reading.state, native_id=reading.native_id,
+        revision=(intake.system.epoch, reading.revision or 0), source_ms=reading.source_ms,
+        snapshot=intake.snapshot, actor=actor,
+    )
+
+
+def links(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> dict[str, Value]:
+    """Associations as whole sets of record uids; an end never seen yet is minted."""
+    found: dict[str, Value] = {}
+    for entity, natives in reading.links.items():
+        spec = intake.system.spec_for(entity)
+        name = LINK_FIELDS.get((intake.spec.entity, entity))
+        if spec and name:
+            found[name] = sorted(
+                state.find_alias(rows, intake.system.name, spec.object, native)
+                or mint(rows, hub, intake.system, spec, native) for native in natives)
+    return found
+
+
+LINK_FIELDS = {("person", "company"): "companies", ("company", "company"): "parent"}
+
+
+def nothing_new(record: Record, seen: Observation, hub: Hub) -> bool:
+    """Whether every covered value equals what was observed last, and no write is open."""
+    if record.intent or seen.state != record.state or not record.seen:
+        return False
+    tool = hub.tool(record.system, record.object)
+    for name, value in expand(record, seen, tool):
+        cell = record.cell(name)
+        if not cell.known or cell.observed != value or cell.unreadable:
+            return False
+    return all(record.cell(n).unreadable == why for n, why in seen.unknown.items())
+
+
+def confirm(rows: Rows, hub: Hub, record: Record, seen: Observation) -> str:
+    """An equal reading one settle time after a write confirms the tool's answer."""
+    ours = {n: c for n, c in record.cells.items() if c.synced and not c.synced.confirmed}
+    if not ours:
+        return "same"
+    tool = hub.tool(record.system, record.object)
+    if seen.start < record.changed_at + tool.settle_ms:
+        return "early"
+    append(rows, hub, record, confirmation(record, ours, seen), cause="confirmed")
+    return "same"
+
+
+def confirmation(record: Record, cells: Mapping[str, Cell], seen: Observation) -> Receipt:
+    """The receipt that says: what was answered is still there."""
+    held = {n: c.synced for n, c in cells.items() if c.synced}
+    return Receipt(
+        "agrees", seen.start, seen.end, values={n: cells[n].observed for n in held},
+        sends={n: Sent(s.sent, s.version, s.before, s.hop) for n, s in held.items()},
+        members=record.members, confirms=True,
+    )
+
+
+# -- decisions ---------------------------------------------------------------------------------
+
+
+def decided(rows: Rows, hub: Hub, record: Record, decision: Decision) -> None:
+    """A person's decision; a verdict is written under both records with one id."""
+    append(rows, hub, record, decision, cause=decision.act)
+    if decision.act in ("same", "different"):
+        other = state.load_record(rows, decision.other)
+        if other is not None:
+            mirrored = Decision(**{**_fields(decision), "other": record.uid})
+            append(rows, hub, other, mirrored, cause=decision.act)
+
+
+def _fields(decision: Decision) -> dict[str, object]:
+    return {name: getattr(decision, name) for name in decision.__dataclass_fields__}
+
+
+# -- hints -------------------------------------------------------------------------------------
+
+
+def hint(rows: Rows, system: str, obj: str, native_id: str, key: str, now: int, *,
+         kind: str = "changed", not_before: int = 0) -> bool:
+    """Leave a note to read a record; a note that is known already is not left twice."""
+    if rows.get("hint", id=key) is not None:
+        return False
+    rows.insert("hint", {
+        "id": key, "system": system, "object": obj, "native_id": native_id, "kind": kind,
+        "state": "open", "at": now, "not_before": not_before, "attempts": 0,
+    })
+    return True
+
+
+def again(rows: Rows, record: Record, now: int, due: int) -> None:
+    """Read this record again, not before it is due; one open note per record is enough."""
+    if not record.native_id:
+        return
+    key = f"again:{record.uid}"
+    row = rows.get("hint", id=key)
+    if row is None:
+        hint(rows, record.system, record.object, record.native_id, key, now, kind="again",
+             not_before=due)
+    else:
+        rows.update("hint", {"id": key}, {
+            "state": "open", "native_id": record.native_id,
+            "not_before": due if row["state"] != "open" else max(due, row["not_before"])})
+
+
+def answer(rows: Rows, keys: Iterable[str], how: str) -> None:
+    """Close notes, saying how: answered, nothing new, or parked."""
+    for key in keys:
+        rows.update("hint", {"id": key}, {"state": how})

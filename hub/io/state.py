@@ -1,0 +1,265 @@
+"""Model values in and out of the tables: the only place that knows how they are laid out.
+
+Every function works in the transaction of the `Rows` it is given. Personal data in append-only
+tables is sealed under the key of its record; records and golden records are projections, plain,
+and purged when a person is erased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from hub.io.rows import Rows, among
+from hub.io.seal import Seal, subject_key
+from hub.pure import pack
+from hub.pure.decide import EdgeId, Loaded, Need
+from hub.pure.identity import Key
+from hub.pure.model import Body, Edge, Golden, Input, Record, Uid
+
+
+@dataclass(frozen=True)
+class Vault:
+    """Seals and digests. `pepper` keys the digests of match keys, so that they tell nothing."""
+
+    seal: Seal
+    pepper: bytes
+
+    def close(self, rows: Rows, uid: Uid, value: Any) -> bytes:
+        """A JSON value, sealed under the record's key."""
+        return self.seal.seal(uid, subject_key(rows, uid, self.seal), orjson.dumps(value))
+
+    def open(self, rows: Rows, uid: Uid, sealed: bytes) -> Any:
+        """What was sealed; raises `CannotOpen` when the key is gone or the bytes were changed."""
+        return orjson.loads(self.seal.open(uid, subject_key(rows, uid, self.seal), sealed))
+
+    def digest(self, text: str) -> bytes:
+        """A keyed digest of 16 bytes."""
+        return blake2b(text.encode(), digest_size=16, key=self.pepper).digest()
+
+
+# -- records -----------------------------------------------------------------------------------
+
+
+def load_records(rows: Rows, uids: Iterable[Uid]) -> dict[Uid, Record | None]:
+    """Records by uid; None where there is none."""
+    wanted = sorted(set(uids))
+    found = rows.select("record", {"uid": among(wanted)}) if wanted else []
+    known = {row["uid"]: pack.unpack(Record, row["doc"]) for row in found}
+    return {uid: known.get(uid) for uid in wanted}
+
+
+def load_record(rows: Rows, uid: Uid) -> Record | None:
+    """One record."""
+    return load_records(rows, [uid])[uid]
+
+
+def save_record(rows: Rows, record: Record) -> None:
+    """Store a folded record; its row was laid when the uid was minted."""
+    rows.update("record", {"uid": record.uid}, {
+        "native_id": record.native_id or None, "state": record.state, "folded": record.folded,
+        "doc": pack.pack(record),
+    })
+
+
+def birth(rows: Rows, record: Record) -> None:
+    """Lay the row of a new record, with the next free local number; nothing is folded yet."""
+    number = int((_meta(rows, "local") or "0")) + 1
+    rows.upsert("meta", {"name": "local", "value": str(number)})
+    rows.insert("record", {
+        "uid": record.uid, "local": number, "entity": record.entity, "system": record.system,
+        "object": record.object, "native_id": record.native_id or None, "golden": record.uid,
+        "role": "primary", "state": record.state, "next_seq": 1, "folded": 0, "read_end": 0,
+        "doc": pack.pack(record),
+    })
+
+
+def _meta(rows: Rows, name: str) -> str | None:
+    row = rows.get("meta", name=name)
+    return None if row is None else str(row["value"])
+
+
+def find_alias(rows: Rows, system: str, obj: str, native_id: str) -> Uid | None:
+    """The record that a native id means, whether it is its present id or an old one."""
+    row = rows.get("alias", system=system, object=obj, native_id=native_id)
+    return None if row is None else str(row["uid"])
+
+
+def add_alias(rows: Rows, system: str, obj: str, native_id: str, uid: Uid) -> None:
+    """Claim a native id for a record; raises `Conflict` when another one has it."""
+    rows.insert("alias", {"system": system, "object": obj, "native_id": native_id, "uid": uid})
+
+
+# -- inputs ------------------------------------------------------------------------------------
+
+
+def append_input(rows: Rows, vault: Vault, uid: Uid, body: Body, at: int, **more: Any) -> Input:
+    """The next input of a record, pending. `more`: start, end, cause, run, raw, by."""
+    row = rows.get("record", uid=uid)
+    if row is None:
+        message = f"no record {uid}: an input needs one"
+        raise LookupError(message)
+    seq = int(row["next_seq"])
+    rows.update("record", {"uid": uid}, {"next_seq": seq + 1})
+    raw = more.pop("raw", b"")
+    rows.insert("input", {
+        "uid": uid, "seq": seq, "kind": pack.kind_of(body), "status": "pending", "at": at,
+        "start": more.pop("start", at), "end": more.pop("end", at),
+        "body": vault.close(rows, uid, pack.pack(body)),
+        "raw": vault.close(rows, uid, raw.decode("utf-8", "replace")) if raw else None, **more,
+    })
+    return Input(uid, seq, body)
+
+
+def pending_inputs(rows: Rows, uids: Iterable[Uid]) -> list[dict[str, Any]]:
+    """Rows of the inputs that wait to be folded, in the order of their records' sequences."""
+    wanted = sorted(set(uids))
+    if not wanted:
+        return []
+    return rows.select("input", {"uid": among(wanted), "status": "pending"}, order=("uid", "seq"))
+
+
+def open_input(rows: Rows, vault: Vault, row: dict[str, Any]) -> Input:
+    """An input from its row; raises ValueError or `CannotOpen` for one that cannot be read."""
+    doc = vault.open(rows, row["uid"], row["body"])
+    return Input(row["uid"], row["seq"], pack.unpack_body(row["kind"], doc))
+
+
+def all_inputs(rows: Rows, vault: Vault) -> list[Input]:
+    """Every input that was folded, for replay: applied and superseded ones."""
+    found = rows.select("input", {"status": among(["applied", "superseded"])},
+                        order=("uid", "seq"))
+    return [open_input(rows, vault, row) for row in found]
+
+
+# -- what decide needs -------------------------------------------------------------------------
+
+
+def fill(rows: Rows, vault: Vault, loaded: Loaded, need: Need) -> None:
+    """Read what `need` asks for into `loaded`."""
+    if need.records:
+        loaded.records |= load_records(rows, need.records - loaded.records.keys())
+    if need.edges_of:
+        for e in load_edges(rows, need.edges_of):
+            loaded.edges[e.id] = e
+        loaded.edges_of |= need.edges_of
+    if need.keys:
+        loaded.keys |= load_keys(rows, vault, need.keys)
+    if need.golden:
+        loaded.golden |= load_goldens(rows, need.golden)
+    if need.ends:
+        loaded.ends |= golden_ids(rows, need.ends)
+
+
+def load_edges(rows: Rows, uids: Iterable[Uid]) -> list[Edge]:
+    """All edges that touch these records."""
+    wanted = among(sorted(set(uids)))
+    found = rows.select("edge", {"a": wanted}) + rows.select("edge", {"b": wanted})
+    return [Edge(r["a"], r["b"], r["kind"], r["outcome"], r["why"], r["at"], r["by"])
+            for r in found]
+
+
+def save_edges(rows: Rows, put: Iterable[Edge], drop: Iterable[EdgeId]) -> None:
+    """Store new and changed edges, forget dropped ones."""
+    for a, b, kind in sorted(drop):
+        rows.delete("edge", {"a": a, "b": b, "kind": kind})
+    rows.upsert_many("edge", [
+        {"a": e.a, "b": e.b, "kind": e.kind, "outcome": e.outcome, "why": e.why, "at": e.at,
+         "by": e.by, "epoch": 0} for e in put
+    ])
+
+
+def load_keys(rows: Rows, vault: Vault, keys: Iterable[Key]) -> dict[Key, frozenset[Uid]]:
+    """The records that have each key."""
+    digests = {vault.digest("|".join(key)): key for key in keys}
+    found: dict[Key, set[Uid]] = {key: set() for key in digests.values()}
+    for row in rows.select("match_key", {"digest": among(sorted(digests))}):
+        found[digests[row["digest"]]].add(row["uid"])
+    return {key: frozenset(uids) for key, uids in found.items()}
+
+
+def save_keys(rows: Rows, vault: Vault, uid: Uid, keys: Iterable[Key]) -> None:
+    """The keys of a record, in place of those it had."""
+    rows.delete("match_key", {"uid": uid})
+    rows.upsert_many("match_key", [
+        {"entity": k.entity, "kind": k.kind, "digest": vault.digest("|".join(k)), "uid": uid}
+        for k in sorted(keys)
+    ])
+
+
+def load_goldens(rows: Rows, uids: Iterable[Uid]) -> dict[Uid, Golden | None]:
+    """Golden records by id; None where there is none."""
+    wanted = sorted(set(uids))
+    found = rows.select("golden", {"uid": among(wanted)}) if wanted else []
+    known = {row["uid"]: pack.unpack(Golden, row["doc"]) for row in found}
+    return {uid: known.get(uid) for uid in wanted}
+
+
+def save_golden(rows: Rows, golden: Golden, at: int) -> None:
+    """Store a golden record."""
+    rows.upsert("golden", {
+        "uid": golden.uid, "entity": golden.entity, "version": golden.number,
+        "rules": golden.rules, "merged_into": golden.merged_into or None, "at": at,
+        "doc": pack.pack(golden),
+    })
+
+
+def golden_ids(rows: Rows, uids: Iterable[Uid]) -> dict[Uid, Uid]:
+    """Record uid to golden id; a record that is not known leads itself."""
+    wanted = sorted(set(uids))
+    found = rows.select("record", {"uid": among(wanted)}) if wanted else []
+    known = {row["uid"]: row["golden"] for row in found}
+    return {uid: known.get(uid, uid) for uid in wanted}
+
+
+def golden_of(rows: Rows, uid: Uid) -> Golden | None:
+    """The golden record that a record, or an old golden id, belongs to now."""
+    row = rows.get("record", uid=uid)
+    if row is None:
+        return None
+    return load_goldens(rows, [row["golden"]])[row["golden"]]
+
+
+def members_of(rows: Rows, golden: Golden) -> list[Record]:
+    """Its records, in order of uid."""
+    found = load_records(rows, golden.members)
+    return [r for r in found.values() if r is not None]
+
+
+# -- slots -------------------------------------------------------------------------------------
+
+
+def dirty(rows: Rows, record: Record, at: int, *, rank: int = 1, not_before: int = 0) -> None:
+    """Mark the link of a record: look at it. The oldest mark is kept."""
+    row = rows.get("slot", uid=record.uid)
+    if row is None:
+        rows.insert("slot", {
+            "uid": record.uid, "system": record.system, "object": record.object, "dirty": at,
+            "rank": rank, "not_before": not_before, "attempts": 0, "holds": {},
+        })
+        return
+    rows.update("slot", {"uid": record.uid}, {
+        "dirty": at if row["dirty"] is None else row["dirty"], "rank": min(rank, row["rank"])
+        if row["dirty"] is not None else rank,
+        "not_before": not_before if row["dirty"] is None else row["not_before"],
+    })
+
+
+def want(rows: Rows, golden: Uid, system: str, obj: str, at: int) -> None:
+    """A golden record wants a record of its own in this object; the latest change counts."""
+    row = rows.get("wanted", golden=golden, system=system, object=obj)
+    if row is None:
+        rows.insert("wanted", {"golden": golden, "system": system, "object": obj, "dirty": at,
+                               "not_before": 0, "attempts": 0, "holds": {}})
+    else:
+        rows.update("wanted", {"golden": golden, "system": system, "object": obj}, {"dirty": at})
+
+
+def count(rows: Rows, system: str, name: str, n: int = 1) -> None:
+    """Count something that must be visible."""
+    row = rows.get("counter", system=system, name=name)
+    rows.upsert("counter", {"system": system, "name": name, "n": n + (row["n"] if row else 0)})

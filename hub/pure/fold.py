@@ -1,0 +1,470 @@
+"""How one record changes by one of its own inputs: the cases of the fold, in their order.
+
+`fold` looks at nothing but the record and the input, so inputs of different records commute and a
+replay gives the same record. A reading meets the cases of `COLUMNS` below one after the other;
+the first that has a reason to refuse it wins, and what none refuses is taken in, cell by cell.
+Why each case is there is told by the stories in tests/stories (the number is the story's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from hub.pure import standardize
+from hub.pure.model import (
+    Cell,
+    Claim,
+    Decision,
+    Input,
+    Intent,
+    Observation,
+    OpenIntent,
+    Receipt,
+    Record,
+    Refusal,
+    Sent,
+    Synced,
+    Tick,
+    Value,
+    Vector,
+    Version,
+    element,
+    field_of,
+    join,
+    key_of,
+    with_cell,
+)
+from hub.pure.rules import Rules, Tool
+
+CLAIMS_KEPT = 16  # per cell, so that a record edited daily for years stays small
+HOPS_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The record after the input. `status` of the input: applied, or superseded `by` what.
+
+    `again_at`: read the record again, not before this time (ms).
+    """
+
+    record: Record
+    status: str = "applied"
+    by: str = ""
+    again_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a fold needs beside record and input."""
+
+    tool: Tool
+    rules: Rules
+
+
+def fold(record: Record, item: Input, terms: Terms) -> Folded:
+    """The record after this input, which must be the next of its sequence."""
+    folders: Mapping[type, Callable[..., Folded]] = {
+        Observation: observe, Intent: intend, Receipt: receive, Decision: obey, Tick: wait,
+    }
+    folded = folders[type(item.body)](record, item.seq, item.body, terms)
+    return replace(folded, record=replace(folded.record, folded=item.seq))
+
+
+def wait(record: Record, _seq: int, tick: Tick, _terms: Terms) -> Folded:
+    """Time went by: whatever was due is looked at again."""
+    return Folded(record, again_at=tick.at)
+
+
+# -- readings ----------------------------------------------------------------------------------
+
+
+def observe(record: Record, seq: int, seen: Observation, terms: Terms) -> Folded:
+    """A reading: refused by the first case that has a reason, else taken in."""
+    if seen.state not in ("live", "creating"):
+        return depart(record, seen)
+    if refused := older(record, seen):
+        return refused
+    if record.intent:
+        settled = settle_by_reading(record, seen, terms)
+        if settled is None:
+            return superseded(record, "a write was open", again_at=None)
+        record = settled
+    if refused := unsettled(record, seen, terms.tool):
+        return refused
+    return Folded(take_in(record, seq, seen, terms))
+
+
+def superseded(record: Record, by: str, again_at: int | None) -> Folded:
+    """The reading is refused as a whole."""
+    return Folded(record, "superseded", by, again_at)
+
+
+def depart(record: Record, seen: Observation) -> Folded:
+    """The record is gone from its tool: an open write was not applied; claims stay."""
+    if seen.revision < record.revision or seen.start < record.read_end:
+        return superseded(record, "a newer reading", again_at=seen.end)
+    gone = replace(record, state=seen.state, intent=None, departed="", seen=True,
+                   read_end=max(record.read_end, seen.end), changed_at=seen.end,
+                   revision=max(record.revision, seen.revision))
+    return Folded(gone)
+
+
+def older(record: Record, seen: Observation) -> Folded | None:
+    """Case a: an older revision, or an interval that began before the last one ended."""
+    if seen.revision < record.revision:
+        return superseded(record, f"revision {record.revision[1]}", again_at=None)
+    if seen.revision == record.revision and seen.start < record.read_end:
+        return superseded(record, "a reading or write that ended later", again_at=seen.end)
+    return None
+
+
+def settle_by_reading(record: Record, seen: Observation, terms: Terms) -> Record | None:
+    """Case b: only an *unknown* write is settled by a reading, and only by a later one.
+
+    One sent value seen proves the whole write. One settle time later everything at the old values
+    proves that it was not applied; other values then are edits made on top of it.
+    """
+    intent = record.intent
+    if intent is None or intent.unknown_at is None or seen.start <= intent.unknown_at:
+        return None
+    shown = dict(expand(record, seen, terms.tool))
+    if any(proves(cell, sent, shown, terms.tool) for cell, sent in intent.sends.items()):
+        return settled_as_applied(record, intent, shown, seen, terms.tool)
+    if seen.start < intent.unknown_at + terms.tool.settle_ms:
+        return None
+    return settled_as_lost(record, intent, shown)
+
+
+def proves(cell: str, sent: Sent, shown: Mapping[str, Value], tool: Tool) -> bool:
+    """Whether the reading shows what only our write can have put there."""
+    normal = tool.normal(cell, sent.value)
+    return cell in shown and shown[cell] in (normal, sent.value) and shown[cell] != sent.before
+
+
+def settled_as_applied(record: Record, intent: OpenIntent, shown: Mapping[str, Value],
+                       seen: Observation, tool: Tool) -> Record:
+    """Every sent cell was answered in its normal form; what differs now was typed over it."""
+    values = {
+        cell: shown[cell] if cell in shown and shown[cell] == sent.value
+        else tool.normal(cell, sent.value)
+        for cell, sent in intent.sends.items()
+    }
+    done = answered(record, intent.sends, values, intent.members)
+    return replace(done, intent=None, state="live", changed_at=seen.end,
+                   native_id=record.native_id or seen.native_id)
+
+
+def settled_as_lost(record: Record, intent: OpenIntent, shown: Mapping[str, Value]) -> Record:
+    """Not applied; but whoever typed a third value had seen our version."""
+    lost = replace(record, intent=None)
+    for name, sent in intent.sends.items():
+        cell = lost.cell(name)
+        if name in shown and shown[name] != sent.before and not name.startswith("consent["):
+            base = cell.synced or Synced(Version(), cell.observed, cell.observed)
+            version = Version(join(base.version.vector, sent.version.vector), sent.version.at)
+            lost = with_cell(lost, name, replace(cell, synced=replace(base, version=version)))
+    return lost
+
+
+def unsettled(record: Record, seen: Observation, tool: Tool) -> Folded | None:
+    """Case e: a lagging tool without revisions, read too soon after a change or write."""
+    due = record.changed_at + tool.settle_ms
+    if tool.revisions or not tool.lag_ms or not record.seen or seen.start >= due:
+        return None
+    return superseded(record, "the tool had not settled", again_at=due)
+
+
+def take_in(record: Record, seq: int, seen: Observation, terms: Terms) -> Record:
+    """Cases c, d, f for each covered cell; what is equal changes nothing."""
+    cells = dict(record.cells)
+    for name, raw in expand(record, seen, terms.tool):
+        cells[name] = look(record, seq, name, raw, seen, terms)
+    for name, why in seen.unknown.items():
+        cells[name] = replace(record.cell(name), unreadable=why)
+    moved = any(cells[n].observed != record.cell(n).observed for n in cells)
+    return replace(
+        record, cells=cells, seen=True, state="live", ext=seen.ext or record.ext,
+        native_id=seen.native_id or record.native_id, departed="",
+        revision=max(record.revision, seen.revision),
+        read_end=max(record.read_end, seen.end),
+        changed_at=seen.end if moved and record.seen else record.changed_at,
+    )
+
+
+def expand(record: Record, seen: Observation, tool: Tool) -> Iterator[tuple[str, Value]]:
+    """Covered cells and their values: a stated set speaks of all elements, also of missing ones."""
+    for name, value in seen.values.items():
+        if isinstance(value, list):
+            yield from _elements(record, name, value)
+        elif name == "consent" and isinstance(value, Mapping):
+            yield from ((element(name, key), state) for key, state in value.items())
+        elif tool.holds(name):
+            yield name, value
+
+
+def _elements(record: Record, name: str, value: list[str]) -> Iterator[tuple[str, Value]]:
+    stated = {element(name, key) for key in value}
+    known = {cell for cell in record.cells if field_of(cell) == name and key_of(cell)}
+    for cell in sorted(stated | known):
+        yield cell, True if cell in stated else None
+
+
+def look(record: Record, seq: int, name: str, raw: Value, seen: Observation,
+         terms: Terms) -> Cell:
+    """One covered cell: nothing new, or observed anew with a claim."""
+    cell = replace(record.cell(name), unreadable="")
+    if cell.known and raw == cell.observed:
+        return cell
+    first = not cell.known
+    if first and cell.synced and raw == cell.synced.answered:
+        return replace(cell, observed=raw, known=True)
+    looked = replace(cell, observed=raw, known=True, refused=None)
+    if first and raw is None:
+        return looked
+    claim = claimed(record, seq, name, raw, seen, terms)
+    return looked if claim is None else with_claim(looked, claim)
+
+
+def with_claim(cell: Cell, claim: Claim) -> Cell:
+    """The cell with one more claim; old ones that nobody can go back to are let go.
+
+    Facts of consent are evidence and all kept.
+    """
+    kept = CLAIMS_KEPT if not claim.reach else len(cell.claims) + 1
+    return replace(cell, claims=(*cell.claims, claim)[-kept:])
+
+
+def claimed(record: Record, seq: int, name: str, raw: Value, seen: Observation,
+            terms: Terms) -> Claim | None:
+    """The claim that this change makes, None where the change proves nothing (consent)."""
+    cell = record.cell(name)
+    fact = consent_fact(cell, raw) if field_of(name) == "consent" else raw
+    if fact is _NO_FACT:
+        return None
+    base = cell.synced
+    meant = terms.tool.lift(name, base.sent, fact) if base else fact
+    covers, latest = coverage(record.uid, cell)
+    source = seen.end if seen.source_ms is None else min(seen.source_ms, seen.end)
+    bound = not cell.known and (seen.snapshot or record.seen)
+    claim = Claim(
+        seq=seq, value=None, raw=raw, at=max(source, latest), covers=covers,
+        bound=bound, hop=next_hop(base), actor=seen.actor,
+        reach=tuple(sorted({record.uid, *record.members})) if field_of(name) == "consent" else (),
+    )
+    return standardised(claim, name, meant, record.entity, terms.rules)
+
+
+def standardised(claim: Claim, name: str, meant: Value, entity: str, rules: Rules) -> Claim:
+    """The claim with its standard value, or quarantined with the reason."""
+    rule = rules.of(entity, name)
+    try:
+        value = standardize.standard(rule.kind if rule else "", meant, rules)
+    except standardize.Invalid as error:
+        return replace(claim, value=meant, status="quarantined", why=str(error))
+    return replace(claim, value=value)
+
+
+def coverage(uid: str, cell: Cell) -> tuple[Vector, int]:
+    """What somebody who types here has seen: our last version, and their own earlier claims."""
+    last = cell.claim()
+    version = cell.synced.version if cell.synced else Version()
+    own = join(last.covers, {uid: last.seq}) if last else {}
+    return join(version.vector, own), max(version.at, last.at if last else 0)
+
+
+def next_hop(base: Synced | None) -> int:
+    """Ours leads to theirs until a reading has confirmed that the tool left our write alone."""
+    return 0 if base is None or base.confirmed else base.hop + 1
+
+
+_NO_FACT = object()
+
+
+def consent_fact(cell: Cell, raw: Value) -> Value:
+    """A refusal, or an opt-in with a proof that was not used before; else no fact at all."""
+    if raw == "out":
+        return "out"
+    proof = raw.get("proof") if isinstance(raw, Mapping) else None
+    used = {c.raw.get("proof") for c in cell.claims if isinstance(c.raw, Mapping)}
+    return "in" if proof and proof not in used else _NO_FACT
+
+
+# -- writes and what came of them --------------------------------------------------------------
+
+
+def intend(record: Record, seq: int, intent: Intent, _terms: Terms) -> Folded:
+    """A write is about to be sent; until its receipt nothing that is read here counts."""
+    opened = OpenIntent(seq, intent.at, intent.op, intent.sends, intent.members)
+    created = intent.op == "create"
+    return Folded(replace(
+        record, intent=opened, members=intent.members,
+        state="creating" if created else record.state,
+        anchor=intent.golden if created else record.anchor,
+        tightened=tightened(record, intent.sends),
+    ))
+
+
+def tightened(record: Record, sends: Mapping[str, Sent]) -> dict[str, Vector]:
+    """Refusals that are written here count for this record from now on."""
+    held = dict(record.tightened)
+    for name, sent in sends.items():
+        if name.startswith("consent[") and sent.value == "out":
+            held[name] = join(held.get(name, {}), sent.version.vector)
+    return held
+
+
+def receive(record: Record, _seq: int, receipt: Receipt, terms: Terms) -> Folded:
+    """The tool's word on our write, or the note that nothing had to be written."""
+    return {
+        "applied": applied, "rejected": rejected, "not_sent": not_sent,
+        "unknown": outcome_unknown, "agrees": agrees,
+    }[receipt.outcome](record, receipt, terms)
+
+
+def answered(record: Record, sends: Mapping[str, Sent], values: Mapping[str, Value],
+             members: tuple[str, ...]) -> Record:
+    """Sent and answered become the merge base, the answer what is observed."""
+    for name, sent in sends.items():
+        cell, answer = record.cell(name), values.get(name)
+        synced = Synced(sent.version, sent.value, answer, sent.before, sent.hop)
+        record = with_cell(record, name, replace(
+            cell, observed=answer, known=True, synced=synced, refused=None, unreadable=""))
+    return replace(record, members=members, delivered=members)
+
+
+def applied(record: Record, receipt: Receipt, terms: Terms) -> Folded:
+    """The write is in the tool. Claims that only saw our own create are taken back."""
+    sends = receipt.sends or (record.intent.sends if record.intent else {})
+    created = bool(receipt.adopts) or (record.intent is not None and record.intent.op == "create")
+    if created:
+        record = without_echo(record, sends, terms.tool)
+    values = {n: receipt.values.get(n, terms.tool.normal(n, s.value)) for n, s in sends.items()}
+    members = receipt.members or (record.intent.members if record.intent else ())
+    done = answered(record, sends, values, members)
+    return Folded(replace(
+        done, intent=None, state="live", seen=True,
+        native_id=receipt.native_id or record.native_id,
+        anchor=receipt.adopts or record.anchor,
+        revision=max(record.revision, receipt.revision),
+        read_end=max(record.read_end, receipt.end), changed_at=receipt.end,
+    ))
+
+
+def without_echo(record: Record, sends: Mapping[str, Sent], tool: Tool) -> Record:
+    """Capture saw our create before its receipt came: what equals it was never typed by anyone."""
+    for name, sent in sends.items():
+        cell, echo = record.cell(name), (sent.value, tool.normal(name, sent.value))
+        left = tuple(
+            replace(c, covers=join(c.covers, sent.version.vector))
+            for c in cell.claims if c.raw not in echo and c.value not in echo
+        )
+        record = with_cell(record, name, replace(cell, claims=left))
+    return record
+
+
+def rejected(record: Record, receipt: Receipt, _terms: Terms) -> Folded:
+    """The tool refuses values: those it names, or all of them, are not offered again."""
+    intent = record.intent
+    if intent is None:
+        return superseded(record, "no write was open", again_at=None)
+    for name, sent in intent.sends.items():
+        if not receipt.fields or field_of(name) in receipt.fields:
+            refused = Refusal(sent.value, receipt.why)
+            record = with_cell(record, name, replace(record.cell(name), refused=refused))
+    state = "failed" if intent.op == "create" else record.state
+    return Folded(replace(record, intent=None, state=state))
+
+
+def not_sent(record: Record, _receipt: Receipt, _terms: Terms) -> Folded:
+    """The write was called off before the tool could see it."""
+    if record.intent is None:
+        return superseded(record, "no write was open", again_at=None)
+    state = "failed" if record.intent.op == "create" else record.state
+    return Folded(replace(record, intent=None, state=state))
+
+
+def outcome_unknown(record: Record, receipt: Receipt, terms: Terms) -> Folded:
+    """Nobody knows whether it was applied: proof and settle time count from here."""
+    if record.intent is None:
+        return superseded(record, "no write was open", again_at=None)
+    if record.intent.unknown_at is not None:
+        return superseded(record, "the outcome was unknown already", again_at=None)
+    opened = replace(record.intent, unknown_at=receipt.end)
+    return Folded(replace(record, intent=opened), again_at=receipt.end + terms.tool.settle_ms)
+
+
+def agrees(record: Record, receipt: Receipt, _terms: Terms) -> Folded:
+    """Tool and golden were found equal: from here on an edit has seen this version."""
+    if record.intent is not None:
+        return superseded(record, "a write was open", again_at=None)
+    for name, sent in receipt.sends.items():
+        cell = record.cell(name)
+        if cell.known and cell.observed == receipt.values.get(name):
+            record = with_cell(record, name, replace(
+                cell, synced=_agreed(cell, sent, confirms=receipt.confirms)))
+    return Folded(replace(record, members=receipt.members, delivered=receipt.members))
+
+
+def _agreed(cell: Cell, sent: Sent, *, confirms: bool) -> Synced:
+    base = cell.synced
+    still_ours = base is not None and not base.confirmed and not confirms
+    return Synced(sent.version, sent.value, cell.observed,
+                  base.before if base else None,
+                  hop=base.hop if base and still_ours else 0, confirmed=not still_ours)
+
+
+# -- decisions ---------------------------------------------------------------------------------
+
+
+def obey(record: Record, seq: int, decision: Decision, terms: Terms) -> Folded:
+    """A person's word. Verdicts (same, different) are edges: they change no record."""
+    act: Mapping[str, Callable[..., Record]] = {
+        "edit": enter, "pin": enter, "retract": strike, "reject": strike, "approve": approve,
+        "keep": release, "unlink": release, "recreate": release,
+    }
+    if decision.act not in act:
+        return Folded(record)
+    return Folded(act[decision.act](record, seq, decision, terms))
+
+
+def enter(record: Record, seq: int, decision: Decision, terms: Terms) -> Record:
+    """A steward's or customer's own value: a claim on the record that they were shown."""
+    cell = record.cell(decision.cell)
+    covers, latest = coverage(record.uid, cell)
+    claim = Claim(
+        seq=seq, value=None, raw=decision.value, at=max(decision.at, latest, decision.version.at),
+        covers=join(covers, decision.version.vector), pinned=decision.act == "pin",
+        actor=decision.actor,
+    )
+    typed = standardised(claim, decision.cell, decision.value, record.entity, terms.rules)
+    return with_cell(record, decision.cell, with_claim(cell, typed))
+
+
+def strike(record: Record, _seq: int, decision: Decision, _terms: Terms) -> Record:
+    """One claim no longer counts; the one before it does again."""
+    return _with_status(record, decision, "retracted")
+
+
+def approve(record: Record, _seq: int, decision: Decision, _terms: Terms) -> Record:
+    """A pending claim counts from now on."""
+    return _with_status(record, decision, "effective")
+
+
+def _with_status(record: Record, decision: Decision, status: str) -> Record:
+    cell = record.cell(decision.cell)
+    claims = tuple(
+        replace(c, status=status, why=decision.id) if c.seq == decision.claim else c
+        for c in cell.claims
+    )
+    return with_cell(record, decision.cell, replace(cell, claims=claims))
+
+
+def release(record: Record, _seq: int, decision: Decision, _terms: Terms) -> Record:
+    """What becomes of a record that is gone; *unlink* also takes its claims back."""
+    cells = record.cells
+    if decision.act == "unlink":
+        cells = {name: replace(cell, claims=()) for name, cell in cells.items()}
+    return replace(record, departed=decision.act, cells=cells)
+
+

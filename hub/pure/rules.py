@@ -1,0 +1,108 @@
+"""The published rules and the tools' abilities, as the pure core sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from hub.pure.model import Value, field_of, key_of
+
+Strategy = Literal["authority", "newest", "union", "consent"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRule:
+    """How one field is decided. `ranks`: systems, the highest authority first.
+
+    `identifier`: equal values of it make two records one customer.
+    """
+
+    name: str
+    kind: str
+    strategy: Strategy = "newest"
+    ranks: tuple[str, ...] = ()
+    identifier: bool = False
+
+    def rank(self, system: str) -> int:
+        """0 is the highest; systems that are not listed share the lowest."""
+        return self.ranks.index(system) if system in self.ranks else len(self.ranks)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """One published version of `rules.yaml`. `region`: ISO country for numbers without prefix."""
+
+    version: int
+    entities: Mapping[str, Mapping[str, FieldRule]]
+    role_mailboxes: frozenset[str] = frozenset()
+    placeholders: frozenset[str] = frozenset()
+    region: str = "US"
+
+    def of(self, entity: str, cell: str) -> FieldRule | None:
+        """The rule for a cell, None for a field that no rule knows."""
+        return self.entities.get(entity, {}).get(field_of(cell))
+
+
+class Lens(Protocol):
+    """One field of a tool: see connectors/_kit/fieldmap.py for the laws."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def writable(self) -> bool: ...
+
+    @property
+    def put(self) -> object: ...
+
+    def normal(self, value: Value) -> Value: ...
+
+
+@dataclass(frozen=True)
+class Tool:
+    """What the core must know of one object in one system. Times in ms.
+
+    `unique`: fields that the tool keeps unique. `create`: which golden records it wants a record
+    of. `widens`: it may be told of an opt-in that is proven.
+    """
+
+    system: str
+    entity: str
+    object: str
+    fields: Mapping[str, Lens]
+    revisions: bool = False
+    conditional: bool = False
+    lag_ms: int = 0
+    settle_ms: int = 0
+    unique: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    create: Literal["all", "linked", "never"] = "all"
+    widens: bool = False
+
+    def holds(self, cell: str) -> bool:
+        """Whether the tool has a place for this cell: a whole set's elements, or one slot."""
+        name, is_element = field_of(cell), bool(key_of(cell))
+        if name in self.links:
+            return is_element
+        lens = self.fields.get(name)
+        return lens is not None and is_element == (lens.kind in ("set", "consent"))
+
+    def writable(self, cell: str) -> bool:
+        """Whether the hub may write it here."""
+        name = field_of(cell)
+        return name in self.links or (name in self.fields and self.fields[name].writable)
+
+    def normal(self, cell: str, value: Value) -> Value:
+        """The form in which the tool can hold this value."""
+        if key_of(cell) or value is None:
+            return value
+        return self.fields[cell].normal(value)
+
+    def lift(self, cell: str, base: Value, seen: Value) -> Value:
+        """What a person meant whose edit started from our copy `base`."""
+        put = None if key_of(cell) or base is None else self.fields[cell].put
+        return put(base, seen) if callable(put) else seen
+
+
+Tools = Mapping[tuple[str, str], Tool]  # (system, object) to tool

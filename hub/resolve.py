@@ -1,0 +1,181 @@
+"""Step two: the resolver. Notices in, one transaction out: records, golden records, history.
+
+It is the only step that changes what is known. A micro-batch takes the records that the log names,
+reads their pending inputs from the table (the table is the truth, the log only says where to
+look), asks `decide`, and stores every effect in the transaction that moves its log position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from hub import inputs, slots
+from hub.env import Hub
+from hub.io import history, state
+from hub.io.rows import Rows
+from hub.io.seal import CannotOpen
+from hub.pure.decide import Effects, Loaded, decide, need
+from hub.pure.model import Edge, Input, Record, Uid
+
+GROUP = "resolve"
+BATCH = 200
+IDLE_MS = 1_000
+
+
+def step(hub: Hub) -> int:
+    """One micro-batch; returns when to look again (ms)."""
+    hub.env.commit(hub.log.relay, "resolve:relay")
+    done = hub.env.commit(lambda rows: batch(rows, hub), "resolve:commit")
+    if not done:
+        return hub.env.now() + IDLE_MS
+    for system in hub.systems:
+        hub.env.wake(f"deliver:{system}")
+    return hub.env.now()
+
+
+def batch(rows: Rows, hub: Hub) -> int:
+    """Take what the log says next and resolve it; returns how many messages were taken."""
+    topics = [f"cdc.{s.name}.{o}" for s in hub.systems.values() for o in s.specs]
+    messages = hub.log.poll(rows, GROUP, topics, BATCH)
+    if messages:
+        uids = {m.key.decode() for m in messages}
+        resolve(rows, hub, uids)
+        hub.log.commit(rows, GROUP, messages)
+    return len(messages)
+
+
+def resolve(rows: Rows, hub: Hub, uids: Iterable[Uid], touched: Iterable[Uid] = ()) -> Effects:
+    """Fold the pending inputs of these records, then decide all that they touch anew."""
+    opened = [i for i in (readable(rows, hub, r) for r in unblocked(
+        state.pending_inputs(rows, uids))) if i]
+    effects = answer(rows, hub, opened, frozenset(touched))
+    store(rows, hub, effects)
+    if onward := referrers(rows, effects):
+        store(rows, hub, answer(rows, hub, (), onward))
+    return effects
+
+
+def unblocked(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Inputs in sequence; nothing else can be missing, a parked one has another status."""
+    return found
+
+
+def readable(rows: Rows, hub: Hub, row: dict[str, Any]) -> Input | None:
+    """The input, or None when it cannot be decoded: it is parked, the rest goes on."""
+    try:
+        return state.open_input(rows, hub.vault, row)
+    except (ValueError, CannotOpen) as error:
+        park(rows, hub, row, str(error))
+        return None
+
+
+def park(rows: Rows, hub: Hub, row: dict[str, Any], why: str) -> None:
+    """Set an input aside, visible and replayable; it keeps its number."""
+    rows.update("input", {"uid": row["uid"], "seq": row["seq"]}, {"status": "parked", "by": why})
+    rows.upsert("parked", {
+        "id": f"{row['uid']}:{row['seq']}", "kind": "input", "state": "open",
+        "at": hub.env.now(), "uid": row["uid"], "why": why, "doc": {"seq": row["seq"]},
+    })
+
+
+def answer(rows: Rows, hub: Hub, opened: Sequence[Input], touched: Iterable[Uid]) -> Effects:
+    """Load what `decide` needs, then let it decide."""
+    loaded = Loaded()
+    births = born(rows, {i.uid for i in opened})
+    while wanted := need(opened, touched, loaded, hub.context, births):
+        state.fill(rows, hub.vault, loaded, wanted)
+    return decide(opened, touched, loaded, hub.context, births)
+
+
+def born(rows: Rows, uids: set[Uid]) -> dict[Uid, Record]:
+    """The records of the batch as they stand (their rows were laid when they were minted)."""
+    return {u: r for u, r in state.load_records(rows, uids).items() if r is not None}
+
+
+# -- storing effects ---------------------------------------------------------------------------
+
+
+def store(rows: Rows, hub: Hub, effects: Effects) -> None:
+    """Every effect, in an order that never leaves a reader of this transaction puzzled."""
+    now = hub.env.now()
+    for (uid, seq), (status, by) in effects.statuses.items():
+        rows.update("input", {"uid": uid, "seq": seq}, {"status": status, "by": by or None})
+    for record in effects.records.values():
+        state.save_record(rows, record)
+        project(rows, record)
+        slots.settle_intent(rows, record)
+    for uid, keys in effects.keys.items():
+        state.save_keys(rows, hub.vault, uid, keys)
+    state.save_edges(rows, effects.edges_put.values(), effects.edges_drop)
+    regroup(rows, effects)
+    for golden in effects.groups:
+        state.save_golden(rows, golden, now)
+        slots.review(rows, hub, golden)
+    for change in effects.history:
+        history.write(rows, hub, change)
+    for uid in sorted(effects.dirty):
+        mark(rows, hub, uid)
+    for uid, due in effects.again.items():
+        record = effects.records.get(uid) or state.load_record(rows, uid)
+        if record:
+            inputs.again(rows, record, now, due)
+            hub.env.wake(f"capture:{record.system}")
+    contradict(rows, hub, effects.contradictions)
+
+
+def regroup(rows: Rows, effects: Effects) -> None:
+    """Golden id and role of every record of a touched component, where they moved."""
+    for uid, (golden, leads) in effects.regroup.items():
+        role = "primary" if leads else "secondary"
+        row = rows.get("record", uid=uid)
+        if row and (row["golden"], row["role"]) != (golden, role):
+            rows.update("record", {"uid": uid}, {"golden": golden, "role": role})
+
+
+def project(rows: Rows, record: Record) -> None:
+    """The associations of a record, so that the other end can find it."""
+    stated = {c.partition("[")[2][:-1] for c in record.cells
+              if c.startswith(("companies[", "parent["))}
+    for other in sorted(stated):
+        rows.upsert("assoc", {"uid": record.uid, "entity": "company", "other": other})
+
+
+def mark(rows: Rows, hub: Hub, uid: Uid) -> None:
+    """Look at this link: consent before edits before backfill."""
+    record = state.load_record(rows, uid)
+    if record is None:
+        return
+    if record.state in ("deleted", "archived") and not record.departed:
+        slots.hold_departed(rows, hub, record)
+    elif record.alive:
+        state.dirty(rows, record, hub.env.now())
+
+
+def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
+    """Records whose association's other end moved: another golden id, or a new living record."""
+    moved = {uid for g in effects.history for uid in (g.golden.members if g.golden else (g.uid,))
+             if g.golden is None or g.before is None or g.golden.members != g.before.members}
+    moved |= {u for u, r in effects.records.items() if r.entity == "company"}
+    if not moved:
+        return frozenset()
+    found: set[Uid] = set()
+    for uid in sorted(moved):
+        found |= {r["uid"] for r in rows.select("assoc", {"other": uid})}
+    for uid in sorted(found):
+        golden = state.golden_of(rows, uid)
+        for member in golden.members if golden else ():
+            record = state.load_record(rows, member)
+            if record and record.alive:
+                state.dirty(rows, record, 0)
+    return frozenset(found)
+
+
+def contradict(rows: Rows, hub: Hub, edges: Iterable[Edge]) -> None:
+    """A *same* that would cross a *different* is for a steward."""
+    for e in edges:
+        rows.upsert("task", {
+            "id": f"verdicts:{e.a}:{e.b}", "kind": "contradiction", "state": "open",
+            "at": hub.env.now(), "uid": e.a, "other": e.b,
+            "why": "somebody said same, somebody said different on the way", "doc": {},
+        })

@@ -1,0 +1,81 @@
+"""Step four: reconciliation. Read every tool again, compare value by value, leave nothing unseen.
+
+A sweep has no way to write into a tool: what it reads becomes inputs, what differs marks the link
+dirty, and a record that a whole pass did not show is read by its id.
+"""
+
+from __future__ import annotations
+
+from connectors._kit.contract import ObjectSpec
+from hub import capture, inputs
+from hub.env import Hub, System
+from hub.inputs import Intake
+from hub.io import state
+from hub.io.rows import Row, Rows, below
+
+MISSING_AT_ONCE = 500
+
+
+def step(hub: Hub, system: System) -> int:
+    """One page of the object whose pass is due or under way; returns when to look again (ms)."""
+    due = [hub.env.now() + system.sweep_ms]
+    for spec in capture.in_order(system):
+        due.append(page(hub, system, spec))
+    return min(due)
+
+
+def page(hub: Hub, system: System, spec: ObjectSpec) -> int:
+    """The next page of a pass. The cursor's value is "<start of pass>|<page cursor>"."""
+    stream = capture.Stream(hub, system, spec)
+    row, now = stream.cursor("sweep"), hub.env.now()
+    listed = stream.cursor("snapshot")
+    if listed is None or listed["value"] != capture.DONE:
+        return now + system.sweep_ms
+    started, cursor = position(row, now, system)
+    if started > now:
+        return started
+    found = system.connector.listing(system.api, spec, cursor)
+    capture.progressed(found, cursor, f"{system.name} {spec.object} sweep")
+
+    def keep(rows: Rows) -> None:
+        intake = Intake(system, spec, "sweep", snapshot=True)
+        capture.take_page(rows, hub, intake, found)
+        if found.done:
+            missing(rows, hub, system, spec, started)
+            state.count(rows, system.name, "sweeps")
+        value = f"{started}|{capture.DONE if found.done else found.cursor}"
+        stream.save(rows, "sweep", value, now)
+
+    hub.env.commit(keep, "sweep:page")
+    hub.env.wake("resolve")
+    hub.env.wake(f"capture:{system.name}")
+    return started + system.sweep_ms if found.done else now
+
+
+def position(row: Row | None, now: int, system: System) -> tuple[int, str]:
+    """When the pass began (or begins) and where it stands."""
+    if row is None:
+        return now, ""
+    text, _, cursor = str(row["value"]).partition("|")
+    if cursor != capture.DONE:
+        return int(text), cursor
+    due = int(text) + system.sweep_ms
+    return (due, "") if due > now else (now, "")
+
+
+def missing(rows: Rows, hub: Hub, system: System, spec: ObjectSpec, started: int) -> None:
+    """Live records that nobody has read since the pass began: ask for them by id."""
+    found = rows.select(
+        "record", {"system": system.name, "object": spec.object, "state": "live",
+                   "read_end": below(started)}, order=("uid",), limit=MISSING_AT_ONCE)
+    for row in found:
+        if row["native_id"]:
+            key = f"missing:{row['uid']}:{started}"
+            inputs.hint(rows, system.name, spec.object, row["native_id"], key, hub.env.now(),
+                        kind="missing")
+
+
+def request(rows: Rows, system: System) -> None:
+    """Start a pass over all objects now."""
+    for spec in system.specs.values():
+        rows.delete("cursor", {"system": system.name, "stream": "sweep", "shard": spec.object})

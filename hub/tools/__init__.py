@@ -1,0 +1,1 @@
+"""Beside the path: `demo` shows it, `bench` measures it, `simulate` tries to break it."""

@@ -1,0 +1,10 @@
+"""How the tests run: properties without a deadline, and with more examples in the long run."""
+
+import os
+
+from hypothesis import settings
+
+# Tests share their cores, so how long one example takes says nothing; pytest's timeout ends a hang.
+settings.register_profile("short", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=2_000)
+settings.load_profile("long" if os.environ.get("HUB_TEST_LONG") == "1" else "short")
