@@ -165,6 +165,14 @@ def sortable(kind: str, name: str, text: str | None) -> tuple[int, int, str]:
     return (1, 0, text.lower())
 
 
+def held(kind: str, name: str, record: Record) -> tuple[int, int, str]:
+    """What a record holds of a property, in the order of its type."""
+    numbers = {"hs_object_id": record.id, MODIFIED[kind]: record.updated}
+    if name in numbers:
+        return (1, numbers[name], "")
+    return sortable(kind, name, record.properties.get(name))
+
+
 def tester(kind: str, filtered: Mapping[str, object]) -> Test:
     """One filter as a test of records."""
     name, operator = str(filtered.get("propertyName")), str(filtered.get("operator"))
@@ -190,18 +198,15 @@ def tester(kind: str, filtered: Mapping[str, object]) -> Test:
     if operator not in tests:
         raise Refusal(f"Invalid operator {operator}")
     test = tests[operator]
-    return lambda record: test(sortable(kind, name, record.properties.get(name)))
+    return lambda record: test(held(kind, name, record))
 
 
 def groups_of(body: Mapping[str, object]) -> list[list[Mapping[str, object]]]:
     """The filter groups within the limits: 5 groups, 6 filters each, 18 in all."""
     found = body.get("filterGroups") or []
     groups = [list(g.get("filters", [])) for g in found] if isinstance(found, list) else []
-    if (
-        len(groups) > GROUPS
-        or max(map(len, groups), default=0) > FILTERS
-        or sum(map(len, groups)) > ALL_FILTERS
-    ):
+    sizes = [len(group) for group in groups]
+    if len(sizes) > GROUPS or max(sizes, default=0) > FILTERS or sum(sizes) > ALL_FILTERS:
         raise Refusal("Too many filters: 5 groups, 6 filters in each and 18 in all are allowed")
     return groups
 
@@ -411,13 +416,10 @@ class Desk:
         seen = self._indexed(kind, groups, call.now - self.lag_ms)
         found = [r for r in seen if any(all(test(r) for test in group) for group in tests)]
         words = str(call.body.get("query") or "").lower()
-        found = [r for r in found if words in " ".join(r.properties.values()).lower()]
+        if words:
+            found = [r for r in found if words in " ".join(r.properties.values()).lower()]
         name, descending = order_of(call.body)
-        return sorted(
-            found,
-            key=lambda r: (sortable(kind, name, r.properties.get(name)), r.id),
-            reverse=descending,
-        )
+        return sorted(found, key=lambda r: (held(kind, name, r), r.id), reverse=descending)
 
     def _searchable(self, kind: str, name: str) -> None:
         # The other object's stamp exists and is always empty: it finds nothing and says nothing.

@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
 
 from connectors.hubspot.portal import TYPE_IDS, WORDS, Event, Refusal
+from connectors.hubspot.webhooks import sign
 
 Body = dict[str, object]
+BATCH: Final = 100
+FLIGHTS: Final = 10  # requests under way at once
+RETRIES: Final = 10
+RETRY_MS: Final = 60_000  # doubled each time: the last retry comes 17 hours after the first try
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A webhook to be sent now; tell its fate by `settle(id, status)`, 0 for no answer."""
+
+    id: str
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A payload on its way: when to send it."""
+
+    due: int
+    payload: Body
 
 
 class Hooks:
@@ -19,6 +47,9 @@ class Hooks:
         self.wanted: dict[str, Body] = {}
         self.settings: Body = {}
         self.count = 0
+        self.retry_ms = RETRY_MS
+        self.waiting: list[Told] = []
+        self.flights: dict[str, list[Body]] = {}
 
     def subscribe(self, given: Mapping[str, object], now: str) -> Body:
         """A new subscription; a property change needs its property."""
@@ -75,3 +106,37 @@ class Hooks:
             "changeSource": event.source,
             **event.extra,
         }
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Turn what happened into payloads; without an address nothing is kept."""
+        for event in events:
+            if self.settings.get("targetUrl"):
+                self.waiting += [Told(event.at, payload) for payload in self.told(event)]
+
+    def due(self, now: int) -> list[Outgoing]:
+        """What to send now: batches of up to a hundred, ten requests at once, signed now."""
+        ready = [told.payload for told in self.waiting if told.due <= now]
+        room = max(0, FLIGHTS - len(self.flights)) * BATCH
+        left = ready[room:]
+        self.waiting = [t for t in self.waiting if t.due > now] + [Told(now, p) for p in left]
+        ready = ready[:room]
+        return [self._send(ready[n : n + BATCH], now) for n in range(0, len(ready), BATCH)]
+
+    def settle(self, own: str, status: int, now: int) -> None:
+        """Sent, or to be sent again: any answer but 2xx counts as a failure, also 4xx."""
+        for payload in self.flights.pop(own, []):
+            attempt = int(str(payload["attemptNumber"])) + 1
+            if not 200 <= status < 300 and attempt <= RETRIES:  # noqa: PLR2004
+                due = now + self.retry_ms * 2 ** (attempt - 1)
+                self.waiting.append(Told(due, {**payload, "attemptNumber": attempt}))
+
+    def _send(self, payloads: list[Body], now: int) -> Outgoing:
+        self.count += 1
+        own, url, body = str(self.count), str(self.settings["targetUrl"]), orjson.dumps(payloads)
+        self.flights[own] = payloads
+        headers = {
+            "Content-Type": "application/json",
+            "X-HubSpot-Request-Timestamp": str(now),
+            "X-HubSpot-Signature-v3": sign(self.secret, "POST", url, body, str(now)),
+        }
+        return Outgoing(own, "POST", url, headers, body)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import merge as merge_sorted
@@ -159,10 +159,12 @@ class Empty:
 class Table:
     """The records of one kind: versions (when, record or None where it vanished) over a seed."""
 
-    def __init__(self, seed: Seed) -> None:
+    def __init__(self, seed: Seed, unique: Iterable[str]) -> None:
         self.seed = seed
+        self.unique_names = set(unique)
         self.versions: dict[int, list[tuple[int, Record | None]]] = {}
         self.order: list[int] = []
+        self.moved: list[tuple[int, int]] = []
         self.unique: dict[tuple[str, str], set[int]] = {}
         self.next = seed.last + 1
 
@@ -183,9 +185,10 @@ class Table:
             self.versions[record_id] = []
             insort(self.order, record_id)
         self.versions[record_id].append((now, record))
+        insort(self.moved, (now, record_id))
         self.next = max(self.next, record_id + 1)
-        for name, value in unique_values(record):
-            self.unique.setdefault((name, value), set()).add(record_id)
+        for pair in self.unique_values(record):
+            self.unique.setdefault(pair, set()).add(record_id)
 
     def after(self, record_id: int) -> Iterator[Record]:
         """All records above this id that exist now, archived ones too, ascending."""
@@ -200,21 +203,26 @@ class Table:
         """Live records that hold a unique value now."""
         ids = {*self.unique.get((name, value), ()), *self.seed.find(name, value)}
         records = [self.get(i) for i in sorted(ids)]
-        return [r for r in records if r and not r.archived and (name, value) in unique_values(r)]
+        return [
+            r for r in records if r and not r.archived and (name, value) in self.unique_values(r)
+        ]
+
+    def unique_values(self, record: Record | None) -> list[tuple[str, str]]:
+        """What finds a record: its unique properties, and secondary e-mails as well."""
+        if record is None:
+            return []
+        held = [(name, record.properties.get(name, "")) for name in self.unique_names]
+        if "email" in self.unique_names:
+            more = record.properties.get("hs_additional_emails", "")
+            held += [("email", mail) for mail in more.split(";")]
+        return [pair for pair in held if pair[1]]
 
     def candidates(self, low: int, high: int) -> list[int]:
         """Ids of all records that may have been modified in an interval."""
-        return sorted({*self.versions, *self.seed.modified(low, high)})
-
-
-def unique_values(record: Record | None) -> list[tuple[str, str]]:
-    """What finds a record: its e-mails, secondary ones too, and our id."""
-    if record is None:
-        return []
-    more = record.properties.get("hs_additional_emails", "").split(";")
-    emails = [record.properties.get("email", ""), *more]
-    own = ("synchub_id", record.properties.get("synchub_id", ""))
-    return [pair for pair in [*(("email", e) for e in emails), own] if pair[1]]
+        edits = self.moved[
+            bisect_left(self.moved, (low, 0)) : bisect_left(self.moved, (high + 1, 0))
+        ]
+        return sorted({*(i for _, i in edits), *self.seed.modified(low, high)})
 
 
 def _property(name: str, kind: str = "string", **more: object) -> dict[str, object]:
@@ -261,7 +269,7 @@ class Portal:
     """One account. Every act takes the time and its source: INTEGRATION, CRM_UI and so on."""
 
     def __init__(self, contacts: Seed, companies: Seed) -> None:
-        self.tables = {"contacts": Table(contacts), "companies": Table(companies)}
+        self.tables = {"contacts": Table(contacts, ["email"]), "companies": Table(companies, [])}
         self.defined = {kind: _defined(kind) for kind in self.tables}
         self.groups: dict[str, dict[str, dict[str, object]]] = {
             kind: {"information": _group({"name": "information", "label": "Information"})}
@@ -411,6 +419,8 @@ class Portal:
         made = _property(name, **{k: v for k, v in given.items() if k != "name"})  # type: ignore[arg-type]
         made |= {"hubspotDefined": False, "createdAt": now_text, "updatedAt": now_text}
         self.defined[kind][name] = made
+        if made["hasUniqueValue"]:
+            self.tables[kind].unique_names.add(name)
         return made
 
     def define_group(self, kind: str, given: Mapping[str, object]) -> dict[str, object]:

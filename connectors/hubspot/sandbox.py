@@ -16,6 +16,7 @@ import httpx
 import orjson
 
 from connectors.hubspot.desk import Call, Desk
+from connectors.hubspot.hooks import Outgoing
 from connectors.hubspot.portal import Empty, Portal, Refusal
 
 TEN_SECONDS_MS: Final = 10_000
@@ -70,6 +71,21 @@ class HubSpotSandbox:
         except Refusal as refusal:
             status, body = refusal.status, self._error(refusal)
         return self._response((status, body, self._limits(request, now)), now)
+
+    @property
+    def client_secret(self) -> str:
+        """What webhooks are signed with."""
+        return self.desk.hooks.secret
+
+    def due(self, now_ms: int) -> list[Outgoing]:
+        """Webhooks to send now."""
+        events, self.desk.portal.events = self.desk.portal.events, []
+        self.desk.hooks.take(events)
+        return self.desk.hooks.due(now_ms)
+
+    def settle(self, own: str, status: int) -> None:
+        """What became of a webhook: the status it was answered with, 0 for none."""
+        self.desk.hooks.settle(own, status, self.clock())
 
     def _refused(self, request: httpx.Request, now: int) -> Refused | None:
         """Who may not call, or not so often."""

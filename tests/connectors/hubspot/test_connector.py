@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from connectors._kit.contract import Answer, Page, Reading, Unreadable, Write
+from connectors._kit.contract import Answer, Entity, Page, Reading, Unreadable, Write
 from connectors.hubspot.connector import COMPANIES, CONNECTOR, CONTACTS
 from tests.connectors.hubspot.tools import Clock, DirectApi, new_sandbox
 
@@ -52,7 +52,7 @@ class World:
             page = CONNECTOR.changes(self.api, CONTACTS, cursor)
             assert page.done or page.cursor != cursor
             found, cursor = [*found, *page.readings], page.cursor
-            self.clock.sleep(300)
+            self.clock.sleep(500)
             if page.done:
                 return found, cursor
         raise AssertionError("changes never end")
@@ -66,6 +66,11 @@ def create(email: str, **more: str) -> Write:
 def update(native_id: str, **changes: str | None) -> Write:
     """An update of a contact."""
     return Write("update", native_id, changes, "", f"key-{native_id}")
+
+
+def to(*companies: str) -> tuple[tuple[Entity, str], ...]:
+    """Associations with these companies."""
+    return tuple(("company", company) for company in companies)
 
 
 def ids(readings: Sequence[Reading]) -> list[str]:
@@ -112,8 +117,7 @@ def test_a_listing_visits_every_live_record_once(world: World) -> None:
 def test_listing_and_read_agree(world: World) -> None:
     """Both ways of reading give the same values, links and times."""
     own, first, second = world.contact("a@x.example"), world.company("A"), world.company("B")
-    ends = (("company", second), ("company", first))
-    world.write(Write("update", own, {}, "", "k", link=ends))
+    world.write(Write("update", own, {}, "", "k", link=to(second, first)))
     (read,) = world.read(own)
     (listed,) = CONNECTOR.listing(world.api, CONTACTS, "").readings
     assert read.links == listed.links == {"company": (second, first)}
@@ -179,8 +183,9 @@ def test_nothing_is_lost_between_two_rounds(world: World) -> None:
     """A record that the index shows late is found by the next round, thanks to the overlap."""
     world.sandbox.desk.lag_ms = 30_000
     cursor = CONNECTOR.begin(world.api, CONTACTS, world.clock.now_ms)
-    early, late = (CONNECTOR.write(world.api, CONTACTS, [create(f"{n}@x.example")])[0].native_id
-                   for n in "ab")
+    early, late = (
+        CONNECTOR.write(world.api, CONTACTS, [create(f"{n}@x.example")])[0].native_id for n in "ab"
+    )
     found, cursor = world.drain(cursor)
     assert found == []
     world.clock.sleep(31_000)
@@ -299,11 +304,10 @@ def test_an_update_of_a_record_that_is_gone_is_stale(world: World) -> None:
 def test_links_are_added_and_removed(world: World) -> None:
     """A create can carry its company; an update can change it."""
     first, second = world.company("A"), world.company("B")
-    write = Write("create", "", {"email": "a@x.example"}, "u", "k", link=(("company", first),))
+    write = Write("create", "", {"email": "a@x.example"}, "u", "k", link=to(first))
     own = world.write(write)[0].native_id
     assert world.read(own)[0].links == {"company": (first,)}
-    swap = Write("update", own, {}, "", "k", link=(("company", second),),
-                 unlink=(("company", first),))
+    swap = Write("update", own, {}, "", "k", link=to(second), unlink=to(first))
     assert world.write(swap)[0].outcome == "done"
     assert world.read(own)[0].links == {"company": (second,)}
 
@@ -311,10 +315,10 @@ def test_links_are_added_and_removed(world: World) -> None:
 def test_a_refused_link_is_told_apart_from_its_values(world: World) -> None:
     """A company that does not exist spoils the link, not the values, nor the other rows."""
     own, good = world.contact("a@x.example"), world.company("A")
-    bad = (("company", "999999"),)
+    bad = to("999999")
     answers = world.write(
         Write("update", own, {"phone": "1"}, "", "1", link=bad),
-        Write("create", "", {"email": "b@x.example"}, "u", "2", link=(("company", good),)),
+        Write("create", "", {"email": "b@x.example"}, "u", "2", link=to(good)),
     )
     assert [a.outcome for a in answers] == ["done", "done"]
     assert answers[0].why.startswith("association: ")
