@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -85,7 +86,7 @@ def answering(*answers: tuple[int, Json]) -> Handler:
 
     def handle(_: httpx.Request) -> httpx.Response:
         status, body = left.pop(0) if len(left) > 1 else left[0]
-        content = body if isinstance(body, bytes) else orjson.dumps(body)
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return httpx.Response(status, content=content)
 
     return handle
