@@ -40,6 +40,7 @@ PRIMARY: Final = 1  # association type "primary company"; any other is a plain o
 Item = Mapping[str, object]
 Rows = Mapping[str, Write]  # by trace id
 Pair = tuple[str, str, str]  # trace id, contact id, company id
+Broken = tuple[str, bytes]  # why, and what it was
 Links = Mapping[Entity, tuple[str, ...]]
 T = TypeVar("T")
 
@@ -214,10 +215,10 @@ def _embedded(item: Item) -> Links:
 
 def parse(
     spec: ObjectSpec, found: Iterable[object], reply: Reply
-) -> tuple[list[Reading], list[tuple[str, bytes]]]:
+) -> tuple[list[Reading], list[Broken]]:
     """Readings, and what could not be understood with the reason."""
     readings: list[Reading] = []
-    broken: list[tuple[str, bytes]] = []
+    broken: list[Broken] = []
     for item in found:
         try:
             readings.append(reading_of(spec, item, reply))
@@ -234,6 +235,12 @@ def gone(spec: ObjectSpec, native_id: str, reply: Reply) -> Reading:
 def knows(readings: Iterable[Reading]) -> set[str]:
     """All ids, old and new, that these readings speak for."""
     return {i for r in readings for i in (r.native_id, *r.aliases)}
+
+
+def named(broken: Iterable[Broken]) -> set[str]:
+    """The ids of records that came, but could not be understood."""
+    items = [orjson.loads(raw) for _, raw in broken]
+    return {str(item.get("id")) for item in items if isinstance(item, dict)}
 
 
 # -- what became of writes ---------------------------------------------------------------------

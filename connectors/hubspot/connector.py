@@ -39,6 +39,7 @@ from connectors._kit.fieldmap import FieldMap, address, date, email, name, phone
 from connectors.hubspot.answers import (
     EXTERNAL_ID,
     MODIFIED,
+    Broken,
     Item,
     Pair,
     Rows,
@@ -56,12 +57,12 @@ from connectors.hubspot.answers import (
     items_of,
     knows,
     links_of,
+    named,
     next_of,
     object_of,
     pair_input,
     pairs_input,
     parse,
-    reading_of,
     refusal,
     refused,
     server_ms,
@@ -174,11 +175,17 @@ class _Cursor:
         return orjson.dumps(asdict(self)).decode()
 
 
+_KINDS: Final = asdict(_Cursor(0, 0))
+
+
 def _cursor(text: str) -> _Cursor | None:
+    """A cursor of ours, or None where the text is anything else."""
     try:
-        return _Cursor(**orjson.loads(text))
+        found = _Cursor(**orjson.loads(text))
     except (TypeError, orjson.JSONDecodeError):
         return None
+    same = all(type(v) is type(_KINDS[k]) for k, v in asdict(found).items())
+    return found if same else None
 
 
 def _filter(key: str, operator: str, value: int) -> dict[str, str]:
@@ -341,7 +348,7 @@ class HubSpot:
 
     def _batch(
         self, api: Api, spec: ObjectSpec, ids: Iterable[str], query: str = "", key: str = ""
-    ) -> tuple[list[Reading], list[tuple[str, bytes]], Reply]:
+    ) -> tuple[list[Reading], list[Broken], Reply]:
         """One batch read; ids that are not found are simply not in the answer."""
         wanted = {"inputs": [{"id": i} for i in ids], "properties": asked(spec)}
         request = {**wanted, "propertiesWithHistory": [], **({"idProperty": key} if key else {})}
@@ -357,28 +364,35 @@ class HubSpot:
 
     def _read(
         self, api: Api, spec: ObjectSpec, ids: Sequence[str]
-    ) -> tuple[list[Reading], list[tuple[str, bytes]]]:
+    ) -> tuple[list[Reading], list[Broken]]:
         """Live ones, then archived ones, then each that is still missing by itself."""
         wanted = tuple(dict.fromkeys(ids))
-        readings, broken, _ = self._batch(api, spec, wanted)
-        live = self._linked(api, spec, readings)
-        missing = [i for i in wanted if i not in knows(live)]
-        if not missing or broken:
+        found, broken, _ = self._batch(api, spec, wanted)
+        live = self._linked(api, spec, found)
+        missing = [i for i in wanted if i not in knows(live) | named(broken)]
+        if not missing:
             return live, broken
-        archived, broken, _ = self._batch(api, spec, missing, "?archived=true")
-        left = [i for i in missing if i not in knows(archived)]
-        rest = [] if broken else [self._one(api, spec, i) for i in left]
-        merged = {(r.native_id, r.state): r for r in [*rest, *archived, *live]}
-        return list(merged.values()), broken
+        archived, more, _ = self._batch(api, spec, missing, "?archived=true")
+        broken += more
+        left = [i for i in missing if i not in knows(archived) | named(broken)]
+        alone = [self._one(api, spec, i, broken) for i in left]
+        every = [*filter(None, alone), *archived, *live]
+        return list({(r.native_id, r.state): r for r in every}.values()), broken
 
-    def _one(self, api: Api, spec: ObjectSpec, native_id: str) -> Reading:
+    def _one(
+        self, api: Api, spec: ObjectSpec, native_id: str, broken: list[Broken]
+    ) -> Reading | None:
         """An id that batches do not know: merged away, or gone for good."""
         params = [("properties", ",".join(asked(spec)))]
         params += [("associations", "companies")] if spec.links else []
         reply = api.get(f"/crm/v3/objects/{spec.object}/{native_id}", params)
         if reply.status == codes.NOT_FOUND:
             return gone(spec, native_id, reply)
-        found = reading_of(spec, body_of(reply, 200), reply)
+        readings, more = parse(spec, [body_of(reply, 200)], reply)
+        broken += more
+        if not readings:
+            return None
+        (found,) = readings
         aliases = tuple(dict.fromkeys([*found.aliases, native_id]))
         return found if found.native_id == native_id else replace(found, aliases=aliases)
 

@@ -231,7 +231,7 @@ def test_a_long_list_of_archived_records_is_not_scanned_every_time(world: World)
 
 def test_a_cursor_that_is_not_ours_asks_for_a_full_pass(world: World) -> None:
     """Garbage and cursors of another version are reported as expired, never guessed at."""
-    for cursor in ("", "garbage", '{"when":1}'):
+    for cursor in ("", "garbage", '{"when":1}', '{"since":"a","archived":1}', "[]"):
         page = CONNECTOR.changes(world.api, CONTACTS, cursor)
         assert page == Page((), cursor, done=True, expired=True)
 
@@ -379,3 +379,17 @@ def test_a_page_with_one_broken_record_keeps_the_others(world: World) -> None:
     assert "yesterday" in page.broken[0][0]
     with pytest.raises(Unreadable):
         world.read(bad)
+
+
+def test_a_broken_record_does_not_hide_that_another_is_gone(world: World) -> None:
+    """Changes set the broken one aside and still tell what became of the rest."""
+    cursor = CONNECTOR.begin(world.api, CONTACTS, world.clock.now_ms)
+    good, bad, gone = (world.contact(f"{n}@x.example") for n in "abc")
+    portal = world.sandbox.desk.portal
+    record = portal.tables["contacts"].get(int(bad))
+    assert record
+    record.properties["lastmodifieddate"] = "yesterday"  # type: ignore[index]
+    portal.erase("contacts", int(gone), world.clock.now_ms, "CRM_UI")
+    page = CONNECTOR.changes(world.api, CONTACTS, cursor)
+    assert {r.native_id: r.state for r in page.readings} == {good: "live", gone: "deleted"}
+    assert len(page.broken) == 1
