@@ -115,7 +115,9 @@ class Event:
 class Seed(Protocol):
     """A computed population of one kind of record."""
 
-    last: int
+    @property
+    def last(self) -> int:
+        """No id is above this one."""
 
     def get(self, record_id: int) -> Record | None:
         """The record with this id, as it was before anyone edited it."""
@@ -129,31 +131,8 @@ class Seed(Protocol):
     def modified(self, low: int, high: int) -> Iterable[int]:
         """Ids of records last modified in this interval, both ends included."""
 
-
-class Empty:
-    """A population of nobody."""
-
-    last = 0
-
-    def get(self, record_id: int) -> Record | None:
-        """Nobody."""
-        del record_id
-        return None
-
-    def after(self, record_id: int) -> Iterator[int]:
-        """Nobody."""
-        del record_id
-        return iter(())
-
-    def find(self, name: str, value: str) -> Iterable[int]:
-        """Nobody."""
-        del name, value
-        return ()
-
-    def modified(self, low: int, high: int) -> Iterable[int]:
-        """Nobody."""
-        del low, high
-        return ()
+    def ends(self, record_id: int) -> Iterable[int]:
+        """Ids of the other kind that a record was associated with before anyone changed it."""
 
 
 class Table:
@@ -303,13 +282,23 @@ class Portal:
 
     def companies_of(self, contact_id: int) -> dict[int, frozenset[int]]:
         """The live companies of a contact with the types of association."""
-        held = self.links.get(contact_id, {})
+        held = self._links(contact_id)
         return {c: types for c, types in held.items() if self.get("companies", c)}
 
     def contacts_of(self, company_id: int) -> dict[int, frozenset[int]]:
         """The live contacts of a company with the types, seen from the contact."""
-        found = ((c, ends[company_id]) for c, ends in self.links.items() if company_id in ends)
-        return {c: types for c, types in found if self.get("contacts", c)}
+        edited = (c for c, ends in self.links.items() if company_id in ends)
+        near = {*edited, *self.tables["companies"].seed.ends(company_id)}
+        found = {c: self._links(c).get(company_id) for c in sorted(near)}
+        live = self.tables["contacts"]
+        return {c: t for c, t in found.items() if t and (r := live.get(c)) and not r.archived}
+
+    def _links(self, contact_id: int) -> dict[int, frozenset[int]]:
+        """A contact's associations: as changed, else as the population has them."""
+        if contact_id in self.links:
+            return self.links[contact_id]
+        ends = self.tables["contacts"].seed.ends(contact_id)
+        return dict.fromkeys(ends, frozenset({PRIMARY, PLAIN}))
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -356,7 +345,8 @@ class Portal:
         """Gone for good, which webhooks tell twice."""
         record = self.live(kind, record_id)
         self.tables[kind].put(record.id, None, now)
-        self.links.pop(record.id, None)
+        if kind == "contacts":
+            self.links[record.id] = {}
         self._tell(kind, "privacyDeletion", record.id, now, source)
         self._tell(kind, "deletion", record.id, now, source)
 
@@ -392,7 +382,7 @@ class Portal:
         for kind, end in (("contacts", contact), ("companies", company)):
             self.live(kind, end)
         contact, company = self.current("contacts", contact), self.current("companies", company)
-        held = self.links.setdefault(contact, {})
+        held = self.links[contact] = dict(self._links(contact))
         first = not any(PRIMARY in found for found in held.values())
         wanted = {*types, PLAIN, *([PRIMARY] if first else [])}
         if PRIMARY in wanted:
@@ -404,7 +394,9 @@ class Portal:
     def part(self, contact: int, company: int, now: int) -> None:
         """Remove every association between the two; having none is no error."""
         contact, company = self.current("contacts", contact), self.current("companies", company)
-        if self.links.get(contact, {}).pop(company, None) is not None:
+        held = dict(self._links(contact))
+        if held.pop(company, None) is not None:
+            self.links[contact] = held
             self._tell_link(contact, company, now, removed=True)
 
     def define(self, kind: str, given: Mapping[str, object], now_text: str) -> dict[str, object]:
@@ -478,10 +470,12 @@ class Portal:
 
     def _move_links(self, kind: str, old: Sequence[int], new: int) -> None:
         if kind == "contacts":
-            held = [self.links.pop(i, {}) for i in reversed(old)]
+            held = [self._links(i) for i in reversed(old)]
+            self.links |= {i: {} for i in old}
             self.links[new] = {c: types for ends in held for c, types in ends.items()}
             return
-        for contact, ends in self.links.items():
+        for contact in {c for i in old for c in self.contacts_of(i)}:
+            ends = self._links(contact)
             types = frozenset[int]().union(*(ends.get(i, frozenset()) for i in old))
             kept = {c: t for c, t in ends.items() if c not in old}
             self.links[contact] = {**kept, new: types} if types else kept

@@ -17,7 +17,8 @@ import orjson
 
 from connectors.hubspot.desk import Call, Desk
 from connectors.hubspot.hooks import Outgoing
-from connectors.hubspot.portal import Empty, Portal, Refusal
+from connectors.hubspot.population import TOGETHER, Computed, Plain
+from connectors.hubspot.portal import Portal, Refusal
 
 TEN_SECONDS_MS: Final = 10_000
 SECOND_MS: Final = 1_000
@@ -51,9 +52,11 @@ class HubSpotSandbox:
     vendor = "hubspot"
 
     def __init__(self, seed: int, customers: int, clock: Callable[[], int]) -> None:
-        del customers
+        end, view = clock(), Plain()
+        contacts = Computed("contacts", customers, end, view)
+        companies = Computed("companies", -(-customers // TOGETHER), end, view)
         self.clock = clock
-        self.desk = Desk(Portal(Empty(), Empty()), 40_000_000 + seed)
+        self.desk = Desk(Portal(contacts, companies), 40_000_000 + seed)
         self.calls = Limiter(100, TEN_SECONDS_MS)
         self.searches = Limiter(5, SECOND_MS)
         self.daily = 250_000

@@ -167,3 +167,43 @@ def test_who_may_call_and_how_often(listener: Listener) -> None:
     assert answers[100].json()["policyName"] == "TEN_SECONDLY_ROLLING"
     listener.clock.sleep(10_000)
     assert listener.sandbox.handle(ask).status_code == httpx.codes.OK
+
+
+def test_a_million_customers_cost_nothing() -> None:
+    """They are listed, found by e-mail and by time, edited and merged, without being stored."""
+    clock = Clock()
+    sandbox = new_sandbox(clock, 1_000_000)
+    api = DirectApi(sandbox.handle, clock)
+    CONNECTOR.prepare(api)
+    page = CONNECTOR.listing(api, CONTACTS, "1500000")
+    assert (len(page.readings), page.done) == (100, False)
+    first = page.readings[0]
+    assert len(first.links["company"]) == 1
+    mail = {"email": str(first.app["email"])}
+    find = Write("create", "", mail, "uid", "k")
+    assert CONNECTOR.find(api, CONTACTS, find)[0].native_id == first.native_id
+    day = CONNECTOR.begin(api, CONTACTS, clock.now_ms - 3_600_000)
+    recent = CONNECTOR.changes(api, CONTACTS, day)
+    assert min(r.source_ms or 0 for r in recent.readings) >= clock.now_ms - 3_720_000
+    change = Write("update", first.native_id, {"phone": "1"}, "", "k")
+    assert CONNECTOR.write(api, CONTACTS, [change])[0].outcome == "done"
+    second = page.readings[1].native_id
+    merge = {"primaryObjectId": first.native_id, "objectIdToMerge": second}
+    api.send("POST", "/crm/v3/objects/contacts/merge", json=merge)
+    (merged,) = CONNECTOR.read(api, CONTACTS, [first.native_id, second])
+    assert (merged.app["phone"], merged.links) == ("1", first.links)
+    assert len(sandbox.desk.portal.tables["contacts"].versions) == 3
+
+
+def test_seeded_companies_know_their_contacts(listener: Listener) -> None:
+    """The four contacts of a company follow it when it is merged away."""
+    listener.sandbox = new_sandbox(listener.clock, 20)
+    listener.api = DirectApi(listener.sandbox.handle, listener.clock)
+    base = "/crm/v3/objects/companies"
+    one, two = (c["id"] for c in listener.act("GET", base)["results"][:2])
+    merge = {"primaryObjectId": one, "objectIdToMerge": two}
+    merged = listener.act("POST", f"{base}/merge", merge)["id"]
+    ends = listener.act("GET", f"/crm/v4/objects/companies/{merged}/associations/contacts")
+    assert len(ends["results"]) == 8
+    contact = str(ends["results"][7]["toObjectId"])
+    assert CONNECTOR.read(listener.api, CONTACTS, [contact])[0].links == {"company": (merged,)}

@@ -102,9 +102,9 @@ def delivery(events: Json, *, at: int = T0, url: str = "https://hub.example/hook
     return Inbound("POST", url, headers, body, at)
 
 
-def new_sandbox(clock: Clock) -> HubSpotSandbox:
-    """A sandbox without customers."""
-    return HubSpotSandbox(seed=1, customers=0, clock=clock)
+def new_sandbox(clock: Clock, customers: int = 0) -> HubSpotSandbox:
+    """A sandbox, without customers unless wanted."""
+    return HubSpotSandbox(seed=1, customers=customers, clock=clock)
 
 
 @contextmanager
