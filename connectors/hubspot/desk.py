@@ -222,6 +222,14 @@ def bounds(kind: str, group: Iterable[Mapping[str, object]]) -> tuple[int, int] 
     return None if low < 0 else (low, high)
 
 
+def above(group: Iterable[Mapping[str, object]]) -> int:
+    """The id above which a group is confined, 0 where it is not."""
+    after = {"propertyName": "hs_object_id", "operator": "GT"}
+    return max(
+        (number(row.get("value")) for row in group if after.items() <= row.items()), default=0
+    )
+
+
 def order_of(body: Mapping[str, object]) -> tuple[str, bool]:
     """The one sort rule, as an object or as text: (property, descending)."""
     found = body.get("sorts") or []
@@ -434,7 +442,8 @@ class Desk:
         ids: Iterable[int] = (r.id for r in table.after(0))
         if spans and all(spans):
             near = [table.candidates(*span) for span in spans if span]
-            ids = sorted({i for part in near for i in part})
+            floor = min(above(group) for group in groups)
+            ids = sorted({i for part in near for i in part if i > floor})
         for found in ids:
             record = table.seen(found, at)
             if record and not record.archived:
