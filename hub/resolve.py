@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import structlog
+
 from hub import inputs, slots
 from hub.env import Hub
 from hub.io import history, state
@@ -18,6 +20,7 @@ from hub.io.seal import CannotOpen
 from hub.pure.decide import Effects, Loaded, decide, need
 from hub.pure.model import Edge, Input, Record, Uid
 
+LOG = structlog.get_logger()
 GROUP = "resolve"
 BATCH = 200
 IDLE_MS = 1_000
@@ -26,7 +29,10 @@ IDLE_MS = 1_000
 def step(hub: Hub) -> int:
     """One micro-batch; returns when to look again (ms)."""
     hub.env.commit(hub.log.relay, "resolve:relay")
-    done = hub.env.commit(lambda rows: batch(rows, hub), "resolve:commit")
+    try:
+        done = hub.env.commit(lambda rows: batch(rows, hub), "resolve:commit")
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        done = one_by_one(hub, error)
     if not done:
         return hub.env.now() + IDLE_MS
     for system in hub.systems:
@@ -36,8 +42,7 @@ def step(hub: Hub) -> int:
 
 def batch(rows: Rows, hub: Hub) -> int:
     """Take what the log says next and resolve it; returns how many messages were taken."""
-    topics = [f"cdc.{s.name}.{o}" for s in hub.systems.values() for o in s.specs]
-    messages = hub.log.poll(rows, GROUP, topics, BATCH)
+    messages = hub.log.poll(rows, GROUP, topics(hub), BATCH)
     if messages:
         uids = {m.key.decode() for m in messages}
         resolve(rows, hub, uids)
@@ -45,20 +50,41 @@ def batch(rows: Rows, hub: Hub) -> int:
     return len(messages)
 
 
+def one_by_one(hub: Hub, error: Exception) -> int:
+    """A batch that breaks is taken record by record, so that a poison record blocks only itself."""
+    LOG.warning("batch_broken", why=repr(error))
+    messages = hub.env.view(lambda rows: hub.log.poll(rows, GROUP, topics(hub), BATCH))
+    for uid in sorted({m.key.decode() for m in messages}):
+        try:
+            hub.env.commit(lambda rows: resolve(rows, hub, [uid]), "resolve:one")  # noqa: B023
+        except (ArithmeticError, LookupError, TypeError, ValueError) as poison:
+            why = f"{type(poison).__name__}: {poison}"
+            hub.env.commit(lambda rows: park_all(rows, hub, uid, why), "resolve:park")  # noqa: B023
+    hub.env.commit(lambda rows: hub.log.commit(rows, GROUP, messages), "resolve:position")
+    return len(messages)
+
+
+def park_all(rows: Rows, hub: Hub, uid: Uid, why: str) -> None:
+    """Set every waiting input of a record aside; the next full reading starts it afresh."""
+    for row in state.pending_inputs(rows, [uid]):
+        park(rows, hub, row, why)
+
+
+def topics(hub: Hub) -> list[str]:
+    """The topics of all captured objects."""
+    return [f"cdc.{s.name}.{o}" for s in hub.systems.values() for o in s.specs]
+
+
 def resolve(rows: Rows, hub: Hub, uids: Iterable[Uid], touched: Iterable[Uid] = ()) -> Effects:
     """Fold the pending inputs of these records, then decide all that they touch anew."""
-    opened = [i for i in (readable(rows, hub, r) for r in unblocked(
-        state.pending_inputs(rows, uids))) if i]
+    waiting = state.pending_inputs(rows, uids)
+    opened = [i for i in (readable(rows, hub, r) for r in waiting) if i]
     effects = answer(rows, hub, opened, frozenset(touched))
     store(rows, hub, effects)
     if onward := referrers(rows, effects):
+        mark_referrers(rows, onward)
         store(rows, hub, answer(rows, hub, (), onward))
     return effects
-
-
-def unblocked(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Inputs in sequence; nothing else can be missing, a parked one has another status."""
-    return found
 
 
 def readable(rows: Rows, hub: Hub, row: dict[str, Any]) -> Input | None:
@@ -97,20 +123,13 @@ def born(rows: Rows, uids: set[Uid]) -> dict[Uid, Record]:
 
 
 def store(rows: Rows, hub: Hub, effects: Effects) -> None:
-    """Every effect, in an order that never leaves a reader of this transaction puzzled."""
-    now = hub.env.now()
+    """Every effect of a batch that is folded for the first time."""
+    project_all(rows, hub, effects)
     for (uid, seq), (status, by) in effects.statuses.items():
         rows.update("input", {"uid": uid, "seq": seq}, {"status": status, "by": by or None})
     for record in effects.records.values():
-        state.save_record(rows, record)
-        project(rows, record)
         slots.settle_intent(rows, record)
-    for uid, keys in effects.keys.items():
-        state.save_keys(rows, hub.vault, uid, keys)
-    state.save_edges(rows, effects.edges_put.values(), effects.edges_drop)
-    regroup(rows, effects)
     for golden in effects.groups:
-        state.save_golden(rows, golden, now)
         slots.review(rows, hub, golden)
     for change in effects.history:
         history.write(rows, hub, change)
@@ -119,9 +138,22 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
     for uid, due in effects.again.items():
         record = effects.records.get(uid) or state.load_record(rows, uid)
         if record:
-            inputs.again(rows, record, now, due)
+            inputs.again(rows, record, hub.env.now(), due)
             hub.env.wake(f"capture:{record.system}")
     contradict(rows, hub, effects.contradictions)
+
+
+def project_all(rows: Rows, hub: Hub, effects: Effects) -> None:
+    """What a refold rebuilds as well: records, keys, edges, golden records."""
+    for record in effects.records.values():
+        state.save_record(rows, record)
+        project(rows, record)
+    for uid, keys in effects.keys.items():
+        state.save_keys(rows, hub.vault, uid, keys)
+    state.save_edges(rows, effects.edges_put.values(), effects.edges_drop)
+    regroup(rows, effects)
+    for golden in effects.groups:
+        state.save_golden(rows, golden, hub.env.now())
 
 
 def regroup(rows: Rows, effects: Effects) -> None:
@@ -162,13 +194,16 @@ def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
     found: set[Uid] = set()
     for uid in sorted(moved):
         found |= {r["uid"] for r in rows.select("assoc", {"other": uid})}
-    for uid in sorted(found):
-        golden = state.golden_of(rows, uid)
-        for member in golden.members if golden else ():
-            record = state.load_record(rows, member)
-            if record and record.alive:
-                state.dirty(rows, record, 0)
     return frozenset(found)
+
+
+def mark_referrers(rows: Rows, uids: Iterable[Uid]) -> None:
+    """The links of records whose association's other end moved are to be looked at."""
+    for uid in sorted(uids):
+        golden = state.golden_of(rows, uid)
+        for record in state.members_of(rows, golden) if golden else ():
+            if record.alive:
+                state.dirty(rows, record, 0)
 
 
 def contradict(rows: Rows, hub: Hub, edges: Iterable[Edge]) -> None:

@@ -362,8 +362,20 @@ def golden_cells(members: list[Record], component: Iterable[Record], loaded: Loa
         cell = consent.effective(name, members, everyone) if rule.kind == "consent" \
             else survivorship.survive(name, members, rule)
         if cell is not None:
-            cells[name] = cell
+            cells[name] = with_others(cell, name, members) if rule.kind in SEVERAL else cell
     return cells | reference_cells(members, loaded, context)
+
+
+SEVERAL = ("email", "phone", "address")
+
+
+def with_others(cell: GoldenCell, name: str, members: list[Record]) -> GoldenCell:
+    """Where people have several: every other value that was entered stays known."""
+    others = {
+        repr(c.value): c.value for r in members for c in r.cell(name).claims
+        if c.status == "effective" and c.value not in (None, cell.value)
+    }
+    return replace(cell, also=tuple(others[k] for k in sorted(others)))
 
 
 def reference_cells(members: list[Record], loaded: Loaded,

@@ -347,7 +347,8 @@ def edge(one: Uid, two: Uid, kind: Any, outcome: Any, **more: Any) -> Edge:
 class GoldenCell:
     """The winning value of a cell, why it won, and what it won against.
 
-    `winner` and `claims` name (uid, seq); `standing`: those not covered by another.
+    `winner` and `claims` name (uid, seq); `standing`: those not covered by another. `also`: other
+    values that were entered, where people have several (e-mails, phones, addresses).
     """
 
     value: Value
@@ -359,6 +360,7 @@ class GoldenCell:
     conflict: bool = False
     hop: int = 0
     parked: str = ""
+    also: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

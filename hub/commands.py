@@ -1,0 +1,288 @@
+"""What a person or a program can ask of a hub: one function per command, JSON in, JSON out.
+
+The same functions run inside a hub that is up (over its command socket) and in a command line
+that has opened the store itself, so an answer never depends on which it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hub import explain as explaining
+from hub import export as exporting
+from hub import inputs, runs, slots, sweep
+from hub.env import Hub
+from hub.io import history as chronicle
+from hub.io import state
+from hub.io.anchor import Anchor
+from hub.io.rows import Row, Rows, above
+from hub.pure.model import Actor, Decision, Record
+
+Answer = dict[str, Any]
+
+
+class Wrong(ValueError):
+    """The command cannot be done as given; the text says what would work."""
+
+
+# -- looking -----------------------------------------------------------------------------------
+
+
+def status(hub: Hub) -> Answer:
+    """Each system: records, what waits, what is held, failures; and what needs a person."""
+    return hub.env.view(lambda rows: {
+        "applied": rows.get("meta", name="applied") is not None,
+        "writes_stopped": stopped(rows),
+        "pending_inputs": rows.count("input", {"status": "pending"}),
+        "systems": {name: system_status(rows, name) for name in hub.systems},
+        "customers": rows.count("golden", {"merged_into": None}),
+        "possible_duplicates": rows.count("task", {"kind": "duplicate", "state": "open"}),
+        "parked": rows.count("parked", {"state": "open"}),
+        "inputs": {s: rows.count("input", {"status": s})
+                   for s in ("applied", "superseded", "pending", "awaiting", "parked", "erased")},
+    })
+
+
+def stopped(rows: Rows) -> bool:
+    """Whether the one switch is thrown."""
+    row = rows.get("meta", name="writes stopped")
+    return bool(row and row["value"])
+
+
+def system_status(rows: Rows, name: str) -> Answer:
+    """One system."""
+    failure = rows.get("meta", name=f"failure:{name}")
+    held = [r for r in rows.select("slot", {"system": name, "dirty": above(-1)}) if r["holds"]]
+    return {
+        "records": rows.count("record", {"system": name, "state": "live"}),
+        "to_look_at": rows.count("slot", {"system": name, "dirty": above(-1)}) - len(held),
+        "to_create": rows.count("wanted", {"system": name}),
+        "held": len(held),
+        "open_hints": rows.count("hint", {"system": name, "state": "open"}),
+        "counters": {r["name"]: r["n"] for r in rows.select("counter", {"system": name})},
+        "last_failure": failure["value"] if failure else None,
+    }
+
+
+def explain(hub: Hub, who: str, field: str = "") -> Answer:
+    """Where each value of a customer came from; raises `Wrong` when nobody is found."""
+    def look(rows: Rows) -> Answer:
+        found = explaining.find(rows, hub, who)
+        if not found:
+            raise Wrong(f"nobody here is known by {who!r}: try an e-mail address, a telephone "
+                        "number, a domain or a tool's own id")
+        return {"customers": [explaining.told(rows, hub, g, field) for g in found]}
+
+    return hub.env.view(look)
+
+
+def history(hub: Hub, who: str) -> Answer:
+    """Every version of a customer, oldest first."""
+    def look(rows: Rows) -> Answer:
+        found = explaining.find(rows, hub, who)
+        if not found:
+            raise Wrong(f"nobody here is known by {who!r}")
+        return {"customers": [{"golden": g.uid, "versions": chronicle.entries(rows, hub, g.uid)}
+                              for g in found]}
+
+    return hub.env.view(look)
+
+
+def verify(hub: Hub, anchor: str) -> Answer:
+    """Walk the whole history and compare it with its anchor."""
+    anchored = Anchor(Path(anchor)).read()
+
+    def look(rows: Rows) -> Answer:
+        wrong = [f for lane in range(chronicle.LANES) for f in chronicle.check_lane(rows, lane)]
+        wrong += chronicle.check_anchor(rows, anchored)
+        heads = chronicle.heads(rows)
+        ahead = {lane: n - anchored.get(lane, (0, ""))[0] for lane, (n, _) in heads.items()}
+        return {
+            "entries": rows.count("history"),
+            "findings": [{"lane": f.lane, "entry": f.n, "why": f.why} for f in wrong],
+            "unanchored": {str(lane): n for lane, n in ahead.items() if n > 0},
+        }
+
+    return hub.env.view(look)
+
+
+def export(hub: Hub) -> Answer:
+    """All golden records, in the form in which runs are compared: one JSON text per line."""
+    return {"lines": hub.env.view(
+        lambda rows: [line.decode() for line in exporting.golden_lines(rows)])}
+
+
+# -- bulk acts ---------------------------------------------------------------------------------
+
+
+def plan(hub: Hub, run: str = "") -> Answer:
+    """What would be written now; makes and stores a run unless an id of one is given."""
+    if run:
+        return show_run(hub, run)
+    run_id = hub.env.uid()
+    hub.env.commit(lambda rows: runs.plan(rows, hub, run_id, "asked for"), "plan")
+    return show_run(hub, run_id)
+
+
+def show_run(hub: Hub, run: str) -> Answer:
+    """A stored run with its rows and progress."""
+    def look(rows: Rows) -> Answer:
+        found = rows.get("run", id=run)
+        if found is None:
+            raise Wrong(f"there is no run {run!r}; `synchub plan` makes one")
+        listed = rows.select("run_row", {"run": run}, order=("n",))
+        return {
+            "run": run, "state": found["state"], "totals": found["doc"]["totals"],
+            "progress": runs.progress(rows, run),
+            "rows": [{"system": r["system"], "op": r["op"], "golden": r["golden"],
+                      "record": r["doc"]["who"], "cells": r["doc"]["cells"]} for r in listed],
+            "created_nowhere": rows.count("task", {"kind": "duplicate", "state": "open"}),
+        }
+
+    return hub.env.view(look)
+
+
+def apply(hub: Hub, run: str) -> Answer:
+    """Let the rows of a plan go."""
+    try:
+        counted = hub.env.commit(lambda rows: runs.apply(rows, hub, run), "apply")
+    except runs.NoSuchRun as error:
+        raise Wrong(str(error)) from error
+    for name in hub.systems:
+        hub.env.wake(f"deliver:{name}")
+    return {"run": run, **counted}
+
+
+def progress(hub: Hub, run: str) -> Answer:
+    """How far a run is."""
+    return hub.env.view(lambda rows: {**runs.progress(rows, run), "quiet": runs.quiet(rows)})
+
+
+def stop_writes(hub: Hub, on: bool = True) -> Answer:  # noqa: FBT001, FBT002  a switch
+    """The one switch: nothing is written into any tool until it is released."""
+    hub.env.commit(lambda rows: rows.upsert(
+        "meta", {"name": "writes stopped", "value": "yes" if on else ""}), "stop writes")
+    return {"writes_stopped": on}
+
+
+def sweep_now(hub: Hub) -> Answer:
+    """Start a pass over every record of every tool."""
+    for system in hub.systems.values():
+        hub.env.commit(lambda rows: sweep.request(rows, system), "sweep")  # noqa: B023
+        hub.env.wake(f"sweep:{system.name}")
+    return {"sweeping": sorted(hub.systems)}
+
+
+# -- what needs a person -----------------------------------------------------------------------
+
+
+def review(hub: Hub, act: str = "list", task: str = "", who: str = "steward") -> Answer:
+    """Possible duplicates: list them, or say *same* or *different* of one."""
+    if act == "list":
+        return {"tasks": hub.env.view(lambda rows: [
+            review_line(rows, hub, t) for t in rows.select(
+                "task", {"kind": "duplicate", "state": "open"}, order=("at", "id"))])}
+    if act not in ("same", "different"):
+        raise Wrong(f"review can list, same, different; not {act!r}")
+    hub.env.commit(lambda rows: judge(rows, hub, act, task, who), "review")
+    hub.env.wake("resolve")
+    return {"task": task, "verdict": act}
+
+
+def review_line(rows: Rows, hub: Hub, task: Row) -> Answer:
+    """One question: the two sides, with what each is known by."""
+    sides = [state.golden_of(rows, uid) for uid in (task["uid"], task["other"])]
+    edges = [e for e in state.load_edges(rows, [m for g in sides if g for m in g.members])
+             if e.outcome == "ask"]
+    del hub
+    return {
+        "task": task["id"], "why": edges[0].why if edges else task["why"],
+        "sides": [{n: c.value for n, c in g.cells.items() if c.value is not None}
+                  for g in sides if g],
+    }
+
+
+def judge(rows: Rows, hub: Hub, act: str, task_id: str, who: str) -> None:
+    """A verdict holds for the records: *different* for every pair across the cut."""
+    task = rows.get("task", id=task_id)
+    if task is None or task["state"] != "open":
+        raise Wrong(f"there is no open task {task_id!r}; `synchub review` lists them")
+    left, right = state.golden_of(rows, task["uid"]), state.golden_of(rows, task["other"])
+    if left is None or right is None:
+        raise Wrong("one side is gone meanwhile; list the tasks again")
+    found = [(a, b) for a in state.members_of(rows, left) for b in state.members_of(rows, right)]
+    for a, b in found if act == "different" else found[:1]:
+        verdict = Decision(hub.env.now(), act, hub.env.uid(), Actor("steward", who), other=b.uid)
+        inputs.decided(rows, hub, a, verdict)
+    rows.update("task", {"id": task_id}, {"state": "done"})
+
+
+def parked(hub: Hub, act: str = "list", item: str = "", who: str = "steward") -> Answer:
+    """What was set aside: list it; for a record that is gone decide keep, unlink or recreate."""
+    if act == "list":
+        return {"parked": hub.env.view(lambda rows: [
+            {"id": r["id"], "kind": r["kind"], "system": r["system"], "why": r["why"],
+             "since": r["at"]}
+            for r in rows.select("parked", {"state": "open"}, order=("at", "id"))])}
+    if act not in ("keep", "unlink", "recreate"):
+        raise Wrong(f"parked can list, keep, unlink, recreate; not {act!r}")
+    hub.env.commit(lambda rows: settle(rows, hub, act, item, who), "parked")
+    hub.env.wake("resolve")
+    return {"item": item, "decided": act}
+
+
+def settle(rows: Rows, hub: Hub, act: str, item: str, who: str) -> None:
+    """Decide what becomes of a record that is gone from its tool."""
+    record = parked_record(rows, item)
+    decision = Decision(hub.env.now(), act, hub.env.uid(), Actor("steward", who))
+    inputs.decided(rows, hub, record, decision)
+    for word in ("departed", "unsupported"):
+        slots.lift(rows, "slot", {"uid": record.uid}, word)
+    rows.update("parked", {"id": item}, {"state": "done"})
+
+
+def parked_record(rows: Rows, item: str) -> Record:
+    """The record that a parked item is about."""
+    row = rows.get("parked", id=item)
+    if row is None or row["state"] != "open":
+        raise Wrong(f"nothing open is parked as {item!r}; `synchub parked` lists it")
+    record = state.load_record(rows, row["uid"]) if row["uid"] else None
+    if record is None:
+        raise Wrong(f"{item} is not about a record; `synchub replay {item}` tries it again")
+    return record
+
+
+def replay(hub: Hub, item: str) -> Answer:
+    """Try again what was parked: an input is folded again, a refused write offered again."""
+    def again(rows: Rows) -> str:
+        row = rows.get("parked", id=item)
+        if row is None or row["state"] != "open":
+            raise Wrong(f"nothing open is parked as {item!r}; `synchub parked` lists it")
+        return replayed(rows, hub, row)
+
+    how = hub.env.commit(again, "replay")
+    hub.env.wake("resolve")
+    return {"item": item, "replayed": how}
+
+
+def replayed(rows: Rows, hub: Hub, row: Row) -> str:
+    """What replay means for this kind of item."""
+    record = state.load_record(rows, row["uid"]) if row["uid"] else None
+    if record is None:
+        raise Wrong(f"{row['id']} has no record to try again with; the next sweep reads it")
+    rows.update("parked", {"id": row["id"]}, {"state": "done"})
+    inputs.again(rows, record, hub.env.now(), hub.env.now())
+    if row["kind"] == "rejected":
+        state.dirty(rows, record, hub.env.now())
+        return "offered again when golden changes; the record is read again now"
+    return "the record is read again: a full reading supersedes what could not be read"
+
+
+COMMANDS: Mapping[str, Callable[..., Answer]] = {
+    "status": status, "explain": explain, "history": history, "verify": verify,
+    "export": export, "plan": plan, "apply": apply, "progress": progress,
+    "stop-writes": stop_writes, "sweep": sweep_now, "review": review, "parked": parked,
+    "replay": replay,
+}

@@ -1,0 +1,33 @@
+"""Bring a database to the tables of this version, under the lock that its owner holds.
+
+The revisions are in `hub/io/migrations/versions`. They only add; removal comes one version later.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util.exc import CommandError
+
+HERE = Path(__file__).parent / "migrations"
+
+
+class NewerDatabase(Exception):  # noqa: N818  reads as what happened
+    """The database was written by a newer version; the text says what to do."""
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Apply every revision that is missing. Raises `NewerDatabase`."""
+    config = Config()
+    config.set_main_option("script_location", str(HERE).replace("%", "%%"))
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        message = (f"the database was written by a newer version of synchub ({error}): start that "
+                   "version, or restore the copy made before it")
+        raise NewerDatabase(message) from error

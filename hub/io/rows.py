@@ -1,0 +1,139 @@
+"""The one way to the tables: what a transaction can do, said once for every store.
+
+Every step of the path reads and writes through `Rows`; whether SQLite, PostgreSQL or the plain
+dict twin lies behind it is decided in `hub/wiring.py`. A row is a dict of the columns in
+`hub/io/tables.py`. All stores give the same answers and the same refusals:
+
+    Conflict    another row has this key          the caller lost a race: adopt the other row
+    Refused     no database would take this       the caller is wrong: park it, mend the code
+    StoreFull   nothing of the transaction kept   the machine is wrong: try later
+
+After Conflict and Refused the transaction goes on as if the call had not been made. After
+StoreFull it is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Row = dict[str, Any]
+T = TypeVar("T")
+Op = Literal["in", "lt", "le", "gt", "ge", "ne"]
+
+
+class Conflict(Exception):  # noqa: N818  it is no error of the program
+    """A row with this primary or unique key exists."""
+
+    def __init__(self, table: str, why: str) -> None:
+        """`table` is where; `why` names the columns."""
+        super().__init__(f"{table}: {why}")
+        self.table = table
+        self.why = why
+
+
+class Refused(Exception):  # noqa: N818  reads as what happened
+    """No database would do this: unknown name, wrong type, null where none may be, a bad key."""
+
+
+class StoreFull(Exception):  # noqa: N818  reads as what happened
+    """The disk is full or broken: nothing of the transaction was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cond:
+    """One condition on a column, other than being equal to a value."""
+
+    op: Op
+    value: Any
+
+
+def among(values: Iterable[Any]) -> Cond:
+    """One of these values; thousands are fine, None is refused."""
+    return Cond("in", tuple(values))
+
+
+def below(value: Any) -> Cond:
+    """Less than; never true of a null."""
+    return Cond("lt", value)
+
+
+def at_most(value: Any) -> Cond:
+    """Less or equal; never true of a null."""
+    return Cond("le", value)
+
+
+def above(value: Any) -> Cond:
+    """Greater than; never true of a null."""
+    return Cond("gt", value)
+
+
+def at_least(value: Any) -> Cond:
+    """Greater or equal; never true of a null."""
+    return Cond("ge", value)
+
+
+def unlike(value: Any) -> Cond:
+    """Anything else, null included; `unlike(None)` is any value at all."""
+    return Cond("ne", value)
+
+
+
+class Rows(Protocol):
+    """One open transaction. It is of no use once the work that got it has returned.
+
+    `where` is {column: value | None | Cond}, all of them true at once; None means null. Wherever a
+    row is given, columns left out take their default or null. Text and bytes compare by code
+    point and byte; null comes before every value.
+    """
+
+    def insert(self, table: str, row: Row) -> Row:
+        """Add a row; returns it with defaults and the generated key. Raises Conflict, Refused."""
+
+    def insert_many(self, table: str, rows: Iterable[Row]) -> None:
+        """Add all or none of them."""
+
+    def upsert(self, table: str, row: Row) -> None:
+        """Put this whole row in the place of the one with its primary key, or add it."""
+
+    def upsert_many(self, table: str, rows: Iterable[Row]) -> None:
+        """Put all or none of them, in order."""
+
+    def update(self, table: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
+        """Change columns outside of the primary key; returns how many rows matched."""
+
+    def delete(self, table: str, where: Mapping[str, Any]) -> int:
+        """Remove rows; `{}` is all of them; returns how many."""
+
+    def get(self, table: str, /, **key: Any) -> Row | None:
+        """The row with this primary or unique key, named in full."""
+
+    def select(
+        self,
+        table: str,
+        where: Mapping[str, Any] | None = None,
+        order: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> list[Row]:
+        """Rows in this order ("-name" is descending), equal ones by primary key."""
+
+    def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
+        """How many rows match."""
+
+
+class Store(Protocol):
+    """Where the rows live. A thread has at most one transaction open: inside of a work, another
+    `transact` or `view` raises RuntimeError, as do `Rows` kept beyond their work.
+    """
+
+    def transact(self, work: Callable[[Rows], T]) -> T:
+        """Run `work` once: all of it is durable when this returns, none of it if it raises."""
+
+    def view(self, work: Callable[[Rows], T]) -> T:
+        """Run `work` on one unchanging state; writing raises Refused."""
+
+    def close(self) -> None:
+        """Finish what was accepted, then let go of the file."""

@@ -1,0 +1,212 @@
+"""What a table asks of its rows and conditions, read once from METADATA for all stores.
+
+A store keeps *stored* values (a `Uid` as 16 bytes, a `Doc` packed); callers see Python values. Both
+stores bind through the same column types here, so that both refuse the same things.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import sqlalchemy as sa
+
+from hub.io.rows import Cond, Refused, Row
+from hub.io.tables import METADATA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Stored = tuple[Any, ...]
+Term = tuple[int, str, Any]  # column's place, operation ("eq", "null" or a Cond's), stored value
+Sort = tuple[int, bool]  # column's place, descending
+
+_WRONG = (TypeError, ValueError, AttributeError)
+
+
+class Shape:
+    """One table: names, keys, and the way of each value in and out."""
+
+    def __init__(self, table: sa.Table) -> None:
+        """Read all of it from the table."""
+        columns = list(table.columns)
+        self.table = table
+        self.name = table.name
+        self.names = tuple(column.name for column in columns)
+        self.place = {name: at for at, name in enumerate(self.names)}
+        self.key = tuple(self.place[column.name] for column in table.primary_key)
+        self.puts = tuple(_put(column) for column in columns)
+        self.gets = tuple(
+            (column.name, get) for column in columns if (get := _get(column)) is not None
+        )
+        self.nullable = tuple(bool(column.nullable) for column in columns)
+        self.generated = next((at for at, c in enumerate(columns) if _counts_up(c)), None)
+        self._defaults = tuple(_default(column) for column in columns)
+        self._steps = tuple(
+            zip(self.names, self.puts, self._defaults, self._may_miss(), strict=True)
+        )
+
+    def _may_miss(self) -> list[bool]:
+        return [may or at == self.generated for at, may in enumerate(self.nullable)]
+
+    @cached_property
+    def uniques(self) -> tuple[tuple[int, ...], ...]:
+        """The places of each unique constraint beside the primary key."""
+        found = [c for c in self.table.constraints if isinstance(c, sa.UniqueConstraint)]
+        return tuple(sorted(self.places(column.name for column in c.columns) for c in found))
+
+    @cached_property
+    def indexes(self) -> tuple[tuple[int, ...], ...]:
+        """The places of the primary key, the unique constraints and the declared indexes."""
+        named = [self.places(c.name for c in index.columns) for index in self.table.indexes]
+        return (self.key, *self.uniques, *sorted(named))
+
+    def places(self, names: Iterable[str]) -> tuple[int, ...]:
+        """The places of these columns; raises Refused for an unknown one."""
+        try:
+            return tuple([self.place[name] for name in names])
+        except KeyError as unknown:
+            raise Refused(f"{self.name} has no column {unknown}") from None
+
+    def bind(self, row: Mapping[str, Any]) -> Stored:
+        """A row as it is stored, defaults filled in; the generated key may be None."""
+        if not row.keys() <= self.place.keys():
+            raise Refused(f"{self.name} has no column {sorted(row.keys() - self.place.keys())}")
+        stored = []
+        name = ""
+        try:
+            for name, put, default, may_miss in self._steps:
+                value = row.get(name, default)
+                if value is not None:
+                    value = put(value)
+                elif not may_miss:
+                    raise ValueError("null where a value must be")  # noqa: TRY301  one message
+                stored.append(value)
+        except _WRONG as why:
+            raise Refused(f"{self.name}.{name}: {why}") from why
+        return tuple(stored)
+
+    def bind_one(self, place: int, value: Any) -> Any:
+        """One value of a condition as it is stored; it must not be None."""
+        if value is None:
+            raise Refused(f"{self.name}.{self.names[place]}: no comparison with null")
+        try:
+            return self.puts[place](value)
+        except _WRONG as why:
+            raise Refused(f"{self.name}.{self.names[place]}: {why}") from why
+
+    def bind_changes(self, changes: Mapping[str, Any]) -> tuple[tuple[int, Any], ...]:
+        """The changed columns, in the table's order, as stored."""
+        places = self.places(changes)
+        if not places:
+            raise Refused(f"{self.name}: no changes given")
+        if not set(places).isdisjoint(self.key):
+            raise Refused(f"{self.name}: a primary key never changes; delete and insert")
+        return tuple((at, self._changed(at, changes[self.names[at]])) for at in sorted(places))
+
+    def _changed(self, place: int, value: Any) -> Any:
+        if value is None and self.nullable[place]:
+            return None
+        return self.bind_one(place, value)
+
+    def whole_key(self, key: Mapping[str, Any]) -> tuple[int, ...]:
+        """The key that these columns are; raises Refused where they are none."""
+        places = self.places(key)
+        for candidate in (self.key, *self.uniques):
+            if len(places) == len(candidate) and set(places) == set(candidate):
+                return candidate
+        raise Refused(f"{self.name}: {sorted(key)} is no primary or unique key")
+
+    def terms(self, where: Mapping[str, Any] | None) -> tuple[Term, ...]:
+        """The conditions, checked and stored, in the order given."""
+        if not where:
+            return ()
+        places = self.places(where)
+        return tuple([
+            self._term(at, value) for at, value in zip(places, where.values(), strict=True)
+        ])
+
+    def _term(self, at: int, value: Any) -> Term:
+        if value is None:
+            return at, "null", None
+        if not isinstance(value, Cond):
+            return at, "eq", self.bind_one(at, value)
+        if value.op == "in":
+            return at, "in", tuple(dict.fromkeys([self.bind_one(at, one) for one in value.value]))
+        if value.op == "ne" and value.value is None:
+            return at, "any", None
+        return at, value.op, self.bind_one(at, value.value)
+
+    def sorts(self, order: Sequence[str]) -> tuple[Sort, ...]:
+        """The order asked for, and then the primary key."""
+        names = [name.removeprefix("-") for name in order]
+        places = self.places(names)
+        asked = [(at, name.startswith("-")) for at, name in zip(places, order, strict=True)]
+        return (*asked, *((at, False) for at in self.key if at not in places))
+
+    def row(self, stored: Sequence[Any]) -> Row:
+        """A stored row as callers see it; nothing of it is shared with the store."""
+        row = dict(zip(self.names, stored, strict=True))
+        for name, get in self.gets:
+            value = row[name]
+            if value is not None:
+                row[name] = get(value)
+        return row
+
+    def given(self, row: Row, stored: Stored, generated: Any) -> Row:
+        """What an insert returns: the row as given, with defaults and the generated key."""
+        full = {
+            name: row.get(name, default) for name, _, default, _ in self._steps
+        }
+        if self.generated is not None:
+            at = self.generated
+            full[self.names[at]] = generated if stored[at] is None else stored[at]
+        return full
+
+    def key_of(self, stored: Sequence[Any]) -> Stored:
+        """The primary key of a stored row."""
+        return tuple([stored[at] for at in self.key])
+
+    def said(self, places: Iterable[int]) -> str:
+        """Column names for a message."""
+        return ", ".join(self.names[at] for at in places)
+
+
+def check_limit(limit: int | None) -> None:
+    """Raises Refused for a limit below zero."""
+    if limit is not None and limit < 0:
+        raise Refused(f"a limit of {limit}")
+
+
+def shape_of(table: str) -> Shape:
+    """The shape of this table; raises Refused where there is none."""
+    try:
+        return SHAPES[table]
+    except KeyError:
+        raise Refused(f"there is no table {table!r}") from None
+
+
+def _put(column: sa.Column[Any]) -> Callable[[Any], Any]:
+    kind = cast("sa.TypeDecorator[Any]", column.type)
+    bind = kind.process_bind_param
+    return lambda value: bind(value, _NO_DIALECT)
+
+
+def _get(column: sa.Column[Any]) -> Callable[[Any], Any] | None:
+    kind = cast("sa.TypeDecorator[Any]", column.type)
+    if type(kind).process_result_value is sa.TypeDecorator.process_result_value:
+        return None
+    get = kind.process_result_value
+    return lambda value: get(value, _NO_DIALECT)
+
+
+def _default(column: sa.Column[Any]) -> Any:
+    return column.default.arg if isinstance(column.default, sa.ColumnDefault) else None
+
+
+def _counts_up(column: sa.Column[Any]) -> bool:
+    return column.autoincrement is True
+
+
+_NO_DIALECT = cast("sa.Dialect", None)
+SHAPES = {name: Shape(table) for name, table in METADATA.tables.items()}

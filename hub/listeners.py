@@ -1,0 +1,218 @@
+"""The two ways in over the network: webhooks from the tools, and commands from this machine.
+
+A webhook is answered 2xx only after its hints are committed. The command socket is a Unix socket of
+mode 0600 in the state folder: who may open it may command the hub.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from connectors._kit.contract import Forged, Hint, Inbound, Malformed, Stale
+from hub import capture, inputs
+from hub.commands import COMMANDS, Wrong
+from hub.env import Hub, System
+from hub.io import state
+from hub.io.rows import Rows, StoreFull
+
+LARGEST_WEBHOOK = 1024 * 1024
+LARGEST_COMMAND = 16 * 1024 * 1024
+
+
+class TooLarge(Exception):  # noqa: N818  reads as what happened
+    """A body longer than anybody has reason to send."""
+
+
+async def body_of(request: Request, largest: int) -> bytes:
+    """The whole body; raises `TooLarge` before it is all in memory."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > largest:
+            raise TooLarge
+        parts.append(part)
+    return b"".join(parts)
+
+
+# -- webhooks ----------------------------------------------------------------------------------
+
+
+def public_app(hub: Hub, public_url: str) -> Starlette:
+    """POST /webhooks/<system>, and GET /healthz."""
+    async def webhook(request: Request) -> Response:
+        name = request.path_params["system"]
+        system = hub.systems.get(name)
+        if system is None:
+            return JSONResponse({"error": f"no system {name!r} here"}, 404)
+        try:
+            body = await body_of(request, LARGEST_WEBHOOK)
+        except TooLarge:
+            await run_in_threadpool(counted, hub, name, "webhooks too large")
+            return JSONResponse({"error": "too large"}, 413)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        url = public_url.rstrip("/") + request.url.path
+        inbound = Inbound(request.method, url + (f"?{request.url.query}" if request.url.query
+                                                 else ""),
+                          {k.lower(): v for k, v in request.headers.items()}, body,
+                          hub.env.now())
+        status, why = await run_in_threadpool(receive, hub, system, inbound)
+        return JSONResponse({"result": why}, status)
+
+    async def health(_request: Request) -> Response:
+        return JSONResponse({"up": True})
+
+    return Starlette(routes=[Route("/webhooks/{system}", webhook, methods=["POST"]),
+                             Route("/healthz", health)])
+
+
+def receive(hub: Hub, system: System, inbound: Inbound) -> tuple[int, str]:
+    """Check and keep one webhook; the status to answer with, and a word."""
+    try:
+        hints = system.connector.hints(inbound, system.secrets)
+        new = hub.env.commit(lambda rows: capture.accept(rows, hub, system, hints), "webhook")
+    except Forged as error:
+        counted(hub, system.name, "webhooks forged")
+        return 401, str(error)
+    except Stale as error:
+        reread(hub, system, error.hints)
+        return 400, f"{error}; the records it names are read again"
+    except Malformed as error:
+        keep_malformed(hub, system, inbound, str(error))
+        return 400, str(error)
+    except StoreFull:
+        return 503, "cannot keep it now; send it again"
+    hub.env.wake(f"capture:{system.name}")
+    return 200, f"{new} new"
+
+
+def counted(hub: Hub, system: str, name: str) -> None:
+    """Count something that happened to a system."""
+    hub.env.commit(lambda rows: state.count(rows, system, name), "count")
+
+
+def reread(hub: Hub, system: System, hints: tuple[Hint, ...]) -> None:
+    """A replayed or late webhook is refused, but what it names is read again."""
+    def keep(rows: Rows) -> None:
+        state.count(rows, system.name, "webhooks too old")
+        for h in hints:
+            if h.object in system.specs:
+                inputs.hint(rows, system.name, h.object, h.native_id,
+                            f"{system.name}:old:{h.key}", hub.env.now(), kind="too old")
+
+    hub.env.commit(keep, "webhook")
+    hub.env.wake(f"capture:{system.name}")
+
+
+def keep_malformed(hub: Hub, system: System, inbound: Inbound, why: str) -> None:
+    """A rightly signed body that nobody understands is kept for a person."""
+    def keep(rows: Rows) -> None:
+        state.count(rows, system.name, "webhooks malformed")
+        rows.upsert("parked", {
+            "id": f"webhook:{system.name}:{inbound.received_ms}", "kind": "webhook",
+            "state": "open", "at": inbound.received_ms, "system": system.name, "why": why,
+            "doc": {"body": inbound.body.decode("utf-8", "replace")[:20_000]}})
+
+    hub.env.commit(keep, "webhook")
+
+
+# -- commands ----------------------------------------------------------------------------------
+
+
+def command_app(hub: Hub) -> Starlette:
+    """POST /call/<command> with a JSON object of arguments."""
+    async def call(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in COMMANDS:
+            return JSONResponse({"error": f"no command {name!r}"}, 404)
+        try:
+            arguments = orjson.loads(await body_of(request, LARGEST_COMMAND) or b"{}")
+            answer = await run_in_threadpool(COMMANDS[name], hub, **arguments)
+        except (Wrong, TypeError, ValueError, TooLarge) as error:
+            return JSONResponse({"error": str(error)}, 400)
+        return Response(orjson.dumps(answer), media_type="application/json")
+
+    return Starlette(routes=[Route("/call/{name}", call, methods=["POST"])])
+
+
+def ask_running(socket: Path, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Put a command to the hub behind a socket; raises `Wrong`, or httpx.TransportError."""
+    transport = httpx.HTTPTransport(uds=str(socket))
+    with httpx.Client(transport=transport, base_url="http://hub", timeout=600) as client:
+        response = client.post(f"/call/{name}", content=orjson.dumps(arguments))
+    answer: dict[str, Any] = orjson.loads(response.content)
+    if response.status_code != httpx.codes.OK:
+        raise Wrong(answer.get("error", "the hub did not say why"))
+    return answer
+
+
+# -- serving -----------------------------------------------------------------------------------
+
+
+class Listener:
+    """A server in a thread of its own. `port` is the real one where 0 was asked for."""
+
+    def __init__(self, app: Starlette, *, host: str = "127.0.0.1", port: int = 0,
+                 socket: Path | None = None) -> None:
+        """On a TCP port, or on a Unix socket of mode 0600."""
+        config = uvicorn.Config(app, host=host, port=port, log_level="error", lifespan="off",
+                                uds=str(socket) if socket else None, access_log=False)
+        self._server = uvicorn.Server(config)
+        self._socket = socket
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        self._server.run()
+
+    def start(self, seconds: float = 10) -> Listener:
+        """Serve; returns once connections are taken. Raises OSError when that fails."""
+        if self._socket:
+            self._socket.unlink(missing_ok=True)
+        mask = os.umask(0o177) if self._socket else None
+        self._thread.start()
+        try:
+            wait_for(lambda: self._server.started or not self._thread.is_alive(), seconds)
+        finally:
+            if mask is not None:
+                os.umask(mask)
+        if not self._server.started:
+            raise OSError("the listener did not start; is the port in use?")
+        if self._socket:
+            self._socket.chmod(0o600)
+        return self
+
+    @property
+    def port(self) -> int:
+        """The TCP port that is served."""
+        return int(self._server.servers[0].sockets[0].getsockname()[1])
+
+    def stop(self) -> None:
+        """Finish what is being answered, then close."""
+        self._server.should_exit = True
+        self._thread.join(10)
+        if self._socket:
+            self._socket.unlink(missing_ok=True)
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> bool:
+    """Wait until something is so; whether it came to be in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return bool(condition())

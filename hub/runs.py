@@ -1,0 +1,255 @@
+"""Runs: a bulk act that a person sees before it happens. Plan first, then apply.
+
+A plan is what deliver would write, row by row, with the reason; it is stored and writes nothing.
+Apply lets exactly those rows go whose golden claims and observed values are what the plan saw;
+every other dirty link is held (*needs plan*) until a later plan shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from hub import capture, deliver, resolve, slots
+from hub.deliver import Link
+from hub.env import Hub
+from hub.io import state
+from hub.io.rows import Row, Rows, above
+from hub.pure import compare, creates
+from hub.pure.model import Golden, Record, Sent, Uid, Value, key_of
+
+HELD = "needs plan"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """One write that would be made. `cells`: cell, old and new value, the rule behind it."""
+
+    system: str
+    golden: Uid
+    uid: Uid
+    op: str
+    who: str
+    cells: tuple[dict[str, Any], ...]
+    print: str
+
+
+class NoSuchRun(LookupError):
+    """There is no run of this id, or it cannot be applied; the text says what to do."""
+
+
+# -- catching up -------------------------------------------------------------------------------
+
+
+def catch_up(hub: Hub, told: Any = None) -> None:
+    """Snapshots and changes of every tool, and everything resolved: reads only.
+
+    `told(text)` is called with the progress. Raises the connector's own errors.
+    """
+    for system in hub.systems.values():
+        for spec in capture.in_order(system):
+            while not snapshot_done(hub, system.name, spec.object):
+                capture.follow(hub, system, spec)
+                resolve_all(hub)
+                if told:
+                    told(f"{system.name} {spec.object}: {known(hub, system.name, spec.object)}")
+            capture.answer_hints(hub, system, spec)
+    resolve_all(hub)
+
+
+def snapshot_done(hub: Hub, system: str, obj: str) -> bool:
+    """Whether the first listing of an object is complete."""
+    row = hub.env.view(lambda rows: rows.get(
+        "cursor", system=system, stream="snapshot", shard=obj))
+    return row is not None and row["value"] == capture.DONE
+
+
+def known(hub: Hub, system: str, obj: str) -> int:
+    """How many records of an object are known."""
+    return hub.env.view(lambda rows: rows.count("record", {"system": system, "object": obj}))
+
+
+def resolve_all(hub: Hub) -> None:
+    """Resolve until nothing is waiting."""
+    while resolve.step(hub) <= hub.env.now():
+        pass
+
+
+# -- plan --------------------------------------------------------------------------------------
+
+
+def plan(rows: Rows, hub: Hub, run_id: str, cause: str) -> list[PlannedRow]:
+    """Store what would be written now; returns the rows."""
+    found = [row for link in links(hub) for row in rows_of(rows, link)]
+    rows.insert("run", {
+        "id": run_id, "kind": "plan", "cause": cause, "state": "planned", "at": hub.env.now(),
+        "doc": {"totals": totals(found)}})
+    for n, row in enumerate(found):
+        rows.insert("run_row", {
+            "run": run_id, "n": n, "system": row.system, "golden": row.golden,
+            "uid": row.uid or None, "op": row.op, "state": "planned",
+            "doc": {"who": row.who, "cells": list(row.cells), "print": row.print}})
+    return found
+
+
+def links(hub: Hub) -> Iterator[Link]:
+    """Every object of every system."""
+    for system in hub.systems.values():
+        for spec in capture.in_order(system):
+            yield Link(hub, system, spec)
+
+
+def rows_of(rows: Rows, link: Link) -> Iterator[PlannedRow]:
+    """Updates, then creates, of one object."""
+    where = {"system": link.system.name, "object": link.spec.object, "dirty": above(-1)}
+    for slot in rows.select("slot", where, order=("uid",)):
+        if planned := update_row(rows, link, slot):
+            yield planned
+    for wanted in rows.select("wanted", where, order=("golden",)):
+        if planned := create_row(rows, link, wanted):
+            yield planned
+
+
+def update_row(rows: Rows, link: Link, slot: Row) -> PlannedRow | None:
+    """What would be written to one record, None where it is equal or held for another reason."""
+    if set(slot["holds"]) - {HELD}:
+        return None
+    record, golden = state.load_record(rows, slot["uid"]), state.golden_of(rows, slot["uid"])
+    row = rows.get("record", uid=slot["uid"])
+    if record is None or golden is None or row is None or record.state != "live":
+        return None
+    found = deliver.differences(rows, link, record, golden, leads=row["role"] == "primary")
+    sends = compare.to_write(found)
+    if not sends:
+        return None
+    shown = tuple(told(c, record.cell(c).observed, s, golden) for c, s in sends.items())
+    return PlannedRow(link.system.name, golden.uid, record.uid, "update",
+                      f"{record.object} {record.native_id}", shown, imprint(record, sends))
+
+
+def create_row(rows: Rows, link: Link, wanted: Row) -> PlannedRow | None:
+    """What a new record would be created with."""
+    golden = state.load_goldens(rows, [wanted["golden"]])[wanted["golden"]]
+    if golden is None or set(wanted["holds"]) - {HELD}:
+        return None
+    if creates.refusal(golden, state.members_of(rows, golden), link.tool):
+        return None
+    sends = creates.first_values(golden, link.tool)
+    shown = tuple(told(c, None, s, golden) for c, s in sends.items())
+    return PlannedRow(link.system.name, golden.uid, "", "create", f"new {link.spec.object}",
+                      shown, imprint(None, sends))
+
+
+def told(cell: str, before: Value, sent: Sent, golden: Golden) -> dict[str, Any]:
+    """One cell of a row: from what to what, and why."""
+    state_of = golden.cell(cell)
+    rule = state_of.rule if state_of.winner or not key_of(cell) else "association"
+    return {"cell": cell, "from": before, "to": sent.value, "why": rule}
+
+
+def imprint(record: Record | None, sends: dict[str, Sent]) -> str:
+    """What a row stands on: golden's claims, and the values it would write over."""
+    basis = [(c, s.value, dict(s.version.vector), record.cell(c).observed if record else None)
+             for c, s in sorted(sends.items())]
+    text = orjson.dumps(basis, option=orjson.OPT_SORT_KEYS)
+    return blake2b(text, digest_size=16).hexdigest()
+
+
+def totals(found: list[PlannedRow]) -> dict[str, int]:
+    """Counts for a person: by system and kind of write."""
+    counted: dict[str, int] = {}
+    for row in found:
+        key = f"{row.system} {row.op}"
+        counted[key] = counted.get(key, 0) + 1
+    return counted
+
+
+# -- apply -------------------------------------------------------------------------------------
+
+
+def apply(rows: Rows, hub: Hub, run_id: str) -> dict[str, int]:
+    """Let the rows of a plan go; returns how many go and how many are held. Raises `NoSuchRun`."""
+    run = rows.get("run", id=run_id)
+    if run is None:
+        message = f"there is no run {run_id!r}; `synchub plan` makes one"
+        raise NoSuchRun(message)
+    if run["state"] != "planned":
+        message = f"run {run_id} was applied already; `synchub plan` makes a new one"
+        raise NoSuchRun(message)
+    planned = {_place(r): r for r in rows.select("run_row", {"run": run_id})}
+    first = rows.get("meta", name="applied") is None
+    counted = {"released": 0, "held": 0}
+    for link in links(hub):
+        for row in list(rows_of(rows, link)):
+            frozen = planned.get((row.system, row.golden, row.uid, row.op))
+            same = frozen is not None and frozen["doc"]["print"] == row.print
+            settle_row(rows, link, row, released=same, hold=first or frozen is not None)
+            counted["released" if same else "held"] += 1
+            if frozen is not None:
+                rows.update("run_row", {"run": run_id, "n": frozen["n"]},
+                            {"state": "released" if same else "held"})
+    rows.upsert("meta", {"name": "applied", "value": run_id})
+    rows.update("run", {"id": run_id}, {"state": "applying"})
+    return counted
+
+
+def _place(row: Row) -> tuple[str, Uid, Uid, str]:
+    return row["system"], row["golden"], row["uid"] or "", row["op"]
+
+
+def settle_row(rows: Rows, link: Link, row: PlannedRow, *, released: bool, hold: bool) -> None:
+    """Take the hold off a row that goes, put it on one that needs another plan."""
+    table = "slot" if row.uid else "wanted"
+    where: dict[str, Any] = {"uid": row.uid} if row.uid else {
+        "golden": row.golden, "system": row.system, "object": link.spec.object}
+    if released:
+        slots.lift(rows, table, where, HELD)
+    elif hold:
+        kept = rows.get(table, **where)
+        if kept is not None:
+            rows.update(table, where, {"holds": {**kept["holds"], HELD: "changed since the plan"}})
+
+
+def progress(rows: Rows, run_id: str) -> dict[str, int]:
+    """How far an applied run is: written, open, held, and rows that stopped with a reason."""
+    counted = {"rows": 0, "done": 0, "open": 0, "held": 0}
+    for row in rows.select("run_row", {"run": run_id}):
+        counted["rows"] += 1
+        counted[row_state(rows, row)] += 1
+    run = rows.get("run", id=run_id)
+    if run and run["state"] == "applying" and not counted["open"]:
+        counted["finished"] = 1
+    return counted
+
+
+def row_state(rows: Rows, row: Row) -> str:
+    """done, open or held."""
+    if row["uid"]:
+        slot = rows.get("slot", uid=row["uid"])
+        if slot is None or slot["dirty"] is None:
+            return "done"
+        return "held" if slot["holds"] else "open"
+    where = {"golden": row["golden"], "system": row["system"]}
+    waiting = rows.select("wanted", where)
+    if waiting:
+        return "held" if waiting[0]["holds"] else "open"
+    opened = [r for r in rows.select("intent", {"golden": row["golden"], "op": "create"})
+              if r["system"] == row["system"] and r["status"] in ("planned", "sent", "unknown")]
+    return "open" if opened else "done"
+
+
+def quiet(rows: Rows) -> bool:
+    """Whether nothing is on its way: no pending input, no due hint, no free dirty link."""
+    if rows.count("input", {"status": "pending"}) or rows.count("outbox"):
+        return False
+    if rows.count("hint", {"state": "open"}):
+        return False
+    open_links = [r for t in ("slot", "wanted") for r in rows.select(t, {"dirty": above(-1)})
+                  if not r["holds"]]
+    unsettled = [r for s in ("planned", "sent", "unknown")
+                 for r in rows.select("intent", {"status": s})]
+    return not open_links and not unsettled

@@ -1,0 +1,205 @@
+"""The one place that builds the real world: files, clock, chance, HTTP, connectors.
+
+Everything else is given an `Env` and a `Hub` and cannot tell this world from a simulated one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+from connectors._kit.contract import Account, Connector, Limits, ObjectSpec
+from hub import settings as files
+from hub.env import Hub, System
+from hub.io import seal
+from hub.io.codec import Codec
+from hub.io.http import Budget, HttpApi
+from hub.io.log import Log
+from hub.io.rows import Rows, Store
+from hub.io.state import Vault
+from hub.io.store import SqlStore
+from hub.pure.decide import Context
+from hub.pure.model import Uid
+from hub.pure.rules import Tool
+
+T = TypeVar("T")
+
+
+class Clock:
+    """Milliseconds since 1970, never going back."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def now(self) -> int:
+        """The time."""
+        with self._lock:
+            self._last = max(self._last, time.time_ns() // 1_000_000)
+            return self._last
+
+
+def uuid7(now_ms: int, entropy: Callable[[int], bytes]) -> Uid:
+    """A UUID of version 7: 48 bits of time, then chance."""
+    raw = bytearray(now_ms.to_bytes(6) + entropy(10))
+    raw[6] = 0x70 | (raw[6] & 0x0F)
+    raw[8] = 0x80 | (raw[8] & 0x3F)
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+@dataclass
+class RealEnv:
+    """`Env` on this machine."""
+
+    store: Store
+    clock: Clock = field(default_factory=Clock)
+    _bells: dict[str, threading.Event] = field(
+        default_factory=lambda: defaultdict(threading.Event))
+
+    def now(self) -> int:
+        """See `Env`."""
+        return self.clock.now()
+
+    def uid(self) -> Uid:
+        """See `Env`."""
+        return uuid7(self.now(), os.urandom)
+
+    def sleep(self, seconds: float) -> None:
+        """See `Env`."""
+        time.sleep(seconds)
+
+    def commit(self, work: Callable[[Rows], T], point: str) -> T:
+        """See `Env`; in this world nobody dies at a named point."""
+        del point
+        return self.store.transact(work)
+
+    def view(self, work: Callable[[Rows], T]) -> T:
+        """See `Env`."""
+        return self.store.view(work)
+
+    def wake(self, loop: str) -> None:
+        """See `Env`."""
+        self._bells[loop].set()
+
+    def wait(self, loop: str, until_ms: int) -> None:
+        """Sleep until this time, or until somebody wakes the loop."""
+        bell = self._bells[loop]
+        bell.wait(max(0, until_ms - self.now()) / 1000)
+        bell.clear()
+
+
+def connector(vendor: str) -> Connector:
+    """The connector of a vendor, from its folder; raises LookupError naming the known ones."""
+    known = sorted(p.parent.name for p in Path(__file__).parents[1].glob(
+        "connectors/*/connector.py"))
+    if vendor not in known:
+        message = f"there is no connector for {vendor!r}; there are: {', '.join(known)}"
+        raise LookupError(message)
+    found: Connector = import_module(f"connectors.{vendor}.connector").CONNECTOR
+    return found
+
+
+Transports = Mapping[str, httpx.BaseTransport]
+
+
+def build(hub_settings: files.HubSettings, rules: files.RulesSettings, version: int,
+          store: Store, folder: Path, transports: Transports | None = None) -> Hub:
+    """A hub on an open store. `transports` may lead systems into sandboxes."""
+    env = RealEnv(store)
+    systems = {name: system(name, one, env, folder, (transports or {}).get(name))
+               for name, one in hub_settings.systems.items()}
+    tools = {(s.name, o): t for s in systems.values() for o, t in s.tools.items()}
+    published = files.to_rules(rules, version, hub_settings.default_region)
+    vault = open_vault(folder, store)
+    return Hub(env, vault, Log(), Codec(), Context(published, tools), systems)
+
+
+def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore:
+    """The store in the state folder. Raises `Busy` when another process has it."""
+    return SqlStore(folder / hub_settings.state / "hub.db")
+
+
+def open_vault(folder: Path, store: Store) -> Vault:
+    """Seals under the master key; the pepper is made once."""
+    master = seal.read_master(folder / "secrets" / "master.key")
+
+    def pepper(rows: Rows) -> str:
+        row = rows.get("meta", name="pepper")
+        if row is None:
+            rows.insert("meta", {"name": "pepper", "value": os.urandom(32).hex()})
+            row = rows.get("meta", name="pepper")
+        return str(row["value"]) if row else ""
+
+    return Vault(seal.Seal(master, os.urandom), bytes.fromhex(store.transact(pepper)))
+
+
+def system(name: str, one: files.SystemSettings, env: RealEnv, folder: Path,
+           transport: httpx.BaseTransport | None) -> System:
+    """One tool with its client and abilities."""
+    made = connector(one.vendor)
+    secrets = files.read_secrets(folder / one.credentials)
+    base = one.base_url or made.base_url(secrets)
+    limits = made.limits
+    if one.calls_per_second:
+        limits = Limits(max(1, int(one.calls_per_second * 10)), 10_000, limits.connections)
+    budget = Budget(limits, env.now, env.sleep)
+    api = HttpApi(base, lambda: made.authorize(secrets), budget, transport)
+    specs = {s.object: with_settings(s, one) for s in made.objects}
+    tools = {o: tool(name, s, one) for o, s in specs.items()}
+    return System(name, made, api, secrets, specs, tools,
+                  poll_ms=int(one.poll_seconds * 1000), sweep_ms=int(one.sweep_seconds * 1000))
+
+
+def with_settings(spec: ObjectSpec, one: files.SystemSettings) -> ObjectSpec:
+    """The object with the lag and settle times that the company has seen."""
+    lag = spec.lag_ms if one.lag_seconds is None else int(one.lag_seconds * 1000)
+    settle = spec.settle_ms if one.settle_seconds is None else int(one.settle_seconds * 1000)
+    return replace(spec, lag_ms=lag, settle_ms=settle)
+
+
+LINKS = {"company": {"person": ("companies",), "company": ("parent",)}}
+
+
+def tool(name: str, spec: ObjectSpec, one: files.SystemSettings) -> Tool:
+    """The core's view of one object."""
+    links = tuple(f for e in spec.links for f in LINKS.get(e, {}).get(spec.entity, ()))
+    return Tool(
+        system=name, entity=spec.entity, object=spec.object, fields=spec.fields.by_name,
+        revisions=spec.revisions, conditional=spec.conditional, lag_ms=spec.lag_ms,
+        settle_ms=spec.settle_ms, unique=spec.unique, links=links, create=one.create,
+        widens=one.consent == "evidence")
+
+
+# -- the account is the one that was meant -------------------------------------------------------
+
+
+def check_account(found: Account, one: files.SystemSettings) -> str:
+    """Why this account is not the one in hub.yaml, "" when it is."""
+    if found.id != one.account:
+        return f"these credentials belong to account {found.id}, hub.yaml pins {one.account}"
+    if found.id != "none" and found.live != (one.mode == "live"):
+        return f"the account is {'live' if found.live else 'test'}, hub.yaml says {one.mode}"
+    return ""
+
+
+def register(rows: Rows, hub_settings: files.HubSettings) -> None:
+    """Every configured system has its row; writes are switched by hub.yaml."""
+    for name, one in hub_settings.systems.items():
+        row = rows.get("system", name=name)
+        if row is None:
+            rows.insert("system", {
+                "name": name, "vendor": one.vendor, "account_id": one.account,
+                "live": one.mode == "live", "epoch": 0, "writes": one.writes,
+                "time_zone": one.time_zone})
+        else:
+            rows.update("system", {"name": name}, {"writes": one.writes})
