@@ -116,6 +116,10 @@ class Seed(Protocol):
     """A computed population of one kind of record."""
 
     @property
+    def count(self) -> int:
+        """How many there are."""
+
+    @property
     def last(self) -> int:
         """No id is above this one."""
 
@@ -146,6 +150,13 @@ class Table:
         self.moved: list[tuple[int, int]] = []
         self.unique: dict[tuple[str, str], set[int]] = {}
         self.next = seed.last + 1
+
+    @property
+    def live(self) -> int:
+        """How many live records there are."""
+        now = (self.get(i) for i in self.versions)
+        before = sum(self.seed.get(i) is not None for i in self.versions)
+        return self.seed.count - before + sum(1 for r in now if r and not r.archived)
 
     def get(self, record_id: int) -> Record | None:
         """The record as it is now, live or archived."""

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import email.utils
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import httpx
 import orjson
 
-from connectors.hubspot.desk import Call, Desk
+from connectors.hubspot.connector import CONNECTOR
+from connectors.hubspot.desk import Call, Desk, kind_of, number
 from connectors.hubspot.hooks import Outgoing
 from connectors.hubspot.population import TOGETHER, Computed, Plain
-from connectors.hubspot.portal import Portal, Refusal
+from connectors.hubspot.portal import PLAIN, Portal, Refusal, iso
 
+PERSON: Final = "CRM_UI"
+EVERY_EVENT: Final = tuple(event for spec in CONNECTOR.objects for event in spec.webhook_events)
+Act = Callable[[int, Mapping[str, object], int], object]
 TEN_SECONDS_MS: Final = 10_000
 SECOND_MS: Final = 1_000
 
@@ -76,9 +80,90 @@ class HubSpotSandbox:
         return self._response((status, body, self._limits(request, now)), now)
 
     @property
-    def client_secret(self) -> str:
-        """What webhooks are signed with."""
-        return self.desk.hooks.secret
+    def auth(self) -> Mapping[str, str]:
+        """Any token is taken; webhooks are signed with the client secret."""
+        return {"access_token": "sandbox-token", "client_secret": self.desk.hooks.secret}
+
+    def kind(self, request: httpx.Request) -> str:
+        """A search, a read (also one by POST), or a write."""
+        path = request.url.path
+        if searching(request):
+            return "search"
+        return "read" if request.method == "GET" or path.endswith("/batch/read") else "write"
+
+    def limited(self, retry_after: int) -> httpx.Response:
+        """Too many calls, said as a burst limit."""
+        headers = {"Retry-After": str(retry_after)} if retry_after else {}
+        return self._response((429, self._limited("TEN_SECONDLY_ROLLING"), headers), self.clock())
+
+    def register_webhook(self, url: str, secret: str, events: list[str]) -> None:
+        """Subscribe to events such as "contact.creation"; property changes mean all properties."""
+        hooks, stamp = self.desk.hooks, iso(self.clock())
+        hooks.secret = secret or hooks.secret
+        hooks.settings = {
+            "targetUrl": url,
+            "throttling": {"maxConcurrentRequests": 10},
+            "createdAt": stamp,
+            "updatedAt": stamp,
+        }
+        for event in events or EVERY_EVENT:
+            for one in self._subscriptions(event):
+                hooks.subscribe({"active": True, **one}, stamp)
+
+    def _subscriptions(self, event: str) -> list[dict[str, str]]:
+        kind = kind_of(event.partition(".")[0])
+        if not event.endswith(".propertyChange"):
+            return [{"eventType": event}]
+        return [
+            {"eventType": event, "propertyName": name} for name in self.desk.portal.defined[kind]
+        ]
+
+    def flush_webhooks(self) -> None:
+        """Nothing waits any longer."""
+        self.desk.hooks.hasten(self.clock())
+
+    def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, object]) -> str:
+        """A person in HubSpot, who can also restore, erase, merge, link and unlink.
+
+        `fields` are properties; a merge names the `other` record, a link the `company`.
+        """
+        acts, now = self._acts(obj), self.clock()
+        if op not in acts:
+            raise LookupError(f"no act {op!r}; there are: {', '.join(acts)}")
+        try:
+            return str(acts[op](number(native_id), fields, now) or native_id)
+        except Refusal as refusal:
+            raise ValueError(str(refusal)) from refusal
+
+    def _acts(self, obj: str) -> Mapping[str, Act]:
+        portal, kind = self.desk.portal, kind_of(obj)
+        return {
+            "create": lambda _, given, now: portal.create(kind, given, now, PERSON).id,
+            "update": lambda own, given, now: portal.update(kind, own, given, now, PERSON).id,
+            "archive": lambda own, _, now: portal.archive(kind, own, now, PERSON),
+            "delete": lambda own, _, now: portal.archive(kind, own, now, PERSON),
+            "restore": lambda own, _, now: portal.restore(kind, own, now, PERSON),
+            "erase": lambda own, _, now: portal.erase(kind, own, now, PERSON),
+            "merge": lambda own, given, now: (
+                portal.merge(kind, own, number(given["other"]), now, PERSON).id
+            ),
+            "link": lambda own, given, now: portal.associate(
+                own, number(given["company"]), [PLAIN], now
+            ),
+            "unlink": lambda own, given, now: portal.part(own, number(given["company"]), now),
+        }
+
+    def summary(self) -> Mapping[str, object]:
+        """Live records of each kind, and webhooks that wait or are under way."""
+        portal, hooks = self.desk.portal, self.desk.hooks
+        return {
+            "records": {kind: table.live for kind, table in portal.tables.items()},
+            "webhooks": {
+                "waiting": len(hooks.waiting) + len(portal.events),
+                "under_way": len(hooks.flights),
+                "subscriptions": len(hooks.wanted),
+            },
+        }
 
     def due(self, now_ms: int) -> list[Outgoing]:
         """Webhooks to send now."""

@@ -49,7 +49,7 @@ class Listener:
         for out in self.sandbox.due(self.clock.now_ms):
             headers = {k.lower(): v for k, v in out.headers.items()}
             inbound = Inbound(out.method, out.url, headers, out.body, self.clock.now_ms)
-            secrets = {"client_secret": self.sandbox.client_secret}
+            secrets = self.sandbox.auth
             found += CONNECTOR.hints(inbound, secrets)
             self.sandbox.settle(out.id, status)
         return found

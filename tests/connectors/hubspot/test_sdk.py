@@ -9,7 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.connectors.hubspot.tools import Clock, new_sandbox, serving
+from connectors._kit.sandbox import Clock as VirtualTime
+from connectors._kit.sandbox import Host
+from connectors._kit.serve import Served
+from tests.connectors.hubspot.tools import Clock, new_sandbox
 
 hubspot = pytest.importorskip("hubspot")
 
@@ -52,9 +55,10 @@ def sandbox(clock: Clock) -> Any:
 @pytest.fixture
 def client(sandbox: Any) -> Iterator[Any]:
     """The client, pointed at the sandbox."""
-    with serving(sandbox.handle) as base:
-        config = {"host": base, "base_url": base}
-        yield hubspot.Client.create(access_token="t", api_key="k", **config)
+    served = Served(Host(sandbox, VirtualTime(sandbox.clock))).start()
+    config = {"host": served.base_url, "base_url": served.base_url}
+    yield hubspot.Client.create(access_token="t", api_key="k", **config)
+    served.stop()
 
 
 def make(client: Any, email: str, **more: str) -> Any:
@@ -297,7 +301,7 @@ def test_webhooks_are_set_up_and_signed_for_the_client(client: Any, sandbox: Any
     headers = {k.lower(): v for k, v in out.headers.items()}
     assert Signature.is_valid(
         headers["x-hubspot-signature-v3"],
-        sandbox.client_secret,
+        sandbox.auth["client_secret"],
         out.body.decode(),
         out.url,
         "POST",

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Mapping, Sequence
 
 import httpx
 import orjson
@@ -105,39 +102,3 @@ def delivery(events: Json, *, at: int = T0, url: str = "https://hub.example/hook
 def new_sandbox(clock: Clock, customers: int = 0) -> HubSpotSandbox:
     """A sandbox, without customers unless wanted."""
     return HubSpotSandbox(seed=1, customers=customers, clock=clock)
-
-
-@contextmanager
-def serving(handler: Handler) -> Iterator[str]:
-    """The handler behind a real socket on loopback; gives its address."""
-
-    class Gate(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def pass_on(self) -> None:
-            length = int(self.headers.get("content-length") or 0)
-            url = f"http://{self.headers['host']}{self.path}"
-            request = httpx.Request(
-                self.command, url, headers=dict(self.headers), content=self.rfile.read(length)
-            )
-            got = handler(request)
-            self.send_response(got.status_code)
-            for name, value in {**got.headers, "content-length": str(len(got.content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(got.content)
-
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
