@@ -150,7 +150,7 @@ def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | None:
         slots.clean(rows, record)
         return None
     if not any(c.winner for c in golden.cells.values()):
-        unsupported(rows, link, record)
+        judge_unclaimed(rows, link, record)
         return None
     found = differences(rows, link, record, golden, leads=row["role"] == "primary")
     sends = compare.to_write(found)
@@ -186,6 +186,14 @@ def ends(rows: Rows, link: Link, record: Record, golden: Golden) -> Links:
             if row["native_id"]:
                 here.setdefault(end, row["uid"])
     return Links(golden_ids, here)
+
+
+def judge_unclaimed(rows: Rows, link: Link, record: Record) -> None:
+    """Nobody claims anything: an empty record is left alone, one with our copies is for a person."""
+    if any(c.synced and c.observed not in (None, False) for c in record.cells.values()):
+        unsupported(rows, link, record)
+    else:
+        slots.clean(rows, record)
 
 
 def unsupported(rows: Rows, link: Link, record: Record) -> None:

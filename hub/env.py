@@ -23,6 +23,15 @@ from hub.pure.rules import Tool
 T = TypeVar("T")
 
 
+def uuid7(now_ms: int, entropy: Callable[[int], bytes]) -> Uid:
+    """A UUID of version 7: 48 bits of time, then chance."""
+    raw = bytearray(now_ms.to_bytes(6) + entropy(10))
+    raw[6] = 0x70 | (raw[6] & 0x0F)
+    raw[8] = 0x80 | (raw[8] & 0x3F)
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 class Env(Protocol):
     """The world. Times in ms since 1970 UTC unless named seconds."""
 

@@ -177,6 +177,11 @@ def links(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> dict[str, V
 LINK_FIELDS = {("person", "company"): "companies", ("company", "company"): "parent"}
 
 
+def link_fields(spec: ObjectSpec) -> tuple[str, ...]:
+    """The fields of ours that hold an object's associations."""
+    return tuple(LINK_FIELDS[spec.entity, e] for e in spec.links if (spec.entity, e) in LINK_FIELDS)
+
+
 def nothing_new(record: Record, seen: Observation, hub: Hub) -> bool:
     """Whether every covered value equals what was observed last, and no write is open."""
     if record.intent or seen.state != record.state or not record.seen:

@@ -129,8 +129,11 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
         rows.update("input", {"uid": uid, "seq": seq}, {"status": status, "by": by or None})
     for record in effects.records.values():
         slots.settle_intent(rows, record)
-    for golden in effects.groups:
-        slots.review(rows, hub, golden)
+    unchanged = effects.moved - {g.uid for g in effects.groups}
+    beside = state.load_goldens(rows, unchanged).values()
+    for golden in (*effects.groups, *beside):
+        if golden is not None:
+            slots.review(rows, hub, golden)
     for change in effects.history:
         history.write(rows, hub, change)
     for uid in sorted(effects.dirty):

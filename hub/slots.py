@@ -33,7 +33,16 @@ def review(rows: Rows, hub: Hub, golden: Golden) -> None:
             lift(rows, "wanted", where, "rejected")
     if golden.merged_into:
         rows.delete("wanted", {"golden": golden.uid})
+    if any(c.winner for c in golden.cells.values()):
+        for member in members:
+            lift(rows, "slot", {"uid": member.uid}, "unsupported")
+            close(rows, f"unsupported:{member.uid}")
     ask(rows, hub, golden)
+
+
+def close(rows: Rows, item: str) -> None:
+    """A parked item that has settled by itself."""
+    rows.update("parked", {"id": item, "state": "open"}, {"state": "done"})
 
 
 def create_open(rows: Rows, golden: Golden, system: str, obj: str) -> bool:

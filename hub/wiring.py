@@ -19,7 +19,8 @@ import httpx
 
 from connectors._kit.contract import Account, Connector, Limits, ObjectSpec
 from hub import settings as files
-from hub.env import Hub, System
+from hub.env import Hub, System, uuid7
+from hub.inputs import link_fields
 from hub.io import seal
 from hub.io.codec import Codec
 from hub.io.http import Budget, HttpApi
@@ -46,15 +47,6 @@ class Clock:
         with self._lock:
             self._last = max(self._last, time.time_ns() // 1_000_000)
             return self._last
-
-
-def uuid7(now_ms: int, entropy: Callable[[int], bytes]) -> Uid:
-    """A UUID of version 7: 48 bits of time, then chance."""
-    raw = bytearray(now_ms.to_bytes(6) + entropy(10))
-    raw[6] = 0x70 | (raw[6] & 0x0F)
-    raw[8] = 0x80 | (raw[8] & 0x3F)
-    text = raw.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 @dataclass
@@ -167,16 +159,12 @@ def with_settings(spec: ObjectSpec, one: files.SystemSettings) -> ObjectSpec:
     return replace(spec, lag_ms=lag, settle_ms=settle)
 
 
-LINKS = {"company": {"person": ("companies",), "company": ("parent",)}}
-
-
 def tool(name: str, spec: ObjectSpec, one: files.SystemSettings) -> Tool:
     """The core's view of one object."""
-    links = tuple(f for e in spec.links for f in LINKS.get(e, {}).get(spec.entity, ()))
     return Tool(
         system=name, entity=spec.entity, object=spec.object, fields=spec.fields.by_name,
         revisions=spec.revisions, conditional=spec.conditional, lag_ms=spec.lag_ms,
-        settle_ms=spec.settle_ms, unique=spec.unique, links=links, create=one.create,
+        settle_ms=spec.settle_ms, unique=spec.unique, links=link_fields(spec), create=one.create,
         widens=one.consent == "evidence")
 
 

@@ -97,7 +97,7 @@ class Effects:
     """What follows. `statuses`: event (uid, seq) to (status, by). `again`: uid to due time (ms).
 
     `dirty`: records whose slot is to be looked at. `regroup`: uid to (golden id, leads).
-    `recheck`: records to decide anew because the other end of an association moved.
+    `moved`: golden records of which a record appeared, went, or came back.
     """
 
     records: dict[Uid, Record] = field(default_factory=dict)
@@ -110,6 +110,7 @@ class Effects:
     history: list[ChangeSet] = field(default_factory=list)
     dirty: set[Uid] = field(default_factory=set)
     again: dict[Uid, int] = field(default_factory=dict)
+    moved: set[Uid] = field(default_factory=set)
     contradictions: tuple[Edge, ...] = ()
 
 
@@ -427,6 +428,8 @@ def mark(batch: Batch, effects: Effects) -> None:
         ended = before.intent is not None and after.intent is None
         if ended or after.state != before.state or observed(before) != observed(after):
             effects.dirty.add(uid)
+        if (after.state, after.departed) != (before.state, before.departed):
+            effects.moved.add(effects.regroup[uid][0])
 
 
 def observed(record: Record) -> dict[str, object]:

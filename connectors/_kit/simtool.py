@@ -1,0 +1,354 @@
+"""The simulated tool: a connector and its tool in one, nastier than the real ones.
+
+It has what HubSpot and Stripe lack (consent, conditional writes, lag, truncation, automations,
+merges that keep the winner's id) and can be told to fail in the ways that tools fail. It keeps an
+outside log of every write and every person's edit, for monitors that do not trust the hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors._kit import fieldmap as fm
+from connectors._kit.contract import (
+    Account,
+    Actor,
+    Answer,
+    Api,
+    Hint,
+    Inbound,
+    Limits,
+    ObjectSpec,
+    Page,
+    Reading,
+    State,
+    Unavailable,
+    Write,
+)
+
+PERSON, COMPANY = "people", "firms"
+App = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How a simulated tool behaves. Times in ms.
+
+    `truncates` cuts notes (declared in the field map); `shouts` upper-cases job titles without
+    saying so; `reformats` is an automation that rewrites telephone numbers after every write;
+    `ignores` and `refuses` name fields. `skew_ms` is how far its clock is ahead of ours.
+    """
+
+    conditional: bool = False
+    revisions: bool = False
+    lag_ms: int = 0
+    settle_ms: int = 1_000
+    unique_email: bool = False
+    external_ids: bool = True
+    one_line_name: bool = False
+    truncates: int = 0
+    shouts: bool = False
+    reformats: bool = False
+    ignores: frozenset[str] = frozenset()
+    refuses: frozenset[str] = frozenset()
+    skew_ms: int = 0
+    consent: bool = True
+    page: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One change of one field, as an outsider saw it. `who`: hub, person, automation."""
+
+    at: int
+    who: str
+    native_id: str
+    field: str
+    old: Any
+    new: Any
+    op: str = "update"
+    external_id: str = ""
+
+
+@dataclass
+class Held:
+    """A record: its versions (time, fields or None when deleted), newest last."""
+
+    object: str
+    versions: list[tuple[int, App | None, int]]
+    external_id: str = ""
+    merged_into: str = ""
+    aliases: list[str] = field(default_factory=list)
+
+    def at(self, now: int) -> tuple[int, App | None, int]:
+        """The version that a reader at this time is shown."""
+        shown = [v for v in self.versions if v[0] <= now]
+        return shown[-1] if shown else (self.versions[0][0], None, 0)
+
+
+def consent_field() -> fm.Field:
+    """Consent by channel and purpose: "out", or an opt-in with its proof."""
+
+    def take(app: fm.App) -> Any:
+        return dict(app["consent"] or {})  # type: ignore[call-overload]
+
+    return fm.Field("consent", "consent", ("consent",), take, lambda v: {"consent": v})
+
+
+def person_map(profile: Profile) -> fm.FieldMap:
+    """The fields of a person."""
+    line = fm.full_name("name", "full_name") if profile.one_line_name else \
+        fm.name("name", "first", "last")
+    parts = {p: f"addr_{p}" for p in fm.ADDRESS_PARTS}
+    consent = (consent_field(),) if profile.consent else ()
+    return fm.FieldMap((
+        line, fm.email("email", "mail"), fm.phone("phone", "tel"), fm.address("address", parts),
+        fm.date("birth_date", "born"), fm.text("job_title", "title"),
+        fm.text("note", "note", max_length=profile.truncates), fm.elements("tags", "labels"),
+        fm.money("balance", "owes", "currency"), *consent))
+
+
+COMPANY_MAP = fm.FieldMap((fm.text("legal_name", "name"), fm.text("domain", "site"),
+                           fm.phone("phone", "tel")))
+
+
+class SimTool:
+    """One simulated tool; see the module. `clock` gives ms since 1970."""
+
+    limits = Limits(100_000, 1_000)
+    secret_names: Mapping[str, str] = {}
+
+    def __init__(self, name: str, clock: Callable[[], int], profile: Profile) -> None:
+        self.vendor = self.title = self.name = name
+        self.clock = clock
+        self.profile = profile
+        self.held: dict[str, Held] = {}
+        self.changed: list[tuple[int, str]] = []
+        self.news: list[Hint] = []
+        self.log: list[Applied] = []
+        self.faults: list[str] = []
+        self.calls = {"read": 0, "write": 0}
+        self.down = False
+        common = {"revisions": profile.revisions, "conditional": profile.conditional,
+                  "external_ids": profile.external_ids, "lag_ms": profile.lag_ms,
+                  "settle_ms": profile.settle_ms, "read_batch": 10, "write_batch": 5}
+        self.people = ObjectSpec("person", PERSON, person_map(profile), links=("company",),
+                                 unique=("email",) if profile.unique_email else (),
+                                 **common)  # type: ignore[arg-type]
+        self.firms = ObjectSpec("company", COMPANY, COMPANY_MAP, **common)  # type: ignore[arg-type]
+        self.objects = (self.firms, self.people)
+
+    # -- people at work in the tool ------------------------------------------------------------
+
+    def act(self, native_id: str, fields: Mapping[str, Any], *, who: str = "person",
+            obj: str = PERSON, external_id: str = "") -> str:
+        """Somebody types these fields (the tool's own names), into a new record where none is."""
+        now = self.clock()
+        if native_id not in self.held:
+            blank: App = {**dict.fromkeys(self._names(obj)), "firms": []}
+            self.held[native_id] = Held(obj, [(now, None, 0)], external_id)
+            self._note(native_id, who, {"": None}, {"": native_id}, "create", external_id)
+            self._put(native_id, {**blank, **fields}, who)
+            return native_id
+        current = self.latest(native_id) or {}
+        self._put(native_id, {**current, **fields}, who)
+        return native_id
+
+    def _names(self, obj: str) -> tuple[str, ...]:
+        return self.people.fields.app_names if obj == PERSON else COMPANY_MAP.app_names
+
+    def _put(self, native_id: str, fields: App | None, who: str) -> None:
+        held = self.held[native_id]
+        before = held.versions[-1][1] or {}
+        stamp = max(self.clock(), held.versions[-1][0])
+        held.versions.append((stamp, fields, held.versions[-1][2] + 1))
+        changed = [k for k in fields or before if (fields or {}).get(k) != before.get(k)]
+        self._note(native_id, who, {k: before.get(k) for k in changed},
+                   {k: (fields or {}).get(k) for k in changed}, "update")
+        self.changed.append((stamp, native_id))
+        self.news.append(Hint(held.object, native_id, f"{native_id}:{len(self.changed)}"))
+
+    def _note(self, native_id: str, who: str, old: App, new: App, op: str,
+              external_id: str = "") -> None:
+        self.log += [Applied(self.clock(), who, native_id, k, old[k], new[k], op, external_id)
+                     for k in new]
+
+    def latest(self, native_id: str) -> App | None:
+        """What the tool holds now, None when it is gone."""
+        return self.held[native_id].versions[-1][1]
+
+    def living(self, obj: str = PERSON) -> list[str]:
+        """The ids of the records that it has now."""
+        return [i for i, h in self.held.items() if h.object == obj and h.versions[-1][1] is not None]
+
+    def delete(self, native_id: str) -> None:
+        """A person deletes a record."""
+        self._put(native_id, None, "person")
+
+    def merge(self, loser: str, winner: str) -> None:
+        """A person merges two records: the loser's id means the winner from now on."""
+        self._put(loser, None, "person")
+        self.held[loser].merged_into = winner
+        self.held[winner].aliases.append(loser)
+        self._put(winner, dict(self.latest(winner) or {}), "person")
+
+    # -- the connector -------------------------------------------------------------------------
+
+    def base_url(self, _secrets: Mapping[str, str]) -> str:
+        """Nowhere."""
+        return "http://simulated.invalid"
+
+    def authorize(self, _secrets: Mapping[str, str]) -> Mapping[str, str]:
+        """Nothing to show."""
+        return {}
+
+    def account(self, _api: Api) -> Account:
+        """The account is the tool."""
+        return Account(self.name, live=False)
+
+    def _shown(self, native_id: str) -> Reading:
+        start = self.clock()
+        held = self.held.get(native_id)
+        if held is not None and held.merged_into:
+            native_id, held = held.merged_into, self.held.get(held.merged_into)
+        if held is None:
+            return Reading(PERSON, native_id, {}, start, self.clock(), state="deleted")
+        stamp, fields, revision = held.at(start - self.profile.lag_ms)
+        state: State = "live" if fields is not None else "deleted"
+        app = {k: v for k, v in (fields or {}).items() if k != "firms"}
+        firms = tuple((fields or {}).get("firms") or ())
+        return Reading(
+            held.object, native_id, app, start, self.clock(), state=state,
+            revision=revision if self.profile.revisions else None,
+            source_ms=stamp + self.profile.skew_ms, external_id=held.external_id,
+            actor=Actor("person"), aliases=tuple(held.aliases),
+            links={"company": firms} if held.object == PERSON and fields is not None else {})
+
+    def _read_many(self, ids: Iterable[str]) -> tuple[Reading, ...]:
+        self.calls["read"] += 1
+        if self.down:
+            raise Unavailable(f"{self.name} is down", sent=False)
+        return tuple(self._shown(i) for i in ids)
+
+    def begin(self, _api: Api, _spec: ObjectSpec, _now_ms: int) -> str:
+        """Every change so far is in the listing."""
+        return str(len(self.changed))
+
+    def listing(self, _api: Api, spec: ObjectSpec, cursor: str) -> Page:
+        """A page of the records that a reader sees now."""
+        ids = [i for i, h in self.held.items() if h.object == spec.object and not h.merged_into]
+        start = int(cursor or 0)
+        some = ids[start:start + self.profile.page]
+        readings = tuple(r for r in self._read_many(some) if r.state == "live")
+        after = start + len(some)
+        return Page(readings, str(after), done=after >= len(ids))
+
+    def changes(self, _api: Api, spec: ObjectSpec, cursor: str) -> Page:
+        """Changes that are visible by now; a page repeats what lag may still have hidden."""
+        start = int(cursor)
+        some = self.changed[start:start + self.profile.page * 3]
+        visible = [c for c in some if c[0] <= self.clock() - self.profile.lag_ms]
+        ids = dict.fromkeys(i for _, i in visible if self.held[i].object == spec.object)
+        after = start + len(visible)
+        return Page(self._read_many(ids), str(after), done=len(visible) < self.profile.page * 3)
+
+    def read(self, _api: Api, _spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
+        """These records; a merged one comes back under its winner's id."""
+        found = self._read_many(ids)
+        return tuple(r if r.native_id == i else _with_alias(r, i)
+                     for i, r in zip(ids, found, strict=True))
+
+    def find(self, _api: Api, spec: ObjectSpec, write: Write) -> tuple[Reading, ...]:
+        """By external id where there is one, else by e-mail."""
+        mail = write.changes.get("mail")
+        ids = [i for i in self.living(spec.object)
+               if (self.held[i].external_id == write.external_id if self.profile.external_ids
+                   else (self.latest(i) or {}).get("mail") == mail)]
+        return self._read_many(ids)
+
+    def write(self, _api: Api, spec: ObjectSpec, writes: Sequence[Write]) -> tuple[Answer, ...]:
+        """Row by row, each with its own answer; an armed fault hits the whole request."""
+        self.calls["write"] += 1
+        fault = self.faults.pop(0) if self.faults else ""
+        if self.down or fault == "busy":
+            raise Unavailable("too many calls", after_ms=500, sent=False)
+        if fault == "error before":
+            raise Unavailable("failed before applying")
+        answers = tuple(self._one(spec, w) for w in writes)
+        if fault in ("answer lost", "error after"):
+            raise Unavailable("failed after applying")
+        return answers
+
+    def _one(self, spec: ObjectSpec, write: Write) -> Answer:
+        if refused := sorted(self.profile.refuses & {k for k, v in write.changes.items() if v}):
+            return Answer("rejected", why=f"{refused[0]} is not allowed", fields=tuple(refused))
+        if write.op == "create":
+            return self._create(spec, write)
+        held = self.held.get(write.native_id)
+        if held is None or held.versions[-1][1] is None:
+            return Answer("stale", why="gone")
+        if write.expected is not None and write.expected != held.versions[-1][2]:
+            return Answer("stale", why="it has moved")
+        self._apply(write.native_id, write)
+        return self._done(write.native_id)
+
+    def _create(self, spec: ObjectSpec, write: Write) -> Answer:
+        mail = write.changes.get("mail")
+        twins = [i for i in self.living(spec.object) if (self.latest(i) or {}).get("mail") == mail]
+        if self.profile.unique_email and mail and twins:
+            return Answer("rejected", why=f"exists as {twins[0]}", fields=("mail",))
+        native_id = f"{self.name}-{len(self.held) + 1}"
+        external = write.external_id if self.profile.external_ids else ""
+        firms = sorted(i for _, i in write.link)
+        self.act(native_id, {**self._altered({}, write), "firms": firms}, who="hub",
+                 obj=spec.object, external_id=external)
+        self._automate(native_id, write)
+        return self._done(native_id)
+
+    def _apply(self, native_id: str, write: Write) -> None:
+        current = dict(self.latest(native_id) or {})
+        firms = set(current.get("firms") or ()) | {i for _, i in write.link}
+        kept = {"firms": sorted(firms - {i for _, i in write.unlink})}
+        self._put(native_id, {**current, **self._altered(current, write), **kept}, "hub")
+        self._automate(native_id, write)
+
+    def _altered(self, current: App, write: Write) -> App:
+        given = {k: self._kept(v) for k, v in write.changes.items()
+                 if k not in self.profile.ignores}
+        if "consent" in given:
+            given["consent"] = {**(current.get("consent") or {}), **(given["consent"] or {})}
+        if self.profile.shouts and given.get("title"):
+            given["title"] = str(given["title"]).upper()
+        return given
+
+    def _automate(self, native_id: str, write: Write) -> None:
+        number = str(write.changes.get("tel") or "")
+        if self.profile.reformats and number:
+            current = dict(self.latest(native_id) or {})
+            self._put(native_id, {**current, "tel": f"{number[:2]} {number[2:]}"}, "automation")
+
+    def _kept(self, value: Any) -> Any:
+        return value.strip() if isinstance(value, str) else value
+
+    def _done(self, native_id: str) -> Answer:
+        held, now = self.held[native_id], self.clock()
+        _, fields, revision = held.versions[-1]
+        app = {k: v for k, v in (fields or {}).items() if k != "firms"}
+        reading = Reading(held.object, native_id, app, now, self.clock(),
+                          revision=revision if self.profile.revisions else None,
+                          external_id=held.external_id)
+        return Answer("done", native_id, reading)
+
+    def hints(self, _inbound: Inbound, _secrets: Mapping[str, str]) -> tuple[Hint, ...]:
+        """It sends no requests; its news are in `news`."""
+        return ()
+
+
+def _with_alias(reading: Reading, alias: str) -> Reading:
+    return Reading(
+        reading.object, reading.native_id, reading.app, reading.start_ms, reading.end_ms,
+        reading.state, reading.revision, reading.source_ms, reading.created_ms,
+        reading.external_id, reading.actor, reading.unknown, reading.links,
+        tuple({*reading.aliases, alias}), reading.raw)

@@ -1,0 +1,254 @@
+"""A small world to try the hub in: simulated tools, a virtual clock, the dict twin, one thread.
+
+The steps of the path are the production ones; only the world around them is made up. Stories run
+in it step by step, the simulation lets it stumble (hub/tools/simulate.py).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
+from hub import capture, deliver, export, replay, resolve, runs, sweep
+from hub.env import Hub, System, uuid7
+from hub.inputs import link_fields
+from hub.io.codec import Codec
+from hub.io.log import Log
+from hub.io.rows import Rows, Store
+from hub.io.seal import Seal
+from hub.io.state import Vault
+from hub.io.twin import DictStore
+from hub.pure.decide import Context
+from hub.pure.model import Uid
+from hub.pure.rules import FieldRule, Rules, Tool
+
+T = TypeVar("T")
+START_MS = 1_790_000_000_000
+POLL_MS = 1_000
+FIELDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "person": {
+        "name": ("name", "newest"), "email": ("email", "newest"), "phone": ("phone", "newest"),
+        "address": ("address", "newest"), "birth_date": ("date", "newest"),
+        "job_title": ("text", "newest"), "note": ("text", "newest"), "tags": ("set", "union"),
+        "balance": ("money", "newest"), "consent": ("consent", "consent"),
+        "companies": ("reference", "union"),
+    },
+    "company": {
+        "legal_name": ("text", "newest"), "domain": ("domain", "newest"),
+        "phone": ("phone", "newest"), "parent": ("reference", "union"),
+    },
+}
+
+
+class VirtualClock:
+    """Every look at it takes a millisecond, so that nothing happens at the same time."""
+
+    def __init__(self, start: int = START_MS) -> None:
+        self.time = start
+
+    def __call__(self) -> int:
+        """The time."""
+        self.time += 1
+        return self.time
+
+    def pass_time(self, ms: int) -> None:
+        """Let time go by."""
+        self.time += ms
+
+
+@dataclass
+class WorldEnv:
+    """`Env` in a world: seeded chance, virtual time, a hook at every point."""
+
+    clock: VirtualClock
+    chance: random.Random
+    store: Store
+    at_point: Callable[[str], None] = lambda _point: None
+
+    def now(self) -> int:
+        """See `Env`."""
+        return self.clock()
+
+    def uid(self) -> Uid:
+        """See `Env`."""
+        return uuid7(self.clock(), self.chance.randbytes)
+
+    def sleep(self, seconds: float) -> None:
+        """See `Env`."""
+        self.clock.pass_time(int(seconds * 1000))
+        self.at_point("sleep")
+
+    def commit(self, work: Callable[[Rows], T], point: str) -> T:
+        """See `Env`."""
+        self.at_point("before " + point)
+        result = self.store.transact(work)
+        self.at_point("after " + point)
+        return result
+
+    def view(self, work: Callable[[Rows], T]) -> T:
+        """See `Env`."""
+        return self.store.view(work)
+
+    def wake(self, loop: str) -> None:
+        """Nobody sleeps here."""
+
+
+def rules_for(systems: Iterable[str], changed: Mapping[str, FieldRule] | None = None) -> Rules:
+    """Every field by the usual rule, all systems ranked in the order given."""
+    ranks = tuple(systems)
+    entities = {
+        entity: {n: FieldRule(n, kind, strategy, ranks)  # type: ignore[arg-type]
+                 for n, (kind, strategy) in found.items()}
+        for entity, found in FIELDS.items()
+    }
+    entities["person"] |= changed or {}
+    return Rules(1, entities, frozenset({"info", "sales", "billing"}),
+                 frozenset({"none@none.com"}))
+
+
+@dataclass
+class World:
+    """Tools, a hub that connects them, and hands to move both."""
+
+    profiles: Mapping[str, Profile]
+    seed: int = 0
+    rules: Rules | None = None
+    create: Mapping[str, Any] = field(default_factory=dict)
+    widens: frozenset[str] = frozenset()
+    wrap: Callable[[SimTool], Any] = lambda tool: tool
+
+    def __post_init__(self) -> None:
+        """Build everything; the hub may write from the start."""
+        self.clock = VirtualClock()
+        self.chance = random.Random(self.seed)  # noqa: S311  it has to be seeded
+        self.store = DictStore()
+        self.env = WorldEnv(self.clock, self.chance, self.store)
+        self.tools = {n: SimTool(n, self.clock, p) for n, p in self.profiles.items()}
+        seal = Seal(b"world master key, 32 bytes long!", self.chance.randbytes)
+        self.hub = Hub(self.env, Vault(seal, b"pepper"), Log(2), Codec(), self._context())
+        self.hub.systems = {n: self._system(t) for n, t in self.tools.items()}
+        self.store.transact(self._register)
+
+    def _context(self) -> Context:
+        rules = self.rules or rules_for(self.profiles)
+        found = {}
+        for name, tool in self.tools.items():
+            for spec in tool.objects:
+                found[name, spec.object] = Tool(
+                    name, spec.entity, spec.object, spec.fields.by_name,
+                    revisions=spec.revisions, conditional=spec.conditional, lag_ms=spec.lag_ms,
+                    settle_ms=spec.settle_ms, unique=spec.unique, links=link_fields(spec),
+                    create=self.create.get(name, "all"), widens=name in self.widens)
+        return Context(rules, found)
+
+    def _system(self, tool: SimTool) -> System:
+        specs = {s.object: s for s in tool.objects}
+        views = {o: self.hub.context.tools[tool.name, o] for o in specs}
+        return System(tool.name, self.wrap(tool), None, {}, specs, views,  # type: ignore[arg-type]
+                      poll_ms=POLL_MS, sweep_ms=60_000)
+
+    def _register(self, rows: Rows) -> None:
+        rows.insert("meta", {"name": "applied", "value": "from the start"})
+        for name in self.tools:
+            rows.insert("system", {"name": name, "vendor": "simulated", "account_id": name,
+                                   "live": False, "writes": True})
+
+    # -- moving --------------------------------------------------------------------------------
+
+    def capture(self, name: str) -> None:
+        """Everything that a system has to show now."""
+        system = self.hub.systems[name]
+        self.clock.pass_time(POLL_MS)
+        for _ in range(40):
+            if capture.guarded(self.hub, system, lambda: capture.step(self.hub, system)) \
+                    > self.clock.time:
+                return
+
+    def resolve(self) -> None:
+        """Fold everything that waits."""
+        runs.resolve_all(self.hub)
+
+    def deliver(self, name: str) -> None:
+        """One pass of a system's deliver."""
+        system = self.hub.systems[name]
+        capture.guarded(self.hub, system, lambda: deliver.step(self.hub, system))
+
+    def sweep(self, name: str) -> None:
+        """A whole pass over a system."""
+        system = self.hub.systems[name]
+        self.store.transact(lambda rows: sweep.request(rows, system))
+        for _ in range(100):
+            due = capture.guarded(self.hub, system, lambda: sweep.step(self.hub, system))
+            if due > self.clock.time:
+                return
+
+    def round(self) -> None:
+        """Intake, resolve and push for every system, and a moment of time."""
+        for name in self.tools:
+            self.capture(name)
+        self.resolve()
+        for name in self.tools:
+            self.deliver(name)
+        self.resolve()
+        self.clock.pass_time(500)
+
+    def quiet(self) -> bool:
+        """Whether the hub has nothing left to do."""
+        return self.store.view(runs.quiet)
+
+    def sync(self, most: int = 60) -> int:
+        """Rounds until all is quiet; how many. Raises AssertionError when it never is."""
+        for n in range(most):
+            self.round()
+            if self.quiet():
+                return n + 1
+        raise AssertionError(f"not quiet after {most} rounds: {self.restless()}")
+
+    def restless(self) -> dict[str, Any]:
+        """What keeps the hub from being quiet."""
+        def look(rows: Rows) -> dict[str, Any]:
+            return {t: rows.select(t, w) for t, w in (
+                ("hint", {"state": "open"}), ("input", {"status": "pending"}), ("wanted", {}))} | {
+                "slot": [r for r in rows.select("slot") if r["dirty"] is not None],
+                "intent": [r for r in rows.select("intent") if r["status"] != "settled"],
+                "meta": [r for r in rows.select("meta") if r["name"].startswith("failure")]}
+
+        return self.store.view(look)
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def writes(self) -> dict[str, int]:
+        """Successful and failed write requests so far, counted at the tools."""
+        return {n: t.calls["write"] for n, t in self.tools.items()}
+
+    def uid(self, system: str, native_id: str, obj: str = PERSON) -> Uid | None:
+        """The record of a native id."""
+        row = self.store.view(lambda rows: rows.get(
+            "alias", system=system, object=obj, native_id=native_id))
+        return row["uid"] if row else None
+
+    def exported(self, store: Store | None = None) -> list[bytes]:
+        """The export in which runs are compared."""
+        return (store or self.store).view(lambda rows: list(export.golden_lines(rows)))
+
+    def orders_agree(self, orders: int = 5) -> bool:
+        """Whether folding the stored inputs anew, in other orders, gives the same export."""
+        births, inputs = self.store.view(lambda rows: replay.recorded(rows, self.hub))
+        wanted = self.exported()
+        shuffler = random.Random(self.seed + 1)  # noqa: S311  it has to be seeded
+        for n in range(orders):
+            order = [b.uid for b in births]
+            shuffler.shuffle(order)
+            place = {u: i for i, u in enumerate(order)}
+            shuffled = replay.interleave(inputs, order) if n % 2 else \
+                sorted(inputs, key=lambda i: (i.seq, place[i.uid]))
+            again = replay.refold(self.hub, births, shuffled, batch=(1, 7, 50)[n % 3])
+            if self.exported(again) != wanted:
+                return False
+        return True
+
+
+OBJECTS = {"person": PERSON, "company": COMPANY}
