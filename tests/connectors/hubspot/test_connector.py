@@ -1,0 +1,395 @@
+"""The connector against the sandbox, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from connectors._kit.contract import Answer, Entity, Page, Reading, Unreadable, Write
+from connectors.hubspot.connector import COMPANIES, CONNECTOR, CONTACTS
+from tests.connectors.hubspot.tools import Clock, DirectApi, new_sandbox
+
+
+@dataclass
+class World:
+    """A sandbox without customers, its clock, and an api to it; our property is there."""
+
+    def __post_init__(self) -> None:
+        self.clock = Clock()
+        self.sandbox = new_sandbox(self.clock)
+        self.api = DirectApi(self.sandbox.handle, self.clock)
+        CONNECTOR.prepare(self.api)
+        self.api.calls.clear()
+
+    def write(self, *writes: Write, companies: bool = False) -> tuple[Answer, ...]:
+        """Write, and a minute later."""
+        answers = CONNECTOR.write(self.api, COMPANIES if companies else CONTACTS, writes)
+        self.clock.sleep(60_000)
+        return answers
+
+    def contact(self, email: str, **more: str) -> str:
+        """The id of a new contact."""
+        (answer,) = self.write(create(email, **more))
+        assert answer.outcome == "done"
+        return answer.native_id
+
+    def company(self, name: str) -> str:
+        """The id of a new company."""
+        write = Write("create", "", {"name": name}, f"uid-{name}", f"key-{name}")
+        (answer,) = self.write(write, companies=True)
+        return answer.native_id
+
+    def read(self, *ids: str) -> tuple[Reading, ...]:
+        """Contacts by id."""
+        return CONNECTOR.read(self.api, CONTACTS, ids)
+
+    def drain(self, cursor: str, most: int = 100) -> tuple[list[Reading], str]:
+        """All changes since a cursor, with the cursor that follows."""
+        found: list[Reading] = []
+        for _ in range(most):
+            page = CONNECTOR.changes(self.api, CONTACTS, cursor)
+            assert page.done or page.cursor != cursor
+            found, cursor = [*found, *page.readings], page.cursor
+            self.clock.sleep(500)
+            if page.done:
+                return found, cursor
+        raise AssertionError("changes never end")
+
+
+def create(email: str, **more: str) -> Write:
+    """A create of a contact."""
+    return Write("create", "", {"email": email, **more}, f"uid-{email}", f"key-{email}")
+
+
+def update(native_id: str, **changes: str | None) -> Write:
+    """An update of a contact."""
+    return Write("update", native_id, changes, "", f"key-{native_id}")
+
+
+def to(*companies: str) -> tuple[tuple[Entity, str], ...]:
+    """Associations with these companies."""
+    return tuple(("company", company) for company in companies)
+
+
+def ids(readings: Sequence[Reading]) -> list[str]:
+    """Native ids in order."""
+    return [r.native_id for r in readings]
+
+
+@pytest.fixture
+def world() -> World:
+    """A fresh world."""
+    return World()
+
+
+# -- reading -----------------------------------------------------------------------------------
+
+
+def test_a_created_contact_is_read_back_in_our_terms(world: World) -> None:
+    """What is written comes back through the field map, with our id and HubSpot's times."""
+    own = world.contact(" Ada@Example.com ", firstname="Ada", city="Paris", date_of_birth="")
+    (reading,) = world.read(own)
+    taken = CONTACTS.fields.take(reading.app)
+    assert taken.values["email"] == "ada@example.com"
+    assert taken.values["name"] == {"given": "Ada", "family": ""}
+    assert taken.values["birth_date"] is None
+    assert not taken.unknown
+    assert reading.external_id == "uid- Ada@Example.com "
+    assert reading.source_ms == reading.created_ms == world.clock.now_ms - 60_000
+    assert (reading.state, reading.links) == ("live", {"company": ()})
+
+
+def test_a_listing_visits_every_live_record_once(world: World) -> None:
+    """Pages of a hundred, in the order of ids, without the archived ones."""
+    world.write(*[create(f"p{n}@x.example") for n in range(100)])
+    made = world.write(*[create(f"q{n}@x.example") for n in range(50)])
+    world.api.send("DELETE", f"/crm/v3/objects/contacts/{made[0].native_id}")
+    first = CONNECTOR.listing(world.api, CONTACTS, "")
+    second = CONNECTOR.listing(world.api, CONTACTS, first.cursor)
+    assert (len(first.readings), first.done) == (100, False)
+    assert (len(second.readings), second.done) == (49, True)
+    found = ids([*first.readings, *second.readings])
+    assert sorted(set(found), key=int) == found
+
+
+def test_listing_and_read_agree(world: World) -> None:
+    """Both ways of reading give the same values, links and times."""
+    own, first, second = world.contact("a@x.example"), world.company("A"), world.company("B")
+    world.write(Write("update", own, {}, "", "k", link=to(second, first)))
+    (read,) = world.read(own)
+    (listed,) = CONNECTOR.listing(world.api, CONTACTS, "").readings
+    assert read.links == listed.links == {"company": (second, first)}
+    assert (read.app, read.source_ms) == (listed.app, listed.source_ms)
+
+
+def test_what_is_gone_says_how(world: World) -> None:
+    """Archived, erased and never known ids are told apart from each other."""
+    live, archived, erased = (world.contact(f"{n}@x.example") for n in "abc")
+    world.api.send("DELETE", f"/crm/v3/objects/contacts/{archived}")
+    world.api.send("POST", "/crm/v3/objects/contacts/gdpr-delete", json={"objectId": erased})
+    states = {r.native_id: r.state for r in world.read(live, archived, erased, "999999")}
+    expected = {live: "live", archived: "archived", erased: "deleted", "999999": "deleted"}
+    assert states == expected
+
+
+@pytest.mark.parametrize("resolves", [True, False])
+def test_an_id_that_was_merged_leads_to_the_new_record(world: World, *, resolves: bool) -> None:
+    """Both old ids give the third record, whether or not batches resolve them."""
+    world.sandbox.desk.batch_resolves = resolves
+    one, two = world.contact("a@x.example"), world.contact("b@x.example")
+    body = {"primaryObjectId": one, "objectIdToMerge": two}
+    world.api.send("POST", "/crm/v3/objects/contacts/merge", json=body)
+    (reading,) = world.read(one, two)
+    assert reading.native_id not in (one, two)
+    assert {one, two} <= set(reading.aliases)
+    assert reading.state == "live"
+
+
+def test_reading_does_not_wait_for_the_search_index(world: World) -> None:
+    """A change is seen by id at once, although no search finds it yet."""
+    own = world.contact("a@x.example", firstname="Old")
+    CONNECTOR.write(world.api, CONTACTS, [update(own, firstname="New")])
+    assert world.read(own)[0].app["firstname"] == "New"
+    page = CONNECTOR.changes(world.api, CONTACTS, _since(world, 3_600_000))
+    assert page.readings[0].app["firstname"] == "New"
+
+
+def _since(world: World, ago_ms: int) -> str:
+    return CONNECTOR.begin(world.api, CONTACTS, world.clock.now_ms - ago_ms)
+
+
+# -- changes -----------------------------------------------------------------------------------
+
+
+def test_changes_bring_edits_and_archived_records(world: World) -> None:
+    """From a cursor on, creates, edits and archivings come, each with its state."""
+    old, edited, binned = (world.contact(f"{n}@x.example") for n in "abc")
+    world.clock.sleep(3_600_000)
+    cursor = CONNECTOR.begin(world.api, CONTACTS, world.clock.now_ms)
+    world.write(update(edited, firstname="New"))
+    world.api.send("DELETE", f"/crm/v3/objects/contacts/{binned}")
+    world.clock.sleep(10_000)
+    found, cursor = world.drain(cursor)
+    assert {r.native_id: r.state for r in found} == {edited: "live", binned: "archived"}
+    assert old not in ids(found)
+    world.clock.sleep(600_000)
+    world.drain(cursor)
+    assert world.drain(world.drain(cursor)[1])[0] == []
+
+
+def test_nothing_is_lost_between_two_rounds(world: World) -> None:
+    """A record that the index shows late is found by the next round, thanks to the overlap."""
+    world.sandbox.desk.lag_ms = 30_000
+    cursor = CONNECTOR.begin(world.api, CONTACTS, world.clock.now_ms)
+    early, late = (
+        CONNECTOR.write(world.api, CONTACTS, [create(f"{n}@x.example")])[0].native_id for n in "ab"
+    )
+    found, cursor = world.drain(cursor)
+    assert found == []
+    world.clock.sleep(31_000)
+    assert set(ids(world.drain(cursor)[0])) == {early, late}
+
+
+def test_thousands_of_records_with_one_stamp_end(world: World) -> None:
+    """A bulk job stamps more records alike than a search returns; all come, each once a round."""
+    cursor = CONNECTOR.begin(world.api, CONTACTS, world.clock.now_ms)
+    portal = world.sandbox.desk.portal
+    for n in range(10_500):
+        portal.create("contacts", {"email": f"p{n}@x.example"}, world.clock.now_ms, "IMPORT")
+    world.clock.sleep(10_000)
+    found, _ = world.drain(cursor, most=200)
+    assert len(found) == len(set(ids(found))) == 10_500
+
+
+def test_a_record_edited_while_paging_comes_again(world: World) -> None:
+    """A record that moves out of the frozen window is found by the next one."""
+    made = world.write(*[create(f"p{n}@x.example") for n in range(100)])
+    world.write(*[create(f"q{n}@x.example") for n in range(20)])
+    page = CONNECTOR.changes(world.api, CONTACTS, _since(world, 3_600_000))
+    assert not page.done
+    world.write(update(made[3].native_id, firstname="Later"))
+    found, cursor = world.drain(page.cursor)
+    assert made[3].native_id not in ids(found)
+    (again,) = (r for r in world.drain(cursor)[0] if r.native_id == made[3].native_id)
+    assert again.app["firstname"] == "Later"
+
+
+def test_a_long_list_of_archived_records_is_not_scanned_every_time(world: World) -> None:
+    """After a scan of several pages the next one rests, so that a full bin costs little."""
+    portal = world.sandbox.desk.portal
+    for n in range(450):
+        own = portal.create("contacts", {"email": f"p{n}@x.example"}, world.clock.now_ms, "UI").id
+        portal.archive("contacts", own, world.clock.now_ms, "UI")
+    world.clock.sleep(3_600_000)
+    _, cursor = world.drain(CONNECTOR.begin(world.api, CONTACTS, world.clock.now_ms))
+    world.api.calls.clear()
+    world.drain(cursor)
+    assert len(world.api.calls) == 1
+
+
+def test_a_cursor_that_is_not_ours_asks_for_a_full_pass(world: World) -> None:
+    """Garbage and cursors of another version are reported as expired, never guessed at."""
+    for cursor in ("", "garbage", '{"when":1}', '{"since":"a","archived":1}', "[]"):
+        page = CONNECTOR.changes(world.api, CONTACTS, cursor)
+        assert page == Page((), cursor, done=True, expired=True)
+
+
+# -- writing -----------------------------------------------------------------------------------
+
+
+def test_a_batch_takes_one_call_and_answers_each_row(world: World) -> None:
+    """A hundred creates are one call; their answers come in the order of the writes."""
+    answers = world.write(*[create(f"p{n}@x.example") for n in range(100)])
+    assert world.api.calls == ["POST /crm/v3/objects/contacts/batch/create"]
+    mails = [a.reading.app["email"] for a in answers if a.reading]
+    assert mails == [f"p{n}@x.example" for n in range(100)]
+
+
+def test_creates_and_updates_go_together(world: World) -> None:
+    """One list of writes may hold both; None clears."""
+    own = world.contact("a@x.example", firstname="Ada", phone="1")
+    answers = world.write(create("b@x.example"), update(own, phone=None), create("c@x.example"))
+    assert [a.outcome for a in answers] == ["done", "done", "done"]
+    assert answers[1].native_id == own
+    assert world.read(own)[0].app["phone"] is None
+    assert world.read(own)[0].app["firstname"] == "Ada"
+
+
+def test_a_taken_email_is_rejected_with_the_id_that_holds_it(world: World) -> None:
+    """Its row names the existing contact; the other rows of the batch are created."""
+    own = world.contact("a@x.example")
+    answers = world.write(create("b@x.example"), create("A@x.example"), create("c@x.example"))
+    assert [a.outcome for a in answers] == ["done", "rejected", "done"]
+    assert (answers[1].native_id, answers[1].fields) == (own, ("email",))
+
+
+def test_an_invalid_value_names_its_property(world: World) -> None:
+    """The refusal of one row says which property it is about."""
+    own = world.contact("a@x.example")
+    (answer,) = world.write(update(own, email="not an address"))
+    assert (answer.outcome, answer.fields) == ("rejected", ("email",))
+
+
+def test_one_bad_row_is_found_by_halving(world: World) -> None:
+    """A property that does not exist fails the whole batch; only its row is rejected."""
+    writes = [create(f"p{n}@x.example") for n in range(40)]
+    writes[17] = create("bad@x.example", no_such="1")
+    answers = world.write(*writes)
+    assert [n for n, a in enumerate(answers) if a.outcome == "rejected"] == [17]
+    assert answers[17].fields == ("no_such",)
+    assert sum(a.outcome == "done" for a in answers) == 39
+    assert len(world.api.calls) < 14
+
+
+def test_a_property_missing_in_all_rows_costs_one_call() -> None:
+    """Without our property nothing can be created: one refusal answers every row."""
+    world = World()
+    world.api.send("DELETE", "/crm/v3/properties/contacts/synchub_id")
+    world.api.calls.clear()
+    answers = world.write(*[create(f"p{n}@x.example") for n in range(100)])
+    assert {(a.outcome, a.fields) for a in answers} == {("rejected", ("synchub_id",))}
+    assert len(world.api.calls) == 1
+
+
+def test_an_update_of_a_record_that_is_gone_is_stale(world: World) -> None:
+    """It is to be read again, while its neighbours are written."""
+    own, gone = world.contact("a@x.example"), world.contact("b@x.example")
+    world.api.send("DELETE", f"/crm/v3/objects/contacts/{gone}")
+    answers = world.write(update(gone, phone="1"), update(own, phone="2"))
+    assert [a.outcome for a in answers] == ["stale", "done"]
+
+
+def test_links_are_added_and_removed(world: World) -> None:
+    """A create can carry its company; an update can change it."""
+    first, second = world.company("A"), world.company("B")
+    write = Write("create", "", {"email": "a@x.example"}, "u", "k", link=to(first))
+    own = world.write(write)[0].native_id
+    assert world.read(own)[0].links == {"company": (first,)}
+    swap = Write("update", own, {}, "", "k", link=to(second), unlink=to(first))
+    assert world.write(swap)[0].outcome == "done"
+    assert world.read(own)[0].links == {"company": (second,)}
+
+
+def test_a_refused_link_is_told_apart_from_its_values(world: World) -> None:
+    """A company that does not exist spoils the link, not the values, nor the other rows."""
+    own, good = world.contact("a@x.example"), world.company("A")
+    bad = to("999999")
+    answers = world.write(
+        Write("update", own, {"phone": "1"}, "", "1", link=bad),
+        Write("create", "", {"email": "b@x.example"}, "u", "2", link=to(good)),
+    )
+    assert [a.outcome for a in answers] == ["done", "done"]
+    assert answers[0].why.startswith("association: ")
+    assert answers[1].why == ""
+    (only,) = world.write(Write("update", own, {}, "", "3", link=bad))
+    assert only.outcome != "done"
+
+
+def test_a_lost_create_is_found_again(world: World) -> None:
+    """By our id and by e-mail, at once; a company by our id alone."""
+    own = world.contact("a@x.example")
+    assert ids(CONNECTOR.find(world.api, CONTACTS, create("A@x.example "))) == [own]
+    other = Write("create", "", {"email": "new@x.example"}, "uid-a@x.example", "k")
+    assert ids(CONNECTOR.find(world.api, CONTACTS, other)) == [own]
+    assert CONNECTOR.find(world.api, CONTACTS, create("nobody@x.example")) == ()
+    company = world.company("A")
+    again = Write("create", "", {"name": "A"}, "uid-A", "k")
+    assert ids(CONNECTOR.find(world.api, COMPANIES, again)) == [company]
+
+
+def test_a_repeated_create_never_makes_a_second_record(world: World) -> None:
+    """Our id is unique in HubSpot: a company sent twice is refused the second time."""
+    world.company("A")
+    write = Write("create", "", {"name": "A"}, "uid-A", "again")
+    (answer,) = world.write(write, companies=True)
+    assert (answer.outcome, answer.fields) == ("rejected", ("synchub_id",))
+
+
+# -- the account -------------------------------------------------------------------------------
+
+
+def test_the_account_is_known_and_is_a_test(world: World) -> None:
+    """The portal's id is pinned; a developer's account is no live one."""
+    account = CONNECTOR.account(world.api)
+    assert account.id.isdigit()
+    assert (account.live, account.time_zone) == (False, "Europe/Berlin")
+
+
+def test_the_check_says_what_is_missing_and_prepare_creates_it() -> None:
+    """Checking changes nothing; preparing twice does nothing the second time."""
+    clock = Clock()
+    api = DirectApi(new_sandbox(clock).handle, clock)
+    assert len(CONNECTOR.check(api)) == 2
+    assert len(CONNECTOR.prepare(api)) == 2
+    assert CONNECTOR.check(api) == ()
+    assert CONNECTOR.prepare(api) == ()
+
+
+def test_a_page_with_one_broken_record_keeps_the_others(world: World) -> None:
+    """A record that cannot be understood is set aside; asked for alone, it raises."""
+    good, bad = world.contact("a@x.example"), world.contact("b@x.example")
+    table = world.sandbox.desk.portal.tables["contacts"]
+    record = table.get(int(bad))
+    assert record
+    record.properties["lastmodifieddate"] = "yesterday"  # type: ignore[index]
+    page = CONNECTOR.listing(world.api, CONTACTS, "")
+    assert ids(page.readings) == [good]
+    assert "yesterday" in page.broken[0][0]
+    with pytest.raises(Unreadable):
+        world.read(bad)
+
+
+def test_a_broken_record_does_not_hide_that_another_is_gone(world: World) -> None:
+    """Changes set the broken one aside and still tell what became of the rest."""
+    cursor = CONNECTOR.begin(world.api, CONTACTS, world.clock.now_ms)
+    good, bad, gone = (world.contact(f"{n}@x.example") for n in "abc")
+    portal = world.sandbox.desk.portal
+    record = portal.tables["contacts"].get(int(bad))
+    assert record
+    record.properties["lastmodifieddate"] = "yesterday"  # type: ignore[index]
+    portal.erase("contacts", int(gone), world.clock.now_ms, "CRM_UI")
+    page = CONNECTOR.changes(world.api, CONTACTS, cursor)
+    assert {r.native_id: r.state for r in page.readings} == {good: "live", gone: "deleted"}
+    assert len(page.broken) == 1
