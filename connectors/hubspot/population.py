@@ -1,16 +1,18 @@
 """A computed population for the sandbox: nothing is stored, so a million contacts cost nothing.
 
 Contact n has the id 1001 + 2n, an e-mail address from which n can be read, and a modified time from
-which n can be computed. `View` is what a population has to tell; `Plain` is one without surprises.
+which n can be computed. `View` is what a population has to tell; `Seeded` is the one of all sandboxes,
+`Plain` one without surprises.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+from connectors._kit.population import Population, company
 from connectors.hubspot.portal import MODIFIED, Record, iso
 
 FIRST_ID: Final = 1_001
@@ -28,8 +30,34 @@ class View(Protocol):
     def company(self, n: int) -> Mapping[str, str]:
         """The properties of a company."""
 
-    def number(self, email: str) -> int | None:
-        """The person whose e-mail address this may be."""
+    def numbers(self, email: str) -> tuple[int, ...]:
+        """The persons whose e-mail address this may be."""
+
+
+class Seeded:
+    """The population that all sandboxes share, as HubSpot holds it: no address twice."""
+
+    def __init__(self, seed: int, customers: int, give: Callable[[Mapping[str, Any]], Any]) -> None:
+        """`give` turns values in our shapes into HubSpot's properties."""
+        self.people = Population(seed, customers, "hubspot")
+        self.give = give
+
+    def contact(self, n: int) -> Mapping[str, str]:
+        """A person; who comes second to an address has none."""
+        values = self.people.values(n)
+        mail = values["email"]
+        if mail and (self.people.by_email(mail) or [n])[0] != n:
+            values["email"] = None
+        return {k: str(v) for k, v in self.give(values).items() if v}
+
+    def company(self, n: int) -> Mapping[str, str]:
+        """A name, a domain, a telephone number."""
+        held = company(self.people.seed, n)
+        return {"name": held["legal_name"], "domain": held["domain"], "phone": held["phone"]}
+
+    def numbers(self, email: str) -> tuple[int, ...]:
+        """Who comes first to the address."""
+        return tuple(self.people.by_email(email)[:1])
 
 
 class Plain:
@@ -53,10 +81,10 @@ class Plain:
         """A name and a domain."""
         return {"name": f"Company {n}", "domain": f"company{n}.example"}
 
-    def number(self, email: str) -> int | None:
+    def numbers(self, email: str) -> tuple[int, ...]:
         """The digits of the address."""
         found = re.fullmatch(r"customer([0-9]{1,9})@example\.com", email)
-        return int(found[1]) if found else None
+        return (int(found[1]),) if found else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +127,9 @@ class Computed:
 
     def find(self, name: str, value: str) -> tuple[int, ...]:
         """Whose e-mail address this may be."""
-        n = self.view.number(value) if (self.kind, name) == ("contacts", "email") else None
-        return () if n is None else (FIRST_ID + n * STEP,)
+        if (self.kind, name) != ("contacts", "email"):
+            return ()
+        return tuple(FIRST_ID + n * STEP for n in self.view.numbers(value))
 
     def modified(self, low: int, high: int) -> range:
         """Ids of those modified in an interval."""

@@ -16,9 +16,10 @@ import httpx
 import orjson
 
 from connectors.hubspot.connector import CONNECTOR
+from connectors.hubspot.connector import CONTACTS
 from connectors.hubspot.desk import Call, Desk, kind_of, number
 from connectors.hubspot.hooks import Outgoing
-from connectors.hubspot.population import TOGETHER, Computed, Plain
+from connectors.hubspot.population import TOGETHER, Computed, Seeded
 from connectors.hubspot.portal import PLAIN, Portal, Refusal, iso
 
 PERSON: Final = "CRM_UI"
@@ -50,15 +51,22 @@ class Limiter:
         return free
 
 
+def give(values: Mapping[str, object]) -> Mapping[str, object]:
+    """Values in our shapes as properties of a contact."""
+    known = CONTACTS.fields.by_name
+    return CONTACTS.fields.give({k: v for k, v in values.items() if k in known})  # type: ignore[misc]
+
+
 class HubSpotSandbox:
     """One account with a private app and a public one that may set up webhooks."""
 
     vendor = "hubspot"
 
     def __init__(self, seed: int, customers: int, clock: Callable[[], int]) -> None:
-        end, view = clock(), Plain()
-        contacts = Computed("contacts", customers, end, view)
-        companies = Computed("companies", -(-customers // TOGETHER), end, view)
+        end, view = clock(), Seeded(seed, customers, give)
+        people = view.people.count if customers else 0
+        contacts = Computed("contacts", people, end, view)
+        companies = Computed("companies", -(-people // TOGETHER), end, view)
         self.clock = clock
         self.desk = Desk(Portal(contacts, companies), 40_000_000 + seed)
         self.calls = Limiter(100, TEN_SECONDS_MS)
@@ -82,7 +90,12 @@ class HubSpotSandbox:
     @property
     def auth(self) -> Mapping[str, str]:
         """Any token is taken; webhooks are signed with the client secret."""
-        return {"access_token": "sandbox-token", "client_secret": self.desk.hooks.secret}
+        return {
+            "access_token": "sandbox-token",
+            "client_secret": self.desk.hooks.secret,
+            "app_id": str(self.desk.hooks.app_id),
+            "developer_api_key": "sandbox-developer-key",
+        }
 
     def kind(self, request: httpx.Request) -> str:
         """A search, a read (also one by POST), or a write."""

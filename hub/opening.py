@@ -1,0 +1,230 @@
+"""A hub's folder: what `init` writes into it, and how a command gets at the hub behind it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from connectors._kit.contract import Account, Connector
+from hub import commands, listeners, runs, wiring
+from hub import settings as files
+from hub.env import Hub
+from hub.io import seal
+from hub.io.http import Budget, HttpApi
+from hub.io.rows import Rows
+from hub.io.store import Busy, SqlStore
+
+HUB, RULES, MASTER, SOCKET = "hub.yaml", "rules.yaml", "secrets/master.key", "command.sock"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where hub.yaml lives."""
+
+    path: Path
+
+    def hub(self) -> files.HubSettings:
+        """The checked hub.yaml; raises `BadSettings`."""
+        return files.load_hub(self.path / HUB)
+
+    def rules(self) -> files.RulesSettings:
+        """The checked rules.yaml; raises `BadSettings`."""
+        return files.load_rules(self.path / RULES)
+
+    def socket(self) -> Path:
+        """The command socket of a hub that is up."""
+        return self.path / self.hub().state / SOCKET
+
+    def anchor(self) -> Path:
+        """The anchor of the history."""
+        return self.path / self.hub().anchor
+
+
+# -- init --------------------------------------------------------------------------------------
+
+
+def init(folder: Folder, described: Mapping[str, Any]) -> dict[str, Account]:
+    """Contact each described system, then write settings, rules and credentials.
+
+    Nothing is written before every system has answered. Raises `BadSettings`, or the connectors'
+    own errors.
+    """
+    if (folder.path / HUB).exists():
+        raise files.BadSettings(f"{folder.path / HUB} exists already; `synchub check` checks it")
+    found = {name: contact(name, one) for name, one in described.items()}
+    systems = {name: settings_of(name, described[name], account)
+               for name, account in found.items()}
+    port, private = free_port(8410), free_port(8411)
+    made = files.HubSettings(systems=systems, public=files.Public(port=port),
+                             private=files.Private(port=private))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    for name, one in described.items():
+        files.write_secrets(folder.path / "secrets" / name, one["auth"])
+    if not (folder.path / MASTER).exists():
+        seal.make_master(folder.path / MASTER, os.urandom)
+    (folder.path / HUB).write_text(files.render_hub(made))
+    (folder.path / RULES).write_text(files.render_rules(files.default_rules(tuple(systems))))
+    for name, one in described.items():
+        tell_sandbox(name, one, f"http://127.0.0.1:{port}/webhooks/{name}")
+    return found
+
+
+def contact(name: str, one: Mapping[str, Any]) -> Account:
+    """Whose account this is; reads only."""
+    vendor = one.get("vendor", name)
+    made = wiring.connector(vendor)
+    return made.account(api_for(made, one.get("base_url", ""), one["auth"]))
+
+
+def api_for(made: Connector, base_url: str, secrets: Mapping[str, str]) -> HttpApi:
+    """A client without a hub around it."""
+    clock = wiring.Clock()
+    return HttpApi(base_url or made.base_url(secrets), lambda: made.authorize(secrets),
+                   Budget(made.limits, clock.now, wiring.time.sleep))
+
+
+def settings_of(name: str, one: Mapping[str, Any], account: Account) -> files.SystemSettings:
+    """What is known after the first contact; a tool on this machine is asked more often."""
+    near = str(one.get("base_url", "")).startswith(("http://127.0.0.1", "http://localhost"))
+    return files.SystemSettings(
+        vendor=one.get("vendor", name), base_url=one.get("base_url", ""), account=account.id,
+        mode="live" if account.live else "test", time_zone=account.time_zone,
+        credentials=f"secrets/{name}", poll_seconds=2 if near else 30)
+
+
+def tell_sandbox(name: str, one: Mapping[str, Any], url: str) -> None:
+    """A sandbox can be told where to send its webhooks; a real tool is set up by a person."""
+    act = one.get("admin", {}).get("register_webhook")
+    if act:
+        httpx.request(act["method"], one["base_url"] + act["url"], trust_env=False,
+                      json={"url": url, "secret": "", "events": []}).raise_for_status()
+    del name
+
+
+def free_port(wanted: int) -> int:
+    """This port, or any other that is free."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    return wanted
+
+
+# -- rules -------------------------------------------------------------------------------------
+
+
+def published(rows: Rows, on_disk: files.RulesSettings) -> tuple[int, files.RulesSettings, bool]:
+    """The last published version and its rules, and whether the file on disk differs."""
+    latest = rows.select("ruleset", order=("-version",), limit=1)
+    if not latest:
+        return 0, on_disk, False
+    rules = files.RulesSettings.model_validate(latest[0]["doc"])
+    return int(latest[0]["version"]), rules, rules != on_disk
+
+
+def publish(rows: Rows, rules: files.RulesSettings, who: str, now: int) -> int:
+    """Make these the rules from the next start on; returns the version."""
+    latest = rows.select("ruleset", order=("-version",), limit=1)
+    version = int(latest[0]["version"]) + 1 if latest else 1
+    rows.insert("ruleset", {"version": version, "at": now, "by": who,
+                            "doc": rules.model_dump(mode="json")})
+    return version
+
+
+# -- a hub to work with ------------------------------------------------------------------------
+
+
+@dataclass
+class Opened:
+    """A hub in this process."""
+
+    hub: Hub
+    store: SqlStore
+    settings: files.HubSettings
+    differs: bool
+
+
+@contextmanager
+def opened(folder: Folder) -> Iterator[Opened]:
+    """Open the store and wire a hub on it. Raises `Busy`, `BadSettings`."""
+    found, on_disk = folder.hub(), folder.rules()
+    store = wiring.open_store(found, folder.path)
+    try:
+        version, rules, differs = store.transact(lambda rows: published(rows, on_disk))
+        if not version:
+            who = os.environ.get("USER", "init")
+            version = store.transact(
+                lambda rows: publish(rows, on_disk, who, wiring.Clock().now()))
+        store.transact(lambda rows: wiring.register(rows, found))
+        yield Opened(wiring.build(found, rules, version, store, folder.path), store, found,
+                     differs)
+    finally:
+        store.close()
+
+
+def ask(folder: Folder, name: str, **arguments: Any) -> dict[str, Any]:
+    """Put a command to the hub that is up, or to one that is opened for it.
+
+    Raises `Wrong`, `BadSettings`, `Busy`.
+    """
+    path = folder.socket()
+    if path.exists():
+        try:
+            return listeners.ask_running(path, name, arguments)
+        except httpx.TransportError:
+            path.unlink(missing_ok=True)  # left behind by a hub that was killed
+    with opened(folder) as one:
+        if name == "plan" and not arguments.get("run"):
+            runs.catch_up(one.hub)
+        return commands.COMMANDS[name](one.hub, **arguments)
+
+
+def check(folder: Folder) -> list[str]:
+    """Everything that would stop the start, as lines; reads only."""
+    found = folder.hub()
+    wrong = []
+    folder.rules()
+    seal.read_master(folder.path / MASTER)
+    for name, one in found.systems.items():
+        try:
+            secrets = files.read_secrets(folder.path / one.credentials)
+            made = wiring.connector(one.vendor)
+            account = made.account(api_for(made, one.base_url, secrets))
+        except (LookupError, ValueError) as error:
+            wrong.append(f"{name}: {error}")
+            continue
+        if why := wiring.check_account(account, one):
+            wrong.append(f"{name}: {why}")
+    return wrong
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The file of `synchub sandbox --describe`, or one written by hand; raises `BadSettings`."""
+    try:
+        found = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise files.BadSettings(f"{path} does not exist; `synchub sandbox --describe {path}` "
+                                "writes one") from None
+    except orjson.JSONDecodeError as error:
+        raise files.BadSettings(f"{path} is no JSON: {error}") from None
+    if not isinstance(found, dict) or not found:
+        raise files.BadSettings(f"{path}: expected one object, systems by name")
+    for name, one in found.items():
+        if not isinstance(one, dict) or not isinstance(one.get("auth"), dict):
+            raise files.BadSettings(f"{path}: {name}: expected base_url and auth")
+    return found
+
+
+__all__ = ["Busy", "Folder", "Opened", "ask", "check", "init", "opened", "publish",
+           "read_description"]
