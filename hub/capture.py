@@ -59,13 +59,24 @@ class Stream:
 
     def cursor(self, name: str) -> Row | None:
         """Where a named stream stands."""
-        return self.hub.env.view(lambda rows: rows.get(
-            "cursor", system=self.system.name, stream=name, shard=self.spec.object))
+        return self.hub.env.view(
+            lambda rows: rows.get(
+                "cursor", system=self.system.name, stream=name, shard=self.spec.object
+            )
+        )
 
     def save(self, rows: Rows, name: str, value: str, at: int) -> None:
         """Move a named stream, in the caller's transaction."""
-        rows.upsert("cursor", {"system": self.system.name, "stream": name,
-                               "shard": self.spec.object, "value": value, "at": at})
+        rows.upsert(
+            "cursor",
+            {
+                "system": self.system.name,
+                "stream": name,
+                "shard": self.spec.object,
+                "value": value,
+                "at": at,
+            },
+        )
 
 
 def follow(hub: Hub, system: System, spec: ObjectSpec) -> int:
@@ -159,20 +170,34 @@ def leave_note(rows: Rows, hub: Hub, intake: Intake, reading: Reading, due: int)
     if record:
         inputs.again(rows, record, hub.env.now(), due)
     else:
-        inputs.hint(rows, intake.system.name, reading.object, reading.native_id,
-                    f"wait:{intake.system.name}:{reading.object}:{reading.native_id}:{due}",
-                    hub.env.now(), kind="again", not_before=due)
+        inputs.hint(
+            rows,
+            intake.system.name,
+            reading.object,
+            reading.native_id,
+            f"wait:{intake.system.name}:{reading.object}:{reading.native_id}:{due}",
+            hub.env.now(),
+            kind="again",
+            not_before=due,
+        )
 
 
 def park_broken(rows: Rows, hub: Hub, intake: Intake, key: str, why: str, raw: bytes) -> None:
     """Keep what the tool sent and nobody could read, for a person and for replay."""
     name = intake.system.name
     state.count(rows, name, "answers not understood")
-    rows.upsert("parked", {
-        "id": f"answer:{name}:{intake.spec.object}:{key}", "kind": "answer", "state": "open",
-        "at": hub.env.now(), "system": name, "why": why,
-        "doc": {"object": intake.spec.object, "raw": raw.decode("utf-8", "replace")[:20_000]},
-    })
+    rows.upsert(
+        "parked",
+        {
+            "id": f"answer:{name}:{intake.spec.object}:{key}",
+            "kind": "answer",
+            "state": "open",
+            "at": hub.env.now(),
+            "system": name,
+            "why": why,
+            "doc": {"object": intake.spec.object, "raw": raw.decode("utf-8", "replace")[:20_000]},
+        },
+    )
 
 
 # -- hints -------------------------------------------------------------------------------------
@@ -186,7 +211,7 @@ def answer_hints(hub: Hub, system: System, spec: ObjectSpec) -> int:
         by_native.setdefault(row["native_id"], []).append(row)
     natives = list(by_native)
     for start in range(0, len(natives), spec.read_batch):
-        some = natives[start:start + spec.read_batch]
+        some = natives[start : start + spec.read_batch]
         answer_some(hub, system, spec, {n: by_native[n] for n in some})
     return hub.env.view(lambda rows: next_hint(rows, system, spec, hub.env.now()))
 
@@ -194,14 +219,21 @@ def answer_hints(hub: Hub, system: System, spec: ObjectSpec) -> int:
 def due_hints(rows: Rows, system: System, spec: ObjectSpec, now: int) -> list[Row]:
     """Open hints of this object whose time has come."""
     return rows.select(
-        "hint", {"system": system.name, "object": spec.object, "state": "open",
-                 "not_before": at_most(now)}, order=("not_before", "id"), limit=HINTS_AT_ONCE)
+        "hint",
+        {"system": system.name, "object": spec.object, "state": "open", "not_before": at_most(now)},
+        order=("not_before", "id"),
+        limit=HINTS_AT_ONCE,
+    )
 
 
 def next_hint(rows: Rows, system: System, spec: ObjectSpec, now: int) -> int:
     """When the next hint is due; far away when there is none."""
-    found = rows.select("hint", {"system": system.name, "object": spec.object, "state": "open"},
-                        order=("not_before",), limit=1)
+    found = rows.select(
+        "hint",
+        {"system": system.name, "object": spec.object, "state": "open"},
+        order=("not_before",),
+        limit=1,
+    )
     return int(found[0]["not_before"]) if found else now + system.poll_ms
 
 
@@ -213,16 +245,25 @@ def answer_some(hub: Hub, system: System, spec: ObjectSpec, wanted: dict[str, li
         after = error.after_ms
         hub.env.commit(lambda rows: put_off(rows, hub, wanted, after), "capture:put off")
         raise
-    hub.env.commit(lambda rows: close_hints(rows, hub, Intake(system, spec, "hint"), wanted,
-                                            readings), "capture:hints")
+    hub.env.commit(
+        lambda rows: close_hints(rows, hub, Intake(system, spec, "hint"), wanted, readings),
+        "capture:hints",
+    )
     hub.env.wake("resolve")
 
 
-def close_hints(rows: Rows, hub: Hub, intake: Intake, wanted: dict[str, list[Row]],
-                readings: Sequence[Reading]) -> None:
+def close_hints(
+    rows: Rows, hub: Hub, intake: Intake, wanted: dict[str, list[Row]], readings: Sequence[Reading]
+) -> None:
     """Take the readings, and say of each hint what came of it."""
-    words = {"new": "answered", "same": "nothing new", "nothing": "nothing new",
-             "stale": "answered", "early": "answered", "wait": "answered"}
+    words = {
+        "new": "answered",
+        "same": "nothing new",
+        "nothing": "nothing new",
+        "stale": "answered",
+        "early": "answered",
+        "wait": "answered",
+    }
     for reading in readings:
         asked = [n for n in (reading.native_id, *reading.aliases) if n in wanted]
         keys = [row["id"] for n in asked for row in wanted[n]]
@@ -236,9 +277,15 @@ def put_off(rows: Rows, hub: Hub, wanted: dict[str, list[Row]], after_ms: int) -
     for row in (r for found in wanted.values() for r in found):
         tried = row["attempts"] + 1
         wait = max(after_ms, BACK_OFF_MS[min(tried, len(BACK_OFF_MS)) - 1])
-        rows.update("hint", {"id": row["id"]}, {
-            "attempts": tried, "not_before": hub.env.now() + wait,
-            "state": "parked" if tried >= GIVE_UP_AFTER else "open"})
+        rows.update(
+            "hint",
+            {"id": row["id"]},
+            {
+                "attempts": tried,
+                "not_before": hub.env.now() + wait,
+                "state": "parked" if tried >= GIVE_UP_AFTER else "open",
+            },
+        )
 
 
 # -- webhooks ----------------------------------------------------------------------------------
@@ -250,8 +297,15 @@ def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
     for found in hints:
         key = f"{system.name}:{found.key}"
         if found.object in system.specs:
-            new += inputs.hint(rows, system.name, found.object, found.native_id, key,
-                               hub.env.now(), kind=found.kind)
+            new += inputs.hint(
+                rows,
+                system.name,
+                found.object,
+                found.native_id,
+                key,
+                hub.env.now(),
+                kind=found.kind,
+            )
         else:
             state.count(rows, system.name, "webhooks of other kinds")
     return new
@@ -271,6 +325,7 @@ def guarded(hub: Hub, system: System, work: Callable[[], int]) -> int:
 
 def note_failure(hub: Hub, system: System, kind: str, why: str, wait_ms: int) -> int:
     """Make a failure visible and say when to try again."""
+
     def keep(rows: Rows) -> None:
         state.count(rows, system.name, f"steps failed: {kind}")
         rows.upsert("meta", {"name": f"failure:{system.name}", "value": f"{kind}: {why}"})

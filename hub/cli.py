@@ -1,5 +1,7 @@
-"""The `synchub` command. Every command works while a hub is up (over its command socket) and while
-none is (it opens the store itself); `--json` gives what a program wants.
+"""The `synchub` command.
+
+Every command works while a hub is up (over its command socket) and while none is (it opens the
+store itself); `--json` gives what a program wants.
 
 Exit codes: 0 done, 1 something is wrong with what was found, 2 wrong use, 3 the tool or the hub
 could not be reached.
@@ -30,9 +32,13 @@ from hub.opening import Folder
 from hub.settings import BadSettings
 
 app = typer.Typer(
-    name="synchub", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="synchub",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="Keep the same customer the same in every tool. Start with `synchub demo`, or with "
-         "`synchub sandbox` and `synchub init`.")
+    "`synchub sandbox` and `synchub init`.",
+)
 WRONG_USE, UNREACHABLE = 2, 3
 Where = Annotated[Path, typer.Option("--dir", help="the folder of hub.yaml")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
@@ -90,8 +96,9 @@ def sandbox(
     from connectors._kit import serve
 
     with told():
-        served = serve.start([s.strip() for s in systems.split(",") if s.strip()], seed,
-                             customers, port)
+        served = serve.start(
+            [s.strip() for s in systems.split(",") if s.strip()], seed, customers, port
+        )
         serve.describe(served, describe)
     for name, one in served.items():
         typer.echo(f"{name}: {one.base_url}")
@@ -103,24 +110,29 @@ def sandbox(
 
 @app.command()
 def init(
-    source: Annotated[Path, typer.Option("--from", help="a description of the systems, as "
-                                                        "`synchub sandbox` writes it")],
+    source: Annotated[
+        Path,
+        typer.Option("--from", help="a description of the systems, as `synchub sandbox` writes it"),
+    ],
     directory: Where = HERE,
 ) -> None:
     """Contact each system, then write hub.yaml, rules.yaml and secrets/."""
     with told():
         found = opening.init(Folder(directory), opening.read_description(source))
     for name, account in found.items():
-        typer.echo(f"{name}: account {account.id}, {'live' if account.live else 'test'}, "
-                   f"{account.time_zone}")
+        typer.echo(
+            f"{name}: account {account.id}, {'live' if account.live else 'test'}, "
+            f"{account.time_zone}"
+        )
     typer.echo(f"written: {directory / 'hub.yaml'}, rules.yaml, secrets/. Next: synchub plan")
 
 
 @app.command()
 def check(
     directory: Where = HERE,
-    publish: Annotated[bool, typer.Option("--publish", help="make rules.yaml the rules from the "
-                                                            "next start on")] = False,  # noqa: FBT002
+    publish: Annotated[  # noqa: FBT002
+        bool, typer.Option("--publish", help="make rules.yaml the rules from the next start on")
+    ] = False,
 ) -> None:
     """Check settings, rules, credentials and accounts; reads only."""
     folder = Folder(directory)
@@ -128,8 +140,11 @@ def check(
         wrong = opening.check(folder)
         if publish and not wrong:
             with opening.opened(folder) as one:
-                version = one.store.transact(lambda rows: opening.publish(
-                    rows, folder.rules(), "check --publish", one.hub.env.now()))
+                version = one.store.transact(
+                    lambda rows: opening.publish(
+                        rows, folder.rules(), "check --publish", one.hub.env.now()
+                    )
+                )
             typer.echo(f"rules.yaml is version {version} now")
     if wrong:
         fail("\n".join(wrong), 1)
@@ -164,7 +179,8 @@ def wait_for_signal() -> None:
 @app.command()
 def plan(
     run: Annotated[str, typer.Argument(help="show this run again")] = "",
-    directory: Where = HERE, as_json: AsJson = False,  # noqa: FBT002
+    directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Show row by row what would be written where and why; writes nothing."""
     with told():
@@ -180,12 +196,16 @@ def plan_lines(answer: dict[str, Any]) -> Iterator[str]:
             before = "" if cell["from"] is None else f"{in_words(cell['from'])} → "
             yield f"    {cell['cell']}: {before}{in_words(cell['to'])}   ({cell['why']})"
     yield ""
-    yield "totals: " + (", ".join(f"{n} × {k}" for k, n in answer["totals"].items()) or "nothing")
+    yield "totals: " + (", ".join(f"{n} x {k}" for k, n in answer["totals"].items()) or "nothing")
     if answer["created_nowhere"]:
-        yield (f"{answer['created_nowhere']} possible duplicates are created nowhere until "
-               "somebody judges them: synchub review")
-    yield f"run {answer['run']} is stored; nothing was written. To write it: synchub apply " \
-          f"{answer['run']}"
+        yield (
+            f"{answer['created_nowhere']} possible duplicates are created nowhere until "
+            "somebody judges them: synchub review"
+        )
+    yield (
+        f"run {answer['run']} is stored; nothing was written. To write it: synchub apply "
+        f"{answer['run']}"
+    )
 
 
 def in_words(value: Any) -> str:
@@ -198,7 +218,8 @@ def in_words(value: Any) -> str:
 @app.command()
 def apply(
     run: Annotated[str, typer.Argument(help="the id that `synchub plan` printed")],
-    directory: Where = HERE, as_json: AsJson = False,  # noqa: FBT002
+    directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Write the rows of a plan that are still as they were shown; later changes then flow."""
     from hub.running import running
@@ -212,9 +233,16 @@ def apply(
             with running(folder):
                 counted = opening.ask(folder, "apply", run=run)
                 done = follow_run(folder, run)
-    show({**counted, **done}, as_json=as_json, lines=iter([
-        f"{counted['released']} rows released, {counted['held']} held for another plan",
-        f"{done['done']} of {done['rows']} rows written"]))
+    show(
+        {**counted, **done},
+        as_json=as_json,
+        lines=iter(
+            [
+                f"{counted['released']} rows released, {counted['held']} held for another plan",
+                f"{done['done']} of {done['rows']} rows written",
+            ]
+        ),
+    )
 
 
 def follow_run(folder: Folder, run: str) -> dict[str, int]:
@@ -266,15 +294,19 @@ def status(directory: Where = HERE, as_json: AsJson = False) -> None:  # noqa: F
 def status_lines(answer: dict[str, Any]) -> Iterator[str]:
     """The state of a hub, for a person."""
     for name, one in answer["systems"].items():
-        yield (f"{name}: {one['records']} records, {one['to_look_at']} links to look at, "
-               f"{one['to_create']} to create, {one['held']} held, {one['open_hints']} to read")
+        yield (
+            f"{name}: {one['records']} records, {one['to_look_at']} links to look at, "
+            f"{one['to_create']} to create, {one['held']} held, {one['open_hints']} to read"
+        )
         for counter, n in one["counters"].items():
             yield f"    {counter}: {n}"
         if one["last_failure"]:
             yield f"    last failure: {one['last_failure']}"
     yield f"customers: {answer['customers']}, inputs waiting: {answer['pending_inputs']}"
-    yield (f"needs a person: {answer['possible_duplicates']} possible duplicates (synchub review), "
-           f"{answer['parked']} parked (synchub parked)")
+    yield (
+        f"needs a person: {answer['possible_duplicates']} possible duplicates (synchub review), "
+        f"{answer['parked']} parked (synchub parked)"
+    )
     if not answer["applied"]:
         yield "nothing is written yet: synchub plan, then synchub apply"
     if answer["writes_stopped"]:
@@ -283,10 +315,13 @@ def status_lines(answer: dict[str, Any]) -> Iterator[str]:
 
 @app.command()
 def explain(
-    who: Annotated[str, typer.Argument(help="an e-mail address, a telephone number, a domain, or "
-                                            "a tool's own id")],
+    who: Annotated[
+        str,
+        typer.Argument(help="an e-mail address, a telephone number, a domain, or a tool's own id"),
+    ],
     field: Annotated[str, typer.Argument(help="only this field")] = "",
-    directory: Where = HERE, as_json: AsJson = False,  # noqa: FBT002
+    directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Where each value came from, which rule chose it, what lost, what each tool holds now."""
     with told():
@@ -302,16 +337,26 @@ def explain_lines(answer: dict[str, Any]) -> Iterator[str]:
             yield f"  {record['system']} {record['object']} {record['id']} ({record['state']})"
         for name, cell in one["fields"].items():
             origin = cell["from"]
-            by = f" from {origin['system']} by {origin['by']} at {when(origin['at'])}" \
-                if origin else ""
+            by = (
+                f" from {origin['system']} by {origin['by']} at {when(origin['at'])}"
+                if origin
+                else ""
+            )
             yield f"  {name} = {in_words(cell['value'])}{by}   [{cell['rule']}]"
             for lost in cell["lost"]:
-                yield f"      not {in_words(lost['value'])} from {lost['system']} " \
-                      f"at {when(lost['at'])}"
+                yield (
+                    f"      not {in_words(lost['value'])} from {lost['system']} "
+                    f"at {when(lost['at'])}"
+                )
         for tool, held in one["tools"].items():
             odd = {c: h for c, h in held.items() if isinstance(h, dict) and h["state"] != "agree"}
-            yield f"  {tool}: " + ("as golden" if not odd else "; ".join(
-                f"{c} holds {in_words(h['holds'])} ({h['state']})" for c, h in odd.items()))
+            yield f"  {tool}: " + (
+                "as golden"
+                if not odd
+                else "; ".join(
+                    f"{c} holds {in_words(h['holds'])} ({h['state']})" for c, h in odd.items()
+                )
+            )
         if one["possible_duplicates"]:
             yield "  may be the same as another customer: synchub review"
 
@@ -324,7 +369,8 @@ def when(at: int) -> str:
 @app.command()
 def history(
     who: Annotated[str, typer.Argument(help="who, as for explain")],
-    directory: Where = HERE, as_json: AsJson = False,  # noqa: FBT002
+    directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Every version of a customer: what changed, when, by which input and rule."""
     with told():
@@ -364,12 +410,13 @@ def verify_lines(answer: dict[str, Any]) -> Iterator[str]:
     for lane, n in answer["unanchored"].items():
         yield f"lane {lane}: the last {n} entries are not in the anchor yet"
     yield f"{answer['entries']} entries, " + (
-        f"{len(answer['findings'])} findings" if answer["findings"] else "all in order")
+        f"{len(answer['findings'])} findings" if answer["findings"] else "all in order"
+    )
 
 
 @app.command()
 def export(
-    what: Annotated[str, typer.Argument(help="golden")] = "golden", directory: Where = HERE,
+    what: Annotated[str, typer.Argument(help="golden")] = "golden", directory: Where = HERE
 ) -> None:
     """Golden records as JSON lines: values, winners, rules and claims."""
     with told():
@@ -387,7 +434,8 @@ def export(
 def review(
     act: Annotated[str, typer.Argument(help="list, same, different")] = "list",
     task: Annotated[str, typer.Argument(help="the task, as listed")] = "",
-    directory: Where = HERE, as_json: AsJson = False,  # noqa: FBT002
+    directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Possible duplicates: list them, or say of one that it is the same, or different."""
     with told():
@@ -412,7 +460,8 @@ def review_lines(answer: dict[str, Any]) -> Iterator[str]:
 def parked(
     act: Annotated[str, typer.Argument(help="list, keep, unlink, recreate")] = "list",
     item: Annotated[str, typer.Argument(help="the item, as listed")] = "",
-    directory: Where = HERE, as_json: AsJson = False,  # noqa: FBT002
+    directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """What was set aside. For a record that is gone: keep it so, unlink it, or recreate it."""
     with told():
@@ -460,7 +509,7 @@ def simulate(
     if trace or not outcome.ok:
         for line in outcome.trace:
             typer.echo(line)
-    faults = ", ".join(f"{n} × {kind}" for kind, n in sorted(outcome.faults.items()))
+    faults = ", ".join(f"{n} x {kind}" for kind, n in sorted(outcome.faults.items()))
     typer.echo(f"seed {seed}: {outcome.why or 'every promise held'}; {faults}")
     if not outcome.ok:
         raise typer.Exit(1)
@@ -468,9 +517,13 @@ def simulate(
 
 @app.command()
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="end when all is quiet, with a summary; "
-                                                      "exit 0 only if every tool equals golden")]
-    = False,  # noqa: FBT002
+    once: Annotated[  # noqa: FBT002
+        bool,
+        typer.Option(
+            "--once",
+            help="end when all is quiet, with a summary; exit 0 only if every tool equals golden",
+        ),
+    ] = False,
     customers: Annotated[int, typer.Option(min=10, help="how many customers")] = 500,
     seed: Annotated[int, typer.Option(help="another seed, other customers")] = 7,
 ) -> None:

@@ -32,17 +32,21 @@ class Wrong(ValueError):
 
 def status(hub: Hub) -> Answer:
     """Each system: records, what waits, what is held, failures; and what needs a person."""
-    return hub.env.view(lambda rows: {
-        "applied": rows.get("meta", name="applied") is not None,
-        "writes_stopped": stopped(rows),
-        "pending_inputs": rows.count("input", {"status": "pending"}),
-        "systems": {name: system_status(rows, name) for name in hub.systems},
-        "customers": rows.count("golden", {"merged_into": None}),
-        "possible_duplicates": rows.count("task", {"kind": "duplicate", "state": "open"}),
-        "parked": rows.count("parked", {"state": "open"}),
-        "inputs": {s: rows.count("input", {"status": s})
-                   for s in ("applied", "superseded", "pending", "awaiting", "parked", "erased")},
-    })
+    return hub.env.view(
+        lambda rows: {
+            "applied": rows.get("meta", name="applied") is not None,
+            "writes_stopped": stopped(rows),
+            "pending_inputs": rows.count("input", {"status": "pending"}),
+            "systems": {name: system_status(rows, name) for name in hub.systems},
+            "customers": rows.count("golden", {"merged_into": None}),
+            "possible_duplicates": rows.count("task", {"kind": "duplicate", "state": "open"}),
+            "parked": rows.count("parked", {"state": "open"}),
+            "inputs": {
+                s: rows.count("input", {"status": s})
+                for s in ("applied", "superseded", "pending", "awaiting", "parked", "erased")
+            },
+        }
+    )
 
 
 def stopped(rows: Rows) -> bool:
@@ -68,11 +72,14 @@ def system_status(rows: Rows, name: str) -> Answer:
 
 def explain(hub: Hub, who: str, field: str = "") -> Answer:
     """Where each value of a customer came from; raises `Wrong` when nobody is found."""
+
     def look(rows: Rows) -> Answer:
         found = explaining.find(rows, hub, who)
         if not found:
-            raise Wrong(f"nobody here is known by {who!r}: try an e-mail address, a telephone "
-                        "number, a domain or a tool's own id")
+            raise Wrong(
+                f"nobody here is known by {who!r}: try an e-mail address, a telephone "
+                "number, a domain or a tool's own id"
+            )
         return {"customers": [explaining.told(rows, hub, g, field) for g in found]}
 
     return hub.env.view(look)
@@ -80,12 +87,16 @@ def explain(hub: Hub, who: str, field: str = "") -> Answer:
 
 def history(hub: Hub, who: str) -> Answer:
     """Every version of a customer, oldest first."""
+
     def look(rows: Rows) -> Answer:
         found = explaining.find(rows, hub, who)
         if not found:
             raise Wrong(f"nobody here is known by {who!r}")
-        return {"customers": [{"golden": g.uid, "versions": chronicle.entries(rows, hub, g.uid)}
-                              for g in found]}
+        return {
+            "customers": [
+                {"golden": g.uid, "versions": chronicle.entries(rows, hub, g.uid)} for g in found
+            ]
+        }
 
     return hub.env.view(look)
 
@@ -110,8 +121,9 @@ def verify(hub: Hub, anchor: str) -> Answer:
 
 def export(hub: Hub) -> Answer:
     """All golden records, in the form in which runs are compared: one JSON text per line."""
-    return {"lines": hub.env.view(
-        lambda rows: [line.decode() for line in exporting.golden_lines(rows)])}
+    return {
+        "lines": hub.env.view(lambda rows: [line.decode() for line in exporting.golden_lines(rows)])
+    }
 
 
 # -- bulk acts ---------------------------------------------------------------------------------
@@ -128,16 +140,27 @@ def plan(hub: Hub, run: str = "") -> Answer:
 
 def show_run(hub: Hub, run: str) -> Answer:
     """A stored run with its rows and progress."""
+
     def look(rows: Rows) -> Answer:
         found = rows.get("run", id=run)
         if found is None:
             raise Wrong(f"there is no run {run!r}; `synchub plan` makes one")
         listed = rows.select("run_row", {"run": run}, order=("n",))
         return {
-            "run": run, "state": found["state"], "totals": found["doc"]["totals"],
+            "run": run,
+            "state": found["state"],
+            "totals": found["doc"]["totals"],
             "progress": runs.progress(rows, run),
-            "rows": [{"system": r["system"], "op": r["op"], "golden": r["golden"],
-                      "record": r["doc"]["who"], "cells": r["doc"]["cells"]} for r in listed],
+            "rows": [
+                {
+                    "system": r["system"],
+                    "op": r["op"],
+                    "golden": r["golden"],
+                    "record": r["doc"]["who"],
+                    "cells": r["doc"]["cells"],
+                }
+                for r in listed
+            ],
             "created_nowhere": rows.count("task", {"kind": "duplicate", "state": "open"}),
         }
 
@@ -162,8 +185,10 @@ def progress(hub: Hub, run: str) -> Answer:
 
 def stop_writes(hub: Hub, on: bool = True) -> Answer:  # noqa: FBT001, FBT002  a switch
     """The one switch: nothing is written into any tool until it is released."""
-    hub.env.commit(lambda rows: rows.upsert(
-        "meta", {"name": "writes stopped", "value": "yes" if on else ""}), "stop writes")
+    hub.env.commit(
+        lambda rows: rows.upsert("meta", {"name": "writes stopped", "value": "yes" if on else ""}),
+        "stop writes",
+    )
     return {"writes_stopped": on}
 
 
@@ -181,9 +206,16 @@ def sweep_now(hub: Hub) -> Answer:
 def review(hub: Hub, act: str = "list", task: str = "", who: str = "steward") -> Answer:
     """Possible duplicates: list them, or say *same* or *different* of one."""
     if act == "list":
-        return {"tasks": hub.env.view(lambda rows: [
-            review_line(rows, hub, t) for t in rows.select(
-                "task", {"kind": "duplicate", "state": "open"}, order=("at", "id"))])}
+        return {
+            "tasks": hub.env.view(
+                lambda rows: [
+                    review_line(rows, hub, t)
+                    for t in rows.select(
+                        "task", {"kind": "duplicate", "state": "open"}, order=("at", "id")
+                    )
+                ]
+            )
+        }
     if act not in ("same", "different"):
         raise Wrong(f"review can list, same, different; not {act!r}")
     hub.env.commit(lambda rows: judge(rows, hub, act, task, who), "review")
@@ -194,13 +226,18 @@ def review(hub: Hub, act: str = "list", task: str = "", who: str = "steward") ->
 def review_line(rows: Rows, hub: Hub, task: Row) -> Answer:
     """One question: the two sides, with what each is known by."""
     sides = [state.golden_of(rows, uid) for uid in (task["uid"], task["other"])]
-    edges = [e for e in state.load_edges(rows, [m for g in sides if g for m in g.members])
-             if e.outcome == "ask"]
+    edges = [
+        e
+        for e in state.load_edges(rows, [m for g in sides if g for m in g.members])
+        if e.outcome == "ask"
+    ]
     del hub
     return {
-        "task": task["id"], "why": edges[0].why if edges else task["why"],
-        "sides": [{n: c.value for n, c in g.cells.items() if c.value is not None}
-                  for g in sides if g],
+        "task": task["id"],
+        "why": edges[0].why if edges else task["why"],
+        "sides": [
+            {n: c.value for n, c in g.cells.items() if c.value is not None} for g in sides if g
+        ],
     }
 
 
@@ -222,10 +259,20 @@ def judge(rows: Rows, hub: Hub, act: str, task_id: str, who: str) -> None:
 def parked(hub: Hub, act: str = "list", item: str = "", who: str = "steward") -> Answer:
     """What was set aside: list it; for a record that is gone decide keep, unlink or recreate."""
     if act == "list":
-        return {"parked": hub.env.view(lambda rows: [
-            {"id": r["id"], "kind": r["kind"], "system": r["system"], "why": r["why"],
-             "since": r["at"]}
-            for r in rows.select("parked", {"state": "open"}, order=("at", "id"))])}
+        return {
+            "parked": hub.env.view(
+                lambda rows: [
+                    {
+                        "id": r["id"],
+                        "kind": r["kind"],
+                        "system": r["system"],
+                        "why": r["why"],
+                        "since": r["at"],
+                    }
+                    for r in rows.select("parked", {"state": "open"}, order=("at", "id"))
+                ]
+            )
+        }
     if act not in ("keep", "unlink", "recreate"):
         raise Wrong(f"parked can list, keep, unlink, recreate; not {act!r}")
     hub.env.commit(lambda rows: settle(rows, hub, act, item, who), "parked")
@@ -256,6 +303,7 @@ def parked_record(rows: Rows, item: str) -> Record:
 
 def replay(hub: Hub, item: str) -> Answer:
     """Try again what was parked: an input is folded again, a refused write offered again."""
+
     def again(rows: Rows) -> str:
         row = rows.get("parked", id=item)
         if row is None or row["state"] != "open":
@@ -281,8 +329,17 @@ def replayed(rows: Rows, hub: Hub, row: Row) -> str:
 
 
 COMMANDS: Mapping[str, Callable[..., Answer]] = {
-    "status": status, "explain": explain, "history": history, "verify": verify,
-    "export": export, "plan": plan, "apply": apply, "progress": progress,
-    "stop-writes": stop_writes, "sweep": sweep_now, "review": review, "parked": parked,
+    "status": status,
+    "explain": explain,
+    "history": history,
+    "verify": verify,
+    "export": export,
+    "plan": plan,
+    "apply": apply,
+    "progress": progress,
+    "stop-writes": stop_writes,
+    "sweep": sweep_now,
+    "review": review,
+    "parked": parked,
     "replay": replay,
 }

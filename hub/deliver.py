@@ -15,8 +15,8 @@ by sending again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import orjson
 
@@ -33,7 +33,7 @@ from hub import inputs, slots
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
-from hub.io.rows import Conflict, Row, Rows, above, at_most
+from hub.io.rows import Row, Rows, above, at_most
 from hub.pure import compare, creates
 from hub.pure.compare import Difference, Links
 from hub.pure.fold import expand
@@ -132,9 +132,16 @@ def plan_updates(rows: Rows, link: Link) -> list[Plan]:
 def due_slots(rows: Rows, link: Link) -> list[Row]:
     """Dirty and free slots: consent before edits before repairs, then the oldest mark."""
     found = rows.select(
-        "slot", {"system": link.system.name, "object": link.spec.object, "dirty": above(-1),
-                 "not_before": at_most(link.hub.env.now())},
-        order=("rank", "dirty", "uid"), limit=AT_ONCE * 5)
+        "slot",
+        {
+            "system": link.system.name,
+            "object": link.spec.object,
+            "dirty": above(-1),
+            "not_before": at_most(link.hub.env.now()),
+        },
+        order=("rank", "dirty", "uid"),
+        limit=AT_ONCE * 5,
+    )
     return [row for row in found if not row["holds"]][:AT_ONCE]
 
 
@@ -166,30 +173,35 @@ def to_agree(record: Record, golden: Golden, found: Iterable[Difference]) -> boo
     return bool(compare.to_agree(record, found)) or record.delivered != golden.members
 
 
-def differences(rows: Rows, link: Link, record: Record, golden: Golden, *,
-                leads: bool) -> list[Difference]:
+def differences(
+    rows: Rows, link: Link, record: Record, golden: Golden, *, leads: bool
+) -> list[Difference]:
     """The comparison, with the ends of associations looked up."""
-    return compare.compare(record, golden, link.tool, ends(rows, link, record, golden),
-                           primary=leads)
+    return compare.compare(
+        record, golden, link.tool, ends(rows, link, record, golden), primary=leads
+    )
 
 
 def ends(rows: Rows, link: Link, record: Record, golden: Golden) -> Links:
     """Golden ids of the associated records, and their records in this system."""
-    names = [n for n in link.tool.links]
+    names = list(link.tool.links)
     held = {key_of(c) for n in names for c in cells_of_field(record.cells, n)}
     wanted = {key_of(c) for n in names for c in cells_of_field(golden.cells, n)}
     golden_ids = state.golden_ids(rows, held | wanted)
     here: dict[Uid, Uid] = {}
     for end in sorted({*golden_ids.values(), *wanted}):
-        for row in rows.select("record", {"golden": end, "system": link.system.name,
-                                          "state": "live"}, order=("role", "uid")):
+        for row in rows.select(
+            "record",
+            {"golden": end, "system": link.system.name, "state": "live"},
+            order=("role", "uid"),
+        ):
             if row["native_id"]:
                 here.setdefault(end, row["uid"])
     return Links(golden_ids, here)
 
 
 def judge_unclaimed(rows: Rows, link: Link, record: Record) -> None:
-    """Nobody claims anything: an empty record is left alone, one with our copies is for a person."""
+    """Nobody claims anything: an empty record is left alone; our copies are for a person."""
     if any(c.synced and c.observed not in (None, False) for c in record.cells.values()):
         unsupported(rows, link, record)
     else:
@@ -199,11 +211,20 @@ def judge_unclaimed(rows: Rows, link: Link, record: Record) -> None:
 def unsupported(rows: Rows, link: Link, record: Record) -> None:
     """A record that holds only our copies of somebody who is someone else now."""
     slots.hold(rows, record, "unsupported", "only our copies are left", link.hub.env.now())
-    rows.upsert("parked", {
-        "id": f"unsupported:{record.uid}", "kind": "unsupported", "state": "open",
-        "at": link.hub.env.now(), "uid": record.uid, "system": record.system,
-        "why": f"{record.object} {record.native_id} holds only values that the hub wrote: "
-               "delete it there, unlink it, or adopt it", "doc": {}})
+    rows.upsert(
+        "parked",
+        {
+            "id": f"unsupported:{record.uid}",
+            "kind": "unsupported",
+            "state": "open",
+            "at": link.hub.env.now(),
+            "uid": record.uid,
+            "system": record.system,
+            "why": f"{record.object} {record.native_id} holds only values that the hub wrote: "
+            "delete it there, unlink it, or adopt it",
+            "doc": {},
+        },
+    )
 
 
 def commit_intent(rows: Rows, link: Link, plan: Plan) -> Plan:
@@ -211,23 +232,41 @@ def commit_intent(rows: Rows, link: Link, plan: Plan) -> Plan:
     if not plan.sends:
         return plan
     key = f"{plan.record.uid}:{plan.golden.number}:{link.hub.env.now()}"
-    intent = Intent(link.hub.env.now(), "update", plan.sends, plan.golden.members,
-                    plan.golden.uid, key)
+    intent = Intent(
+        link.hub.env.now(), "update", plan.sends, plan.golden.members, plan.golden.uid, key
+    )
     seq = inputs.append(rows, link.hub, plan.record, intent, cause="deliver")
     note_intent(rows, link, plan.record.uid, seq, plan.golden.uid, "update", key)
-    write = Write("update", plan.record.native_id,
-                  changes(link, plan.record, plan.sends), plan.record.uid, key,
-                  expected=plan.record.revision[1] if link.spec.conditional else None,
-                  **associations(rows, link, plan))
+    write = Write(
+        "update",
+        plan.record.native_id,
+        changes(link, plan.record, plan.sends),
+        plan.record.uid,
+        key,
+        expected=plan.record.revision[1] if link.spec.conditional else None,
+        **associations(rows, link, plan),
+    )
     return Plan(plan.record, plan.golden, plan.sends, write, plan.version_at, key)
 
 
-def note_intent(rows: Rows, link: Link, uid: Uid, seq: int, golden: Uid, op: str,
-                key: str) -> None:
+def note_intent(  # noqa: PLR0917
+    rows: Rows, link: Link, uid: Uid, seq: int, golden: Uid, op: str, key: str
+) -> None:
     """The intent's row: what is open in this system, and how far it got."""
-    rows.insert("intent", {
-        "uid": uid, "seq": seq, "system": link.system.name, "object": link.spec.object,
-        "golden": golden, "op": op, "status": "planned", "at": link.hub.env.now(), "key": key})
+    rows.insert(
+        "intent",
+        {
+            "uid": uid,
+            "seq": seq,
+            "system": link.system.name,
+            "object": link.spec.object,
+            "golden": golden,
+            "op": op,
+            "status": "planned",
+            "at": link.hub.env.now(),
+            "key": key,
+        },
+    )
 
 
 def changes(link: Link, record: Record, sends: Mapping[str, Sent]) -> dict[str, Value]:
@@ -261,7 +300,8 @@ def whole_set(record: Record, sends: Mapping[str, Sent], name: str) -> Value:
 
 def associations(rows: Rows, link: Link, plan: Plan) -> dict[str, Any]:
     """Associations to add and to remove, by the native id of the other end."""
-    added, removed = [], []
+    added: list[Any] = []
+    removed: list[Any] = []
     for cell, sent in plan.sends.items():
         if field_of(cell) in link.tool.links:
             row = rows.get("record", uid=key_of(cell))
@@ -272,11 +312,10 @@ def associations(rows: Rows, link: Link, plan: Plan) -> dict[str, Any]:
 
 def read_again(link: Link, plans: Sequence[Plan]) -> dict[str, Reading]:
     """The records as they are now, by the native id asked for; {} where the tool cannot say."""
-    natives = [p.record.native_id for p in plans
-               if not (p.sends and link.spec.conditional)]
+    natives = [p.record.native_id for p in plans if not (p.sends and link.spec.conditional)]
     found: dict[str, Reading] = {}
     for start in range(0, len(natives), link.spec.read_batch):
-        some = natives[start:start + link.spec.read_batch]
+        some = natives[start : start + link.spec.read_batch]
         try:
             readings = link.system.connector.read(link.system.api, link.spec, some)
         except ConnectorError:
@@ -299,13 +338,15 @@ def call_off(rows: Rows, link: Link, plans: Iterable[Plan]) -> None:
 def retract(rows: Rows, link: Link, plan: Plan, why: str) -> None:
     """The intent is settled as not sent."""
     now = link.hub.env.now()
-    inputs.append(rows, link.hub, plan.record, Receipt("not_sent", now, now, why=why),
-                  cause="deliver")
+    inputs.append(
+        rows, link.hub, plan.record, Receipt("not_sent", now, now, why=why), cause="deliver"
+    )
     rows.update("intent", {"key": plan.key}, {"status": "settled"})
 
 
-def recheck(rows: Rows, link: Link, plans: Sequence[Plan],
-            readings: Mapping[str, Reading]) -> list[Plan]:
+def recheck(
+    rows: Rows, link: Link, plans: Sequence[Plan], readings: Mapping[str, Reading]
+) -> list[Plan]:
     """The plans that still stand, marked as sent; the others are called off or agreed."""
     ready: list[Plan] = []
     for plan in plans:
@@ -331,8 +372,10 @@ def moved(rows: Rows, link: Link, plan: Plan, reading: Reading) -> bool:
     if seen.state != "live":
         return True
     record = plan.record
-    return any(not record.cell(n).known or record.cell(n).observed != v
-               for n, v in expand(record, seen, link.tool))
+    return any(
+        not record.cell(n).known or record.cell(n).observed != v
+        for n, v in expand(record, seen, link.tool)
+    )
 
 
 def still_right(rows: Rows, link: Link, plan: Plan) -> bool:
@@ -368,8 +411,14 @@ def agree(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> None:
     slots.clean(rows, plan.record)
 
 
-def say_agreed(rows: Rows, link: Link, record: Record, members: tuple[Uid, ...],
-               sends: Mapping[str, Sent], reading: Reading) -> None:
+def say_agreed(
+    rows: Rows,
+    link: Link,
+    record: Record,
+    members: tuple[Uid, ...],
+    sends: Mapping[str, Sent],
+    reading: Reading,
+) -> None:
     """The receipt without a write."""
     values = {n: record.cell(n).observed for n in sends}
     receipt = Receipt("agrees", reading.start_ms, reading.end_ms, values, sends, members)
@@ -382,11 +431,13 @@ def say_agreed(rows: Rows, link: Link, record: Record, members: tuple[Uid, ...],
 def send(link: Link, ready: Sequence[Plan]) -> None:
     """Send in batches; every row gets a receipt, whatever happened to the request."""
     for start in range(0, len(ready), link.spec.write_batch):
-        some = ready[start:start + link.spec.write_batch]
+        some = ready[start : start + link.spec.write_batch]
         began = link.hub.env.now()
         answers = ask_tool(link, [p.write for p in some if p.write])
-        link.hub.env.commit(lambda rows: receive(rows, link, some, answers, began),  # noqa: B023
-                            "deliver:receipt")
+        link.hub.env.commit(
+            lambda rows: receive(rows, link, some, answers, began),  # noqa: B023
+            "deliver:receipt",
+        )
         link.hub.env.wake("resolve")
 
 
@@ -395,7 +446,7 @@ def ask_tool(link: Link, writes: Sequence[Write]) -> tuple[Answer, ...]:
     try:
         return link.system.connector.write(link.system.api, link.spec, writes)
     except Unavailable as error:
-        outcome = "unknown" if error.sent else "retry"
+        outcome: Literal["unknown", "retry"] = "unknown" if error.sent else "retry"
         return tuple(Answer(outcome, why=str(error), after_ms=error.after_ms) for _ in writes)
     except Denied as error:
         return tuple(Answer("stop", why=str(error)) for _ in writes)
@@ -403,8 +454,9 @@ def ask_tool(link: Link, writes: Sequence[Write]) -> tuple[Answer, ...]:
         return tuple(Answer("unknown", why=str(error)) for _ in writes)
 
 
-def receive(rows: Rows, link: Link, plans: Sequence[Plan], answers: Sequence[Answer],
-            began: int) -> None:
+def receive(
+    rows: Rows, link: Link, plans: Sequence[Plan], answers: Sequence[Answer], began: int
+) -> None:
     """Each answer becomes a receipt of its record."""
     for plan, answer in zip(plans, answers, strict=True):
         receipt = receipt_for(link, plan, answer, began)
@@ -415,8 +467,15 @@ def receive(rows: Rows, link: Link, plans: Sequence[Plan], answers: Sequence[Ans
         follow_up(rows, link, plan, answer)
 
 
-WORDS = {"done": "applied", "retry": "not_sent", "stale": "not_sent", "stop": "not_sent",
-         "rejected": "rejected", "unknown": "unknown"}
+Outcome = Literal["applied", "rejected", "not_sent", "unknown", "agrees"]
+WORDS: Mapping[str, Outcome] = {
+    "done": "applied",
+    "retry": "not_sent",
+    "stale": "not_sent",
+    "stop": "not_sent",
+    "rejected": "rejected",
+    "unknown": "unknown",
+}
 
 
 def receipt_for(link: Link, plan: Plan, answer: Answer, began: int) -> Receipt:
@@ -429,14 +488,21 @@ def receipt_for(link: Link, plan: Plan, answer: Answer, began: int) -> Receipt:
     by_app = {a: f.name for f in link.spec.fields.fields for a in f.app}
     revision = (link.system.epoch, seen.revision or 0) if seen else (0, 0)
     return Receipt(
-        WORDS[answer.outcome], began, seen.end_ms if seen else end, values,  # type: ignore[arg-type]
-        members=plan.golden.members, revision=revision, native_id=answer.native_id,
-        fields=tuple(sorted({by_app.get(f, f) for f in answer.fields})), why=answer.why)
+        WORDS[answer.outcome],
+        began,
+        seen.end_ms if seen else end,
+        values,
+        members=plan.golden.members,
+        revision=revision,
+        native_id=answer.native_id,
+        fields=tuple(sorted({by_app.get(f, f) for f in answer.fields})),
+        why=answer.why,
+    )
 
 
 def answered_values(link: Link, plan: Plan, seen: Reading) -> dict[str, Value]:
     """What the tool holds in the sent cells, by its own answer."""
-    taken = link.spec.fields.take(seen.app).values
+    taken: Mapping[str, Any] = link.spec.fields.take(seen.app).values
     found: dict[str, Value] = {}
     for cell in plan.sends:
         name, key = field_of(cell), key_of(cell)
@@ -454,9 +520,14 @@ def answered_values(link: Link, plan: Plan, seen: Reading) -> dict[str, Value]:
 def follow_up(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
     """What an answer asks for beside its receipt."""
     now = link.hub.env.now()
-    rows.update("intent", {"key": plan.key}, {
-        "status": "unknown" if answer.outcome == "unknown" else "settled",
-        "unknown_at": now if answer.outcome == "unknown" else None})
+    rows.update(
+        "intent",
+        {"key": plan.key},
+        {
+            "status": "unknown" if answer.outcome == "unknown" else "settled",
+            "unknown_at": now if answer.outcome == "unknown" else None,
+        },
+    )
     if answer.outcome == "done" and plan.record.native_id:
         inputs.again(rows, plan.record, now, now + link.tool.settle_ms)
         link.hub.env.wake(f"capture:{link.system.name}")
@@ -472,11 +543,19 @@ def follow_up(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
 
 def show_rejected(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
     """A refusal is visible until golden changes or somebody replays it."""
-    rows.upsert("parked", {
-        "id": f"rejected:{plan.record.uid}", "kind": "rejected", "state": "open",
-        "at": link.hub.env.now(), "uid": plan.record.uid, "system": link.system.name,
-        "why": answer.why or "the tool refused these values",
-        "doc": {"fields": list(answer.fields), "golden": plan.golden.uid}})
+    rows.upsert(
+        "parked",
+        {
+            "id": f"rejected:{plan.record.uid}",
+            "kind": "rejected",
+            "state": "open",
+            "at": link.hub.env.now(),
+            "uid": plan.record.uid,
+            "system": link.system.name,
+            "why": answer.why or "the tool refused these values",
+            "doc": {"fields": list(answer.fields), "golden": plan.golden.uid},
+        },
+    )
 
 
 # -- creates -----------------------------------------------------------------------------------
@@ -498,16 +577,24 @@ def plan_creates(rows: Rows, link: Link) -> list[Plan]:
     plans: list[Plan] = []
     passed = captured_up_to(rows, link)
     found = rows.select(
-        "wanted", {"system": link.system.name, "object": link.spec.object, "dirty": above(-1),
-                   "not_before": at_most(link.hub.env.now())},
-        order=("dirty", "golden"), limit=AT_ONCE)
+        "wanted",
+        {
+            "system": link.system.name,
+            "object": link.spec.object,
+            "dirty": above(-1),
+            "not_before": at_most(link.hub.env.now()),
+        },
+        order=("dirty", "golden"),
+        limit=AT_ONCE,
+    )
     for row in found:
         golden = state.load_goldens(rows, [row["golden"]])[row["golden"]]
         if golden is None or row["holds"] or not may_create(rows, link, golden, row, passed):
             continue
         plans.append(commit_create(rows, link, golden))
-        rows.delete("wanted", {"golden": golden.uid, "system": link.system.name,
-                               "object": link.spec.object})
+        rows.delete(
+            "wanted", {"golden": golden.uid, "system": link.system.name, "object": link.spec.object}
+        )
         if len(plans) >= max(link.spec.write_batch, 10):
             break
     return plans
@@ -541,8 +628,13 @@ def may_create(rows: Rows, link: Link, golden: Golden, wanted: Row, passed: int)
 def commit_create(rows: Rows, link: Link, golden: Golden) -> Plan:
     """The intent of a create is its record's first input; its uid is the external id."""
     hub = link.hub
-    record = Record(uid=hub.env.uid(), entity=golden.entity, system=link.system.name,
-                    object=link.spec.object, state="creating")
+    record = Record(
+        uid=hub.env.uid(),
+        entity=golden.entity,
+        system=link.system.name,
+        object=link.spec.object,
+        state="creating",
+    )
     state.birth(rows, record)
     sends = creates.first_values(golden, link.tool)
     key = f"{record.uid}:create"
@@ -559,8 +651,11 @@ def recheck_creates(rows: Rows, link: Link, plans: Sequence[Plan]) -> list[Plan]
     ready: list[Plan] = []
     for plan in plans:
         golden = state.golden_of(rows, plan.golden.uid)
-        same = golden is not None and may_write(rows, link.system) and values_of(
-            creates.first_values(golden, link.tool)) == values_of(plan.sends)
+        same = (
+            golden is not None
+            and may_write(rows, link.system)
+            and values_of(creates.first_values(golden, link.tool)) == values_of(plan.sends)
+        )
         if golden and same and still_alone(rows, link, plan, golden):
             rows.update("intent", {"key": plan.key}, {"status": "sent"})
             ready.append(plan)
@@ -590,13 +685,21 @@ def receive_create(rows: Rows, link: Link, plan: Plan, answer: Answer, receipt: 
     known = state.find_alias(rows, link.system.name, link.spec.object, answer.native_id)
     if known in (None, plan.record.uid):
         if known is None:
-            state.add_alias(rows, link.system.name, link.spec.object, answer.native_id,
-                            plan.record.uid)
+            state.add_alias(
+                rows, link.system.name, link.spec.object, answer.native_id, plan.record.uid
+            )
         inputs.append(rows, link.hub, plan.record, receipt, cause="deliver")
         rows.update("record", {"uid": plan.record.uid}, {"native_id": answer.native_id})
-        inputs.hint(rows, link.system.name, link.spec.object, answer.native_id,
-                    f"again:{plan.record.uid}", link.hub.env.now(), kind="again",
-                    not_before=link.hub.env.now() + link.tool.settle_ms)
+        inputs.hint(
+            rows,
+            link.system.name,
+            link.spec.object,
+            answer.native_id,
+            f"again:{plan.record.uid}",
+            link.hub.env.now(),
+            kind="again",
+            not_before=link.hub.env.now() + link.tool.settle_ms,
+        )
     else:
         adopt(rows, link, plan, str(known), receipt)
 
@@ -606,9 +709,17 @@ def adopt(rows: Rows, link: Link, plan: Plan, winner: Uid, receipt: Receipt) -> 
     record = state.load_record(rows, winner)
     if record is None:
         return
-    taken = Receipt("applied", receipt.start, receipt.end, receipt.values, plan.sends,
-                    receipt.members, receipt.revision, receipt.native_id,
-                    adopts=plan.golden.uid)
+    taken = Receipt(
+        "applied",
+        receipt.start,
+        receipt.end,
+        receipt.values,
+        plan.sends,
+        receipt.members,
+        receipt.revision,
+        receipt.native_id,
+        adopts=plan.golden.uid,
+    )
     inputs.append(rows, link.hub, record, taken, cause="deliver")
     retract(rows, link, plan, f"known already as {winner}")
 
@@ -617,8 +728,11 @@ def hold_wanted(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
     """The tool refuses this record: not offered again before golden changes."""
     where = {"golden": plan.golden.uid, "system": link.system.name, "object": link.spec.object}
     state.want(rows, plan.golden.uid, link.system.name, link.spec.object, link.hub.env.now())
-    rows.update("wanted", where, {"holds": {
-        "rejected": answer.why or "refused", "of": fingerprint(plan.sends)}})
+    rows.update(
+        "wanted",
+        where,
+        {"holds": {"rejected": answer.why or "refused", "of": fingerprint(plan.sends)}},
+    )
 
 
 def fingerprint(sends: Mapping[str, Sent]) -> str:
@@ -632,9 +746,19 @@ def fingerprint(sends: Mapping[str, Sent]) -> str:
 def settle_creates(link: Link) -> bool:
     """Look for the record that a create of unknown outcome may have made."""
     due = link.hub.env.now() - max(link.tool.settle_ms, link.tool.lag_ms, 500)
-    found = link.hub.env.view(lambda rows: rows.select(
-        "intent", {"system": link.system.name, "object": link.spec.object, "op": "create",
-                   "status": "unknown", "unknown_at": at_most(due)}, limit=AT_ONCE))
+    found = link.hub.env.view(
+        lambda rows: rows.select(
+            "intent",
+            {
+                "system": link.system.name,
+                "object": link.spec.object,
+                "op": "create",
+                "status": "unknown",
+                "unknown_at": at_most(due),
+            },
+            limit=AT_ONCE,
+        )
+    )
     for row in found:
         settle_create(link, row)
     return bool(found)
@@ -645,32 +769,45 @@ def settle_create(link: Link, row: Row) -> None:
     record = link.hub.env.view(lambda rows: state.load_record(rows, row["uid"]))
     if record is None or record.intent is None or record.intent.unknown_at is None:
         return
-    write = Write("create", "", changes(link, record, record.intent.sends), record.uid,
-                  row["key"])
+    write = Write("create", "", changes(link, record, record.intent.sends), record.uid, row["key"])
     readings = link.system.connector.find(link.system.api, link.spec, write)
-    link.hub.env.commit(lambda rows: take_found(rows, link, record, row, readings),
-                        "deliver:found")
+    link.hub.env.commit(lambda rows: take_found(rows, link, record, row, readings), "deliver:found")
     link.hub.env.wake("resolve")
 
 
-def take_found(rows: Rows, link: Link, record: Record, row: Row,
-               readings: Sequence[Reading]) -> None:
+def take_found(
+    rows: Rows, link: Link, record: Record, row: Row, readings: Sequence[Reading]
+) -> None:
     """Exactly one candidate is adopted; several are for a steward; none: it was not applied."""
     sure = [r for r in readings if r.external_id == record.uid]
-    likely = sure or [r for r in readings if not link.spec.external_ids
-                      and adoptable(rows, link, record, row, r)]
+    likely = sure or [
+        r for r in readings if not link.spec.external_ids and adoptable(rows, link, record, row, r)
+    ]
     now = link.hub.env.now()
     if len(likely) > 1 and not sure:
-        rows.upsert("task", {
-            "id": f"lost create:{record.uid}", "kind": "lost create", "state": "open", "at": now,
-            "uid": record.uid, "system": link.system.name, "why":
-            f"{len(likely)} records may be the one that the hub created", "doc": {
-                "candidates": [r.native_id for r in likely]}})
+        rows.upsert(
+            "task",
+            {
+                "id": f"lost create:{record.uid}",
+                "kind": "lost create",
+                "state": "open",
+                "at": now,
+                "uid": record.uid,
+                "system": link.system.name,
+                "why": f"{len(likely)} records may be the one that the hub created",
+                "doc": {"candidates": [r.native_id for r in likely]},
+            },
+        )
         rows.update("intent", {"key": row["key"]}, {"status": "asked"})
         return
     if not likely:
-        inputs.append(rows, link.hub, record, Receipt(
-            "not_sent", now, now, why="read back: it was not applied"), cause="deliver")
+        inputs.append(
+            rows,
+            link.hub,
+            record,
+            Receipt("not_sent", now, now, why="read back: it was not applied"),
+            cause="deliver",
+        )
         rows.update("intent", {"key": row["key"]}, {"status": "settled"})
         return
     finish_found(rows, link, record, row, likely[0])
@@ -693,14 +830,20 @@ def finish_found(rows: Rows, link: Link, record: Record, row: Row, reading: Read
     golden = state.golden_of(rows, row["golden"])
     if golden is None:
         return
-    plan = Plan(record, golden, sends, Write("create", "", {}, record.uid, row["key"]),
-                key=row["key"])
+    plan = Plan(
+        record, golden, sends, Write("create", "", {}, record.uid, row["key"]), key=row["key"]
+    )
     answer = Answer("done", native_id=reading.native_id, reading=reading)
     members = record.intent.members if record.intent else ()
-    receipt = Receipt("applied", reading.start_ms, reading.end_ms,
-                      answered_values(link, plan, reading), members=members,
-                      native_id=reading.native_id,
-                      revision=(link.system.epoch, reading.revision or 0))
+    receipt = Receipt(
+        "applied",
+        reading.start_ms,
+        reading.end_ms,
+        answered_values(link, plan, reading),
+        members=members,
+        native_id=reading.native_id,
+        revision=(link.system.epoch, reading.revision or 0),
+    )
     receive_create(rows, link, plan, answer, receipt)
     follow_up(rows, link, plan, answer)
 
@@ -710,15 +853,24 @@ def finish_found(rows: Rows, link: Link, record: Record, row: Row, reading: Read
 
 def recover(rows: Rows, hub: Hub) -> int:
     """At start: a write whose receipt is missing has an unknown outcome; one never sent, none."""
-    open_rows = [r for status in ("planned", "sent")
-                 for r in rows.select("intent", {"status": status})]
+    open_rows = [
+        r for status in ("planned", "sent") for r in rows.select("intent", {"status": status})
+    ]
     now = hub.env.now()
     for row in open_rows:
         record = state.load_record(rows, row["uid"])
         if record is None:
             continue
-        inputs.append(rows, hub, record, Receipt("unknown", now, now, why="the hub was stopped"),
-                      cause="start")
-        rows.update("intent", {"uid": row["uid"], "seq": row["seq"]},
-                    {"status": "unknown", "unknown_at": now})
+        inputs.append(
+            rows,
+            hub,
+            record,
+            Receipt("unknown", now, now, why="the hub was stopped"),
+            cause="start",
+        )
+        rows.update(
+            "intent",
+            {"uid": row["uid"], "seq": row["seq"]},
+            {"status": "unknown", "unknown_at": now},
+        )
     return len(open_rows)

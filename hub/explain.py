@@ -1,5 +1,4 @@
-"""Where did this come from? Every golden value with its winner, its losers, and what each tool
-holds now."""
+"""Where did this come from? Every golden value, its winner, its losers, what each tool holds."""
 
 from __future__ import annotations
 
@@ -39,8 +38,11 @@ def by_native(rows: Rows, text: str) -> set[Uid]:
 def by_key(rows: Rows, hub: Hub, text: str) -> set[Uid]:
     """Records in which this was ever entered."""
     keys = set()
-    for entity, kind, shape in (("person", "email", "email"), ("person", "phone", "phone"),
-                                ("company", "domain", "domain")):
+    for entity, kind, shape in (
+        ("person", "email", "email"),
+        ("person", "phone", "phone"),
+        ("company", "domain", "domain"),
+    ):
         try:
             value = standardize.standard(shape, text, hub.context.rules)
         except standardize.Invalid:
@@ -55,19 +57,29 @@ def told(rows: Rows, hub: Hub, golden: Golden, field: str = "") -> dict[str, Any
     members = state.members_of(rows, golden)
     cells = {n: c for n, c in sorted(golden.cells.items()) if not field or n.startswith(field)}
     return {
-        "golden": golden.uid, "entity": golden.entity,
+        "golden": golden.uid,
+        "entity": golden.entity,
         "records": [record_line(m) for m in members],
-        "possible_duplicates": list(golden.asks), "duplicate_of": golden.duplicate_of or None,
+        "possible_duplicates": list(golden.asks),
+        "duplicate_of": golden.duplicate_of or None,
         "fields": {n: one_cell(n, c, members) for n, c in cells.items()},
-        "tools": {f"{m.system} {m.native_id}": tool_view(rows, hub, m, golden, field)
-                  for m in members if m.native_id},
+        "tools": {
+            f"{m.system} {m.native_id}": tool_view(rows, hub, m, golden, field)
+            for m in members
+            if m.native_id
+        },
     }
 
 
 def record_line(record: Record) -> dict[str, Any]:
     """A record, for a person."""
-    return {"uid": record.uid, "system": record.system, "object": record.object,
-            "id": record.native_id, "state": record.state}
+    return {
+        "uid": record.uid,
+        "system": record.system,
+        "object": record.object,
+        "id": record.native_id,
+        "state": record.state,
+    }
 
 
 def one_cell(name: str, cell: GoldenCell, members: list[Record]) -> dict[str, Any]:
@@ -75,27 +87,41 @@ def one_cell(name: str, cell: GoldenCell, members: list[Record]) -> dict[str, An
     bids = [(m, c) for m in members for c in [m.cell(name).claim()] if c is not None]
     winner = next((claim_line(m, c) for m, c in bids if (m.uid, c.seq) == cell.winner), None)
     lost = [claim_line(m, c) for m, c in bids if (m.uid, c.seq) != cell.winner]
-    return {"value": cell.value, "rule": cell.rule, "from": winner, "lost": lost,
-            "conflict": cell.conflict}
+    return {
+        "value": cell.value,
+        "rule": cell.rule,
+        "from": winner,
+        "lost": lost,
+        "conflict": cell.conflict,
+    }
 
 
 def claim_line(record: Record, claim: Claim) -> dict[str, Any]:
     """A claim, for a person."""
-    return {"system": record.system, "id": record.native_id, "value": claim.value,
-            "typed": claim.raw, "at": claim.at, "by": claim.actor.id or claim.actor.kind,
-            "first_snapshot": claim.bound, "event": f"{record.uid}:{claim.seq}"}
+    return {
+        "system": record.system,
+        "id": record.native_id,
+        "value": claim.value,
+        "typed": claim.raw,
+        "at": claim.at,
+        "by": claim.actor.id or claim.actor.kind,
+        "first_snapshot": claim.bound,
+        "event": f"{record.uid}:{claim.seq}",
+    }
 
 
-def tool_view(rows: Rows, hub: Hub, record: Record, golden: Golden,
-              field: str) -> dict[str, Any]:
+def tool_view(rows: Rows, hub: Hub, record: Record, golden: Golden, field: str) -> dict[str, Any]:
     """What one tool holds now, in the words of the comparison."""
     system = hub.systems.get(record.system)
     if system is None or record.state != "live":
         return {"state": record.state}
     link = Link(hub, system, system.specs[record.object])
     row = rows.get("record", uid=record.uid)
-    found = deliver.differences(rows, link, record, golden,
-                                leads=bool(row and row["role"] == "primary"))
-    return {d.cell: {"holds": d.observed, "state": d.word, **({"why": d.why} if d.why else {})}
-            for d in found if not field or d.cell.startswith(field)}
-
+    found = deliver.differences(
+        rows, link, record, golden, leads=bool(row and row["role"] == "primary")
+    )
+    return {
+        d.cell: {"holds": d.observed, "state": d.word, **({"why": d.why} if d.why else {})}
+        for d in found
+        if not field or d.cell.startswith(field)
+    }

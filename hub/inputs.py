@@ -7,7 +7,7 @@ reading. Acceptance is the commit of the transaction that holds the input and it
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from connectors._kit.contract import ObjectSpec, Reading
 from hub.env import Hub, System
@@ -41,8 +41,14 @@ class Intake:
 def append(rows: Rows, hub: Hub, record: Record, body: Body, **more: object) -> int:
     """Append an input to a record and announce it on the log; returns its sequence number."""
     item = state.append_input(rows, hub.vault, record.uid, body, hub.env.now(), **more)
-    hub.log.publish(rows, f"cdc.{record.system}.{record.object}", record.uid.encode(),
-                    hub.codec.cdc(record, item), {}, hub.env.now())
+    hub.log.publish(
+        rows,
+        f"cdc.{record.system}.{record.object}",
+        record.uid.encode(),
+        hub.codec.cdc(record, item),
+        {},
+        hub.env.now(),
+    )
     return item.seq
 
 
@@ -66,9 +72,19 @@ def take(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> str:
     idle = row["next_seq"] == row["folded"] + 1
     if idle and nothing_new(record, seen, hub):
         return confirm(rows, hub, record, seen)
-    append(rows, hub, record, seen, start=reading.start_ms, end=reading.end_ms,
-           cause=intake.cause, raw=reading.raw, source_ms=reading.source_ms,
-           map_version=intake.spec.fields.version, revision=reading.revision)
+    append(
+        rows,
+        hub,
+        record,
+        seen,
+        start=reading.start_ms,
+        end=reading.end_ms,
+        cause=intake.cause,
+        raw=reading.raw,
+        source_ms=reading.source_ms,
+        map_version=intake.spec.fields.version,
+        revision=reading.revision,
+    )
     return "new"
 
 
@@ -94,16 +110,19 @@ def our_create(rows: Rows, intake: Intake, reading: Reading) -> Uid | None:
     """The record whose external id the tool shows, if we sent it there and know no native id."""
     if not reading.external_id:
         return None
-    found = rows.select("record", {"system": intake.system.name, "object": reading.object,
-                                   "state": "creating"})
-    return next((r["uid"] for r in found
-                 if r["uid"] == reading.external_id and not r["native_id"]), None)
+    found = rows.select(
+        "record", {"system": intake.system.name, "object": reading.object, "state": "creating"}
+    )
+    return next(
+        (r["uid"] for r in found if r["uid"] == reading.external_id and not r["native_id"]), None
+    )
 
 
 def may_be_ours(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> bool:
     """Whether a create is open here whose sent values this record shows."""
-    opened = rows.select("record", {"system": intake.system.name, "object": reading.object,
-                                    "state": "creating"})
+    opened = rows.select(
+        "record", {"system": intake.system.name, "object": reading.object, "state": "creating"}
+    )
     if not opened:
         return False
     values = intake.spec.fields.take(reading.app).values
@@ -123,8 +142,13 @@ def equals_sent(record: Record, values: Mapping[str, Value], tool: object) -> bo
 
 def mint(rows: Rows, hub: Hub, system: System, spec: ObjectSpec, native_id: str) -> Uid:
     """A new record for a native id that was never seen before."""
-    record = Record(uid=hub.env.uid(), entity=spec.entity, system=system.name,
-                    object=spec.object, native_id=native_id)
+    record = Record(
+        uid=hub.env.uid(),
+        entity=spec.entity,
+        system=system.name,
+        object=spec.object,
+        native_id=native_id,
+    )
     state.birth(rows, record)
     state.add_alias(rows, system.name, spec.object, native_id, record.uid)
     return record.uid
@@ -138,10 +162,18 @@ def rename(rows: Rows, hub: Hub, intake: Intake, reading: Reading, uid: Uid) -> 
         if known is None:
             state.add_alias(rows, system, obj, native, uid)
         elif known != uid and (lost := state.load_record(rows, known)) and lost.alive:
-            gone = Observation(start=reading.start_ms, end=reading.end_ms, state="merged",
-                               successor=uid)
-            append(rows, hub, lost, gone, start=reading.start_ms, end=reading.end_ms,
-                   cause=intake.cause)
+            gone = Observation(
+                start=reading.start_ms, end=reading.end_ms, state="merged", successor=uid
+            )
+            append(
+                rows,
+                hub,
+                lost,
+                gone,
+                start=reading.start_ms,
+                end=reading.end_ms,
+                cause=intake.cause,
+            )
 
 
 def observation(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> Observation:
@@ -153,11 +185,17 @@ def observation(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> Obser
     values |= links(rows, hub, intake, reading)
     actor = Actor(reading.actor.kind, reading.actor.id, reading.actor.via)
     return Observation(
-        start=reading.start_ms, end=reading.end_ms, values=values,
+        start=reading.start_ms,
+        end=reading.end_ms,
+        values=values,
         unknown={**{n: w for n, w in taken.unknown.items() if n in rules}, **reading.unknown},
-        ext=taken.ext, state=reading.state, native_id=reading.native_id,
-        revision=(intake.system.epoch, reading.revision or 0), source_ms=reading.source_ms,
-        snapshot=intake.snapshot, actor=actor,
+        ext=taken.ext,
+        state=reading.state,
+        native_id=reading.native_id,
+        revision=(intake.system.epoch, reading.revision or 0),
+        source_ms=reading.source_ms,
+        snapshot=intake.snapshot,
+        actor=actor,
     )
 
 
@@ -170,7 +208,9 @@ def links(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> dict[str, V
         if spec and name:
             found[name] = sorted(
                 state.find_alias(rows, intake.system.name, spec.object, native)
-                or mint(rows, hub, intake.system, spec, native) for native in natives)
+                or mint(rows, hub, intake.system, spec, native)
+                for native in natives
+            )
     return found
 
 
@@ -210,9 +250,13 @@ def confirmation(record: Record, cells: Mapping[str, Cell], seen: Observation) -
     """The receipt that says: what was answered is still there."""
     held = {n: c.synced for n, c in cells.items() if c.synced}
     return Receipt(
-        "agrees", seen.start, seen.end, values={n: cells[n].observed for n in held},
+        "agrees",
+        seen.start,
+        seen.end,
+        values={n: cells[n].observed for n in held},
         sends={n: Sent(s.sent, s.version, s.before, s.hop) for n, s in held.items()},
-        members=record.members, confirms=True,
+        members=record.members,
+        confirms=True,
     )
 
 
@@ -225,26 +269,41 @@ def decided(rows: Rows, hub: Hub, record: Record, decision: Decision) -> None:
     if decision.act in ("same", "different"):
         other = state.load_record(rows, decision.other)
         if other is not None:
-            mirrored = Decision(**{**_fields(decision), "other": record.uid})
+            mirrored = replace(decision, other=record.uid)
             append(rows, hub, other, mirrored, cause=decision.act)
-
-
-def _fields(decision: Decision) -> dict[str, object]:
-    return {name: getattr(decision, name) for name in decision.__dataclass_fields__}
 
 
 # -- hints -------------------------------------------------------------------------------------
 
 
-def hint(rows: Rows, system: str, obj: str, native_id: str, key: str, now: int, *,
-         kind: str = "changed", not_before: int = 0) -> bool:
+def hint(
+    rows: Rows,
+    system: str,
+    obj: str,
+    native_id: str,
+    key: str,
+    now: int,
+    *,
+    kind: str = "changed",
+    not_before: int = 0,
+) -> bool:
     """Leave a note to read a record; a note that is known already is not left twice."""
     if rows.get("hint", id=key) is not None:
         return False
-    rows.insert("hint", {
-        "id": key, "system": system, "object": obj, "native_id": native_id, "kind": kind,
-        "state": "open", "at": now, "not_before": not_before, "attempts": 0,
-    })
+    rows.insert(
+        "hint",
+        {
+            "id": key,
+            "system": system,
+            "object": obj,
+            "native_id": native_id,
+            "kind": kind,
+            "state": "open",
+            "at": now,
+            "not_before": not_before,
+            "attempts": 0,
+        },
+    )
     return True
 
 
@@ -255,12 +314,26 @@ def again(rows: Rows, record: Record, now: int, due: int) -> None:
     key = f"again:{record.uid}"
     row = rows.get("hint", id=key)
     if row is None:
-        hint(rows, record.system, record.object, record.native_id, key, now, kind="again",
-             not_before=due)
+        hint(
+            rows,
+            record.system,
+            record.object,
+            record.native_id,
+            key,
+            now,
+            kind="again",
+            not_before=due,
+        )
     else:
-        rows.update("hint", {"id": key}, {
-            "state": "open", "native_id": record.native_id,
-            "not_before": due if row["state"] != "open" else max(due, row["not_before"])})
+        rows.update(
+            "hint",
+            {"id": key},
+            {
+                "state": "open",
+                "native_id": record.native_id,
+                "not_before": due if row["state"] != "open" else max(due, row["not_before"]),
+            },
+        )
 
 
 def answer(rows: Rows, keys: Iterable[str], how: str) -> None:

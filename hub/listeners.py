@@ -33,7 +33,7 @@ LARGEST_WEBHOOK = 1024 * 1024
 LARGEST_COMMAND = 16 * 1024 * 1024
 
 
-class TooLarge(Exception):  # noqa: N818  reads as what happened
+class TooLarge(Exception):
     """A body longer than anybody has reason to send."""
 
 
@@ -53,6 +53,7 @@ async def body_of(request: Request, largest: int) -> bytes:
 
 def public_app(hub: Hub, public_url: str) -> Starlette:
     """POST /webhooks/<system>, and GET /healthz."""
+
     async def webhook(request: Request) -> Response:
         name = request.path_params["system"]
         system = hub.systems.get(name)
@@ -66,18 +67,22 @@ def public_app(hub: Hub, public_url: str) -> Starlette:
         except ClientDisconnect:
             return Response(status_code=400)
         url = public_url.rstrip("/") + request.url.path
-        inbound = Inbound(request.method, url + (f"?{request.url.query}" if request.url.query
-                                                 else ""),
-                          {k.lower(): v for k, v in request.headers.items()}, body,
-                          hub.env.now())
+        inbound = Inbound(
+            request.method,
+            url + (f"?{request.url.query}" if request.url.query else ""),
+            {k.lower(): v for k, v in request.headers.items()},
+            body,
+            hub.env.now(),
+        )
         status, why = await run_in_threadpool(receive, hub, system, inbound)
         return JSONResponse({"result": why}, status)
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"up": True})
 
-    return Starlette(routes=[Route("/webhooks/{system}", webhook, methods=["POST"]),
-                             Route("/healthz", health)])
+    return Starlette(
+        routes=[Route("/webhooks/{system}", webhook, methods=["POST"]), Route("/healthz", health)]
+    )
 
 
 def receive(hub: Hub, system: System, inbound: Inbound) -> tuple[int, str]:
@@ -107,12 +112,20 @@ def counted(hub: Hub, system: str, name: str) -> None:
 
 def reread(hub: Hub, system: System, hints: tuple[Hint, ...]) -> None:
     """A replayed or late webhook is refused, but what it names is read again."""
+
     def keep(rows: Rows) -> None:
         state.count(rows, system.name, "webhooks too old")
         for h in hints:
             if h.object in system.specs:
-                inputs.hint(rows, system.name, h.object, h.native_id,
-                            f"{system.name}:old:{h.key}", hub.env.now(), kind="too old")
+                inputs.hint(
+                    rows,
+                    system.name,
+                    h.object,
+                    h.native_id,
+                    f"{system.name}:old:{h.key}",
+                    hub.env.now(),
+                    kind="too old",
+                )
 
     hub.env.commit(keep, "webhook")
     hub.env.wake(f"capture:{system.name}")
@@ -120,12 +133,21 @@ def reread(hub: Hub, system: System, hints: tuple[Hint, ...]) -> None:
 
 def keep_malformed(hub: Hub, system: System, inbound: Inbound, why: str) -> None:
     """A rightly signed body that nobody understands is kept for a person."""
+
     def keep(rows: Rows) -> None:
         state.count(rows, system.name, "webhooks malformed")
-        rows.upsert("parked", {
-            "id": f"webhook:{system.name}:{inbound.received_ms}", "kind": "webhook",
-            "state": "open", "at": inbound.received_ms, "system": system.name, "why": why,
-            "doc": {"body": inbound.body.decode("utf-8", "replace")[:20_000]}})
+        rows.upsert(
+            "parked",
+            {
+                "id": f"webhook:{system.name}:{inbound.received_ms}",
+                "kind": "webhook",
+                "state": "open",
+                "at": inbound.received_ms,
+                "system": system.name,
+                "why": why,
+                "doc": {"body": inbound.body.decode("utf-8", "replace")[:20_000]},
+            },
+        )
 
     hub.env.commit(keep, "webhook")
 
@@ -135,6 +157,7 @@ def keep_malformed(hub: Hub, system: System, inbound: Inbound, why: str) -> None
 
 def command_app(hub: Hub) -> Starlette:
     """POST /call/<command> with a JSON object of arguments."""
+
     async def call(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in COMMANDS:
@@ -166,11 +189,19 @@ def ask_running(socket: Path, name: str, arguments: dict[str, Any]) -> dict[str,
 class Listener:
     """A server in a thread of its own. `port` is the real one where 0 was asked for."""
 
-    def __init__(self, app: Starlette, *, host: str = "127.0.0.1", port: int = 0,
-                 socket: Path | None = None) -> None:
+    def __init__(
+        self, app: Starlette, *, host: str = "127.0.0.1", port: int = 0, socket: Path | None = None
+    ) -> None:
         """On a TCP port, or on a Unix socket of mode 0600."""
-        config = uvicorn.Config(app, host=host, port=port, log_level="error", lifespan="off",
-                                uds=str(socket) if socket else None, access_log=False)
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_level="error",
+            lifespan="off",
+            uds=str(socket) if socket else None,
+            access_log=False,
+        )
         self._server = uvicorn.Server(config)
         self._socket = socket
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -62,7 +62,7 @@ class Loops:
         try:
             return step()
         except StoreFull as error:
-            LOG.error("store_full", loop=name, why=str(error))
+            LOG.error("store_full", loop=name, why=str(error))  # noqa: TRY400  no trace is needed
         except Exception:
             LOG.exception("step_failed", loop=name)
         return self.env.now() + SICK_MS
@@ -83,11 +83,14 @@ def of_system(hub: Hub, system: System) -> dict[str, Callable[[], int]]:
     """The loops of one system."""
     return {
         f"capture:{system.name}": lambda: capture.guarded(
-            hub, system, lambda: capture.step(hub, system)),
+            hub, system, lambda: capture.step(hub, system)
+        ),
         f"deliver:{system.name}": lambda: capture.guarded(
-            hub, system, lambda: deliver.step(hub, system)),
+            hub, system, lambda: deliver.step(hub, system)
+        ),
         f"sweep:{system.name}": lambda: capture.guarded(
-            hub, system, lambda: sweep.step(hub, system)),
+            hub, system, lambda: sweep.step(hub, system)
+        ),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,11 +61,11 @@ def init(folder: Folder, described: Mapping[str, Any]) -> dict[str, Account]:
     if (folder.path / HUB).exists():
         raise files.BadSettings(f"{folder.path / HUB} exists already; `synchub check` checks it")
     found = {name: contact(name, one) for name, one in described.items()}
-    systems = {name: settings_of(name, described[name], account)
-               for name, account in found.items()}
+    systems = {name: settings_of(name, described[name], account) for name, account in found.items()}
     port, private = free_port(8410), free_port(8411)
-    made = files.HubSettings(systems=systems, public=files.Public(port=port),
-                             private=files.Private(port=private))
+    made = files.HubSettings(
+        systems=systems, public=files.Public(port=port), private=files.Private(port=private)
+    )
     folder.path.mkdir(parents=True, exist_ok=True)
     for name, one in described.items():
         files.write_secrets(folder.path / "secrets" / name, one["auth"])
@@ -87,30 +88,42 @@ def contact(name: str, one: Mapping[str, Any]) -> Account:
 def api_for(made: Connector, base_url: str, secrets: Mapping[str, str]) -> HttpApi:
     """A client without a hub around it."""
     clock = wiring.Clock()
-    return HttpApi(base_url or made.base_url(secrets), lambda: made.authorize(secrets),
-                   Budget(made.limits, clock.now, wiring.time.sleep))
+    return HttpApi(
+        base_url or made.base_url(secrets),
+        lambda: made.authorize(secrets),
+        Budget(made.limits, clock.now, time.sleep),
+    )
 
 
 def settings_of(name: str, one: Mapping[str, Any], account: Account) -> files.SystemSettings:
     """What is known after the first contact; a tool on this machine is asked more often."""
     near = str(one.get("base_url", "")).startswith(("http://127.0.0.1", "http://localhost"))
     return files.SystemSettings(
-        vendor=one.get("vendor", name), base_url=one.get("base_url", ""), account=account.id,
-        mode="live" if account.live else "test", time_zone=account.time_zone,
-        credentials=f"secrets/{name}", poll_seconds=2 if near else 30)
+        vendor=one.get("vendor", name),
+        base_url=one.get("base_url", ""),
+        account=account.id,
+        mode="live" if account.live else "test",
+        time_zone=account.time_zone,
+        credentials=f"secrets/{name}",
+        poll_seconds=2 if near else 30,
+    )
 
 
 def tell_sandbox(name: str, one: Mapping[str, Any], url: str) -> None:
     """A sandbox can be told where to send its webhooks; a real tool is set up by a person."""
     act = one.get("admin", {}).get("register_webhook")
     if act:
-        httpx.request(act["method"], one["base_url"] + act["url"], trust_env=False,
-                      json={"url": url, "secret": "", "events": []}).raise_for_status()
+        httpx.request(
+            act["method"],
+            one["base_url"] + act["url"],
+            trust_env=False,
+            json={"url": url, "secret": "", "events": []},
+        ).raise_for_status()
     del name
 
 
 def free_port(wanted: int) -> int:
-    """This port, or any other that is free."""
+    """A free port: this one where it can be had."""
     for port in (wanted, 0):
         with socket.socket() as probe:
             try:
@@ -137,8 +150,9 @@ def publish(rows: Rows, rules: files.RulesSettings, who: str, now: int) -> int:
     """Make these the rules from the next start on; returns the version."""
     latest = rows.select("ruleset", order=("-version",), limit=1)
     version = int(latest[0]["version"]) + 1 if latest else 1
-    rows.insert("ruleset", {"version": version, "at": now, "by": who,
-                            "doc": rules.model_dump(mode="json")})
+    rows.insert(
+        "ruleset", {"version": version, "at": now, "by": who, "doc": rules.model_dump(mode="json")}
+    )
     return version
 
 
@@ -164,11 +178,9 @@ def opened(folder: Folder) -> Iterator[Opened]:
         version, rules, differs = store.transact(lambda rows: published(rows, on_disk))
         if not version:
             who = os.environ.get("USER", "init")
-            version = store.transact(
-                lambda rows: publish(rows, on_disk, who, wiring.Clock().now()))
+            version = store.transact(lambda rows: publish(rows, on_disk, who, wiring.Clock().now()))
         store.transact(lambda rows: wiring.register(rows, found))
-        yield Opened(wiring.build(found, rules, version, store, folder.path), store, found,
-                     differs)
+        yield Opened(wiring.build(found, rules, version, store, folder.path), store, found, differs)
     finally:
         store.close()
 
@@ -214,8 +226,9 @@ def read_description(path: Path) -> dict[str, Any]:
     try:
         found = orjson.loads(path.read_bytes())
     except FileNotFoundError:
-        raise files.BadSettings(f"{path} does not exist; `synchub sandbox --describe {path}` "
-                                "writes one") from None
+        raise files.BadSettings(
+            f"{path} does not exist; `synchub sandbox --describe {path}` writes one"
+        ) from None
     except orjson.JSONDecodeError as error:
         raise files.BadSettings(f"{path} is no JSON: {error}") from None
     if not isinstance(found, dict) or not found:
@@ -226,5 +239,14 @@ def read_description(path: Path) -> dict[str, Any]:
     return found
 
 
-__all__ = ["Busy", "Folder", "Opened", "ask", "check", "init", "opened", "publish",
-           "read_description"]
+__all__ = [
+    "Busy",
+    "Folder",
+    "Opened",
+    "ask",
+    "check",
+    "init",
+    "opened",
+    "publish",
+    "read_description",
+]

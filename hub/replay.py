@@ -42,24 +42,31 @@ class Still:
 
 def recorded(rows: Rows, hub: Hub) -> tuple[list[Record], list[Input]]:
     """The records as they were born, and every input that was folded into them."""
-    births = [Record(r["uid"], r["entity"], r["system"], r["object"])
-              for r in rows.select("record", order=("local",))]
+    births = [
+        Record(r["uid"], r["entity"], r["system"], r["object"])
+        for r in rows.select("record", order=("local",))
+    ]
     return births, state.all_inputs(rows, hub.vault)
 
 
-def refold(hub: Hub, births: Iterable[Record], inputs: Sequence[Input],
-           batch: int = 50) -> Store:
+def refold(hub: Hub, births: Iterable[Record], inputs: Sequence[Input], batch: int = 50) -> Store:
     """A store in which the inputs were folded anew, in the order given across records.
 
     Nothing is emitted or delivered. Inputs of one record must be in their sequence.
     """
     store = DictStore()
     still = replace(hub, env=Still(hub.env, store))
-    store.transact(lambda rows: [state.birth(rows, b) for b in births])
+    store.transact(lambda rows: lay(rows, births))
     for start in range(0, len(inputs), batch):
-        some = inputs[start:start + batch]
+        some = inputs[start : start + batch]
         store.transact(lambda rows: fold_some(rows, still, some))  # noqa: B023
     return store
+
+
+def lay(rows: Rows, births: Iterable[Record]) -> None:
+    """The rows of all records, with nothing folded yet."""
+    for record in births:
+        state.birth(rows, record)
 
 
 def fold_some(rows: Rows, hub: Hub, some: Sequence[Input]) -> None:

@@ -99,10 +99,18 @@ def readable(rows: Rows, hub: Hub, row: dict[str, Any]) -> Input | None:
 def park(rows: Rows, hub: Hub, row: dict[str, Any], why: str) -> None:
     """Set an input aside, visible and replayable; it keeps its number."""
     rows.update("input", {"uid": row["uid"], "seq": row["seq"]}, {"status": "parked", "by": why})
-    rows.upsert("parked", {
-        "id": f"{row['uid']}:{row['seq']}", "kind": "input", "state": "open",
-        "at": hub.env.now(), "uid": row["uid"], "why": why, "doc": {"seq": row["seq"]},
-    })
+    rows.upsert(
+        "parked",
+        {
+            "id": f"{row['uid']}:{row['seq']}",
+            "kind": "input",
+            "state": "open",
+            "at": hub.env.now(),
+            "uid": row["uid"],
+            "why": why,
+            "doc": {"seq": row["seq"]},
+        },
+    )
 
 
 def answer(rows: Rows, hub: Hub, opened: Sequence[Input], touched: Iterable[Uid]) -> Effects:
@@ -139,10 +147,10 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
     for uid in sorted(effects.dirty):
         mark(rows, hub, uid)
     for uid, due in effects.again.items():
-        record = effects.records.get(uid) or state.load_record(rows, uid)
-        if record:
-            inputs.again(rows, record, hub.env.now(), due)
-            hub.env.wake(f"capture:{record.system}")
+        found = effects.records.get(uid) or state.load_record(rows, uid)
+        if found is not None:
+            inputs.again(rows, found, hub.env.now(), due)
+            hub.env.wake(f"capture:{found.system}")
     contradict(rows, hub, effects.contradictions)
 
 
@@ -170,8 +178,9 @@ def regroup(rows: Rows, effects: Effects) -> None:
 
 def project(rows: Rows, record: Record) -> None:
     """The associations of a record, so that the other end can find it."""
-    stated = {c.partition("[")[2][:-1] for c in record.cells
-              if c.startswith(("companies[", "parent["))}
+    stated = {
+        c.partition("[")[2][:-1] for c in record.cells if c.startswith(("companies[", "parent["))
+    }
     for other in sorted(stated):
         rows.upsert("assoc", {"uid": record.uid, "entity": "company", "other": other})
 
@@ -190,8 +199,12 @@ def mark(rows: Rows, hub: Hub, uid: Uid) -> None:
 
 def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
     """Records whose association's other end moved: another golden id, or a new living record."""
-    moved = {uid for g in effects.history for uid in (g.golden.members if g.golden else (g.uid,))
-             if g.golden is None or g.before is None or g.golden.members != g.before.members}
+    moved = {
+        uid
+        for g in effects.history
+        for uid in (g.golden.members if g.golden else (g.uid,))
+        if g.golden is None or g.before is None or g.golden.members != g.before.members
+    }
     moved |= {u for u, r in effects.records.items() if r.entity == "company"}
     if not moved:
         return frozenset()
@@ -213,8 +226,16 @@ def mark_referrers(rows: Rows, uids: Iterable[Uid]) -> None:
 def contradict(rows: Rows, hub: Hub, edges: Iterable[Edge]) -> None:
     """A *same* that would cross a *different* is for a steward."""
     for e in edges:
-        rows.upsert("task", {
-            "id": f"verdicts:{e.a}:{e.b}", "kind": "contradiction", "state": "open",
-            "at": hub.env.now(), "uid": e.a, "other": e.b,
-            "why": "somebody said same, somebody said different on the way", "doc": {},
-        })
+        rows.upsert(
+            "task",
+            {
+                "id": f"verdicts:{e.a}:{e.b}",
+                "kind": "contradiction",
+                "state": "open",
+                "at": hub.env.now(),
+                "uid": e.a,
+                "other": e.b,
+                "why": "somebody said same, somebody said different on the way",
+                "doc": {},
+            },
+        )

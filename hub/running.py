@@ -43,8 +43,10 @@ def running(folder: Folder) -> Iterator[Running]:
     """A hub that is up, until the block ends. Raises what `opened` raises, and OSError."""
     with opened(folder) as one:
         if one.differs:
-            structlog.get_logger().warning("rules_differ", hint="rules.yaml is not what is "
-                                           "published; synchub check --publish publishes it")
+            structlog.get_logger().warning(
+                "rules_differ",
+                hint="rules.yaml is not what is published; synchub check --publish publishes it",
+            )
         refuse_other_accounts(one)
         hub, public = one.hub, one.settings.public
         url = public.url or f"http://{public.host}:{public.port}"

@@ -63,8 +63,7 @@ def catch_up(hub: Hub, told: Any = None) -> None:
 
 def snapshot_done(hub: Hub, system: str, obj: str) -> bool:
     """Whether the first listing of an object is complete."""
-    row = hub.env.view(lambda rows: rows.get(
-        "cursor", system=system, stream="snapshot", shard=obj))
+    row = hub.env.view(lambda rows: rows.get("cursor", system=system, stream="snapshot", shard=obj))
     return row is not None and row["value"] == capture.DONE
 
 
@@ -85,14 +84,31 @@ def resolve_all(hub: Hub) -> None:
 def plan(rows: Rows, hub: Hub, run_id: str, cause: str) -> list[PlannedRow]:
     """Store what would be written now; returns the rows."""
     found = [row for link in links(hub) for row in rows_of(rows, link)]
-    rows.insert("run", {
-        "id": run_id, "kind": "plan", "cause": cause, "state": "planned", "at": hub.env.now(),
-        "doc": {"totals": totals(found)}})
+    rows.insert(
+        "run",
+        {
+            "id": run_id,
+            "kind": "plan",
+            "cause": cause,
+            "state": "planned",
+            "at": hub.env.now(),
+            "doc": {"totals": totals(found)},
+        },
+    )
     for n, row in enumerate(found):
-        rows.insert("run_row", {
-            "run": run_id, "n": n, "system": row.system, "golden": row.golden,
-            "uid": row.uid or None, "op": row.op, "state": "planned",
-            "doc": {"who": row.who, "cells": list(row.cells), "print": row.print}})
+        rows.insert(
+            "run_row",
+            {
+                "run": run_id,
+                "n": n,
+                "system": row.system,
+                "golden": row.golden,
+                "uid": row.uid or None,
+                "op": row.op,
+                "state": "planned",
+                "doc": {"who": row.who, "cells": list(row.cells), "print": row.print},
+            },
+        )
     return found
 
 
@@ -127,8 +143,15 @@ def update_row(rows: Rows, link: Link, slot: Row) -> PlannedRow | None:
     if not sends:
         return None
     shown = tuple(told(c, record.cell(c).observed, s, golden) for c, s in sends.items())
-    return PlannedRow(link.system.name, golden.uid, record.uid, "update",
-                      f"{record.object} {record.native_id}", shown, imprint(record, sends))
+    return PlannedRow(
+        link.system.name,
+        golden.uid,
+        record.uid,
+        "update",
+        f"{record.object} {record.native_id}",
+        shown,
+        imprint(record, sends),
+    )
 
 
 def create_row(rows: Rows, link: Link, wanted: Row) -> PlannedRow | None:
@@ -140,8 +163,15 @@ def create_row(rows: Rows, link: Link, wanted: Row) -> PlannedRow | None:
         return None
     sends = creates.first_values(golden, link.tool)
     shown = tuple(told(c, None, s, golden) for c, s in sends.items())
-    return PlannedRow(link.system.name, golden.uid, "", "create", f"new {link.spec.object}",
-                      shown, imprint(None, sends))
+    return PlannedRow(
+        link.system.name,
+        golden.uid,
+        "",
+        "create",
+        f"new {link.spec.object}",
+        shown,
+        imprint(None, sends),
+    )
 
 
 def told(cell: str, before: Value, sent: Sent, golden: Golden) -> dict[str, Any]:
@@ -153,8 +183,10 @@ def told(cell: str, before: Value, sent: Sent, golden: Golden) -> dict[str, Any]
 
 def imprint(record: Record | None, sends: dict[str, Sent]) -> str:
     """What a row stands on: golden's claims, and the values it would write over."""
-    basis = [(c, s.value, dict(s.version.vector), record.cell(c).observed if record else None)
-             for c, s in sorted(sends.items())]
+    basis = [
+        (c, s.value, dict(s.version.vector), record.cell(c).observed if record else None)
+        for c, s in sorted(sends.items())
+    ]
     text = orjson.dumps(basis, option=orjson.OPT_SORT_KEYS)
     return blake2b(text, digest_size=16).hexdigest()
 
@@ -190,8 +222,11 @@ def apply(rows: Rows, hub: Hub, run_id: str) -> dict[str, int]:
             settle_row(rows, link, row, released=same, hold=first or frozen is not None)
             counted["released" if same else "held"] += 1
             if frozen is not None:
-                rows.update("run_row", {"run": run_id, "n": frozen["n"]},
-                            {"state": "released" if same else "held"})
+                rows.update(
+                    "run_row",
+                    {"run": run_id, "n": frozen["n"]},
+                    {"state": "released" if same else "held"},
+                )
     rows.upsert("meta", {"name": "applied", "value": run_id})
     rows.update("run", {"id": run_id}, {"state": "applying"})
     return counted
@@ -204,8 +239,11 @@ def _place(row: Row) -> tuple[str, Uid, Uid, str]:
 def settle_row(rows: Rows, link: Link, row: PlannedRow, *, released: bool, hold: bool) -> None:
     """Take the hold off a row that goes, put it on one that needs another plan."""
     table = "slot" if row.uid else "wanted"
-    where: dict[str, Any] = {"uid": row.uid} if row.uid else {
-        "golden": row.golden, "system": row.system, "object": link.spec.object}
+    where: dict[str, Any] = (
+        {"uid": row.uid}
+        if row.uid
+        else {"golden": row.golden, "system": row.system, "object": link.spec.object}
+    )
     if released:
         slots.lift(rows, table, where, HELD)
     elif hold:
@@ -237,8 +275,11 @@ def row_state(rows: Rows, row: Row) -> str:
     waiting = rows.select("wanted", where)
     if waiting:
         return "held" if waiting[0]["holds"] else "open"
-    opened = [r for r in rows.select("intent", {"golden": row["golden"], "op": "create"})
-              if r["system"] == row["system"] and r["status"] in ("planned", "sent", "unknown")]
+    opened = [
+        r
+        for r in rows.select("intent", {"golden": row["golden"], "op": "create"})
+        if r["system"] == row["system"] and r["status"] in ("planned", "sent", "unknown")
+    ]
     return "open" if opened else "done"
 
 
@@ -248,8 +289,13 @@ def quiet(rows: Rows) -> bool:
         return False
     if rows.count("hint", {"state": "open"}):
         return False
-    open_links = [r for t in ("slot", "wanted") for r in rows.select(t, {"dirty": above(-1)})
-                  if not r["holds"]]
-    unsettled = [r for s in ("planned", "sent", "unknown")
-                 for r in rows.select("intent", {"status": s})]
+    open_links = [
+        r
+        for t in ("slot", "wanted")
+        for r in rows.select(t, {"dirty": above(-1)})
+        if not r["holds"]
+    ]
+    unsettled = [
+        r for s in ("planned", "sent", "unknown") for r in rows.select("intent", {"status": s})
+    ]
     return not open_links and not unsettled

@@ -48,8 +48,9 @@ class Private(Strict):
 
     host: str = Field("127.0.0.1", description="address for operators; loopback by default")
     port: int = Field(8411, ge=0, le=65535, description="port for operators")
-    admin_token_file: str = Field("", description="file with the token that is asked for; "
-                                                  "needed off loopback")
+    admin_token_file: str = Field(
+        "", description="file with the token that is asked for; needed off loopback"
+    )
 
     @model_validator(mode="after")
     def guarded(self) -> Self:
@@ -70,19 +71,25 @@ class SystemSettings(Strict):
     credentials: str = Field("", description="file with the credentials; default secrets/<name>")
     writes: bool = Field(default=True, description="whether the hub may write here at all")
     create: Literal["all", "linked", "never"] = Field(
-        "all", description="which customers get a record here: all, those that two systems have "
-                           "already, or none")
+        "all",
+        description="which customers get a record here: all, those that two systems have "
+        "already, or none",
+    )
     consent: Literal["stricter", "evidence"] = Field(
-        "stricter", description="whether only refusals are written, or proven opt-ins as well")
+        "stricter", description="whether only refusals are written, or proven opt-ins as well"
+    )
     webhooks: bool = Field(default=True, description="whether the tool sends webhooks")
     poll_seconds: float = Field(30, gt=0, description="how often changes are asked for")
     sweep_seconds: float = Field(3600, gt=0, description="how often every record is read again")
-    calls_per_second: float | None = Field(None, gt=0, description="the account's budget for the "
-                                                                   "hub; default: the vendor's")
-    lag_seconds: float | None = Field(None, ge=0, description="how long reads may show an older "
-                                                              "state; default: the connector's")
-    settle_seconds: float | None = Field(None, ge=0, description="how long a write may still "
-                                                                 "move; default: the connector's")
+    calls_per_second: float | None = Field(
+        None, gt=0, description="the account's budget for the hub; default: the vendor's"
+    )
+    lag_seconds: float | None = Field(
+        None, ge=0, description="how long reads may show an older state; default: the connector's"
+    )
+    settle_seconds: float | None = Field(
+        None, ge=0, description="how long a write may still move; default: the connector's"
+    )
 
 
 class HubSettings(Strict):
@@ -90,10 +97,13 @@ class HubSettings(Strict):
 
     name: str = Field("synchub", description="the hub's name, in logs and topics")
     state: str = Field(".synchub", description="folder of the database, beside hub.yaml")
-    anchor: str = Field("synchub-anchor.jsonl", description="file of the history's anchor, outside "
-                                                            "of the state folder")
-    default_region: str = Field("US", pattern="^[A-Z]{2}$", description="country of telephone "
-                                                                        "numbers without prefix")
+    anchor: str = Field(
+        "synchub-anchor.jsonl",
+        description="file of the history's anchor, outside of the state folder",
+    )
+    default_region: str = Field(
+        "US", pattern="^[A-Z]{2}$", description="country of telephone numbers without prefix"
+    )
     public: Public = Field(default_factory=Public, description="where webhooks arrive")
     private: Private = Field(default_factory=Private, description="where operators look")
     systems: dict[str, SystemSettings] = Field(description="the connected tools by name")
@@ -105,8 +115,10 @@ class HubSettings(Strict):
         if bad := [n for n in found if not NAME.fullmatch(n)]:
             message = f"{bad[0]!r} is no name: lower-case letters, digits and _, a letter first"
             raise ValueError(message)
-        return {n: s if s.credentials else s.model_copy(update={"credentials": f"secrets/{n}"})
-                for n, s in found.items()}
+        return {
+            n: s if s.credentials else s.model_copy(update={"credentials": f"secrets/{n}"})
+            for n, s in found.items()
+        }
 
     @model_validator(mode="after")
     def apart(self) -> Self:
@@ -119,58 +131,112 @@ class HubSettings(Strict):
 class FieldSettings(Strict):
     """How one field is decided."""
 
-    kind: str = Field(description="text, name, email, phone, address, date, domain, money, flag, "
-                                  "instant, integer, category, set, reference, consent")
+    kind: str = Field(
+        description="text, name, email, phone, address, date, domain, money, flag, "
+        "instant, integer, category, set, reference, consent"
+    )
     strategy: Strategy = Field("newest", description="authority, newest, union (sets), consent")
     authority: tuple[str, ...] = Field((), description="systems, the highest authority first")
-    identifier: bool = Field(default=False, description="equal values make two records one "
-                                                        "customer")
+    identifier: bool = Field(
+        default=False, description="equal values make two records one customer"
+    )
 
 
 class RulesSettings(Strict):
     """All of rules.yaml."""
 
     entities: dict[Literal["person", "company"], dict[str, FieldSettings]] = Field(
-        description="fields by entity")
-    role_mailboxes: tuple[str, ...] = Field((), description="mailboxes that stand for no one "
-                                                            "person")
-    placeholders: tuple[str, ...] = Field((), description="addresses, or @domains, typed where "
-                                                          "none was known")
+        description="fields by entity"
+    )
+    role_mailboxes: tuple[str, ...] = Field(
+        (), description="mailboxes that stand for no one person"
+    )
+    placeholders: tuple[str, ...] = Field(
+        (), description="addresses, or @domains, typed where none was known"
+    )
 
 
 # -- defaults ----------------------------------------------------------------------------------
 
 STANDARD: Mapping[str, Mapping[str, tuple[str, Strategy]]] = {
     "person": {
-        "name": ("name", "newest"), "email": ("email", "newest"), "phone": ("phone", "newest"),
-        "mobile": ("phone", "newest"), "address": ("address", "newest"),
-        "birth_date": ("date", "newest"), "job_title": ("text", "newest"),
-        "company_name": ("text", "newest"), "website": ("text", "newest"),
-        "language": ("text", "newest"), "note": ("text", "newest"), "tags": ("set", "union"),
-        "balance": ("money", "newest"), "delinquent": ("flag", "newest"),
-        "consent": ("consent", "consent"), "companies": ("reference", "union"),
+        "name": ("name", "newest"),
+        "email": ("email", "newest"),
+        "phone": ("phone", "newest"),
+        "mobile": ("phone", "newest"),
+        "address": ("address", "newest"),
+        "birth_date": ("date", "newest"),
+        "job_title": ("text", "newest"),
+        "company_name": ("text", "newest"),
+        "website": ("text", "newest"),
+        "language": ("text", "newest"),
+        "note": ("text", "newest"),
+        "tags": ("set", "union"),
+        "balance": ("money", "newest"),
+        "delinquent": ("flag", "newest"),
+        "consent": ("consent", "consent"),
+        "companies": ("reference", "union"),
     },
     "company": {
-        "legal_name": ("text", "newest"), "domain": ("domain", "newest"),
-        "phone": ("phone", "newest"), "address": ("address", "newest"),
-        "industry": ("text", "newest"), "website": ("text", "newest"), "tags": ("set", "union"),
+        "legal_name": ("text", "newest"),
+        "domain": ("domain", "newest"),
+        "phone": ("phone", "newest"),
+        "address": ("address", "newest"),
+        "industry": ("text", "newest"),
+        "website": ("text", "newest"),
+        "tags": ("set", "union"),
         "parent": ("reference", "union"),
     },
 }
-ROLES = ("abuse", "accounting", "accounts", "admin", "billing", "contact", "enquiries", "hello",
-         "help", "hr", "info", "invoices", "jobs", "mail", "marketing", "noreply", "no-reply",
-         "office", "postmaster", "press", "reception", "sales", "service", "support", "team",
-         "webmaster")
-PLACEHOLDERS = ("none@none.com", "no@email.com", "noemail@example.com", "test@test.com",
-                "na@na.com", "unknown@unknown.com", "@none.com", "@noemail.com", "@invalid.com")
+ROLES = (
+    "abuse",
+    "accounting",
+    "accounts",
+    "admin",
+    "billing",
+    "contact",
+    "enquiries",
+    "hello",
+    "help",
+    "hr",
+    "info",
+    "invoices",
+    "jobs",
+    "mail",
+    "marketing",
+    "noreply",
+    "no-reply",
+    "office",
+    "postmaster",
+    "press",
+    "reception",
+    "sales",
+    "service",
+    "support",
+    "team",
+    "webmaster",
+)
+PLACEHOLDERS = (
+    "none@none.com",
+    "no@email.com",
+    "noemail@example.com",
+    "test@test.com",
+    "na@na.com",
+    "unknown@unknown.com",
+    "@none.com",
+    "@noemail.com",
+    "@invalid.com",
+)
 
 
 def default_rules(systems: Iterator[str] | tuple[str, ...]) -> RulesSettings:
     """The standard fields; the systems rank in the order given."""
     ranks = tuple(systems)
     entities: dict[Any, Any] = {
-        entity: {n: FieldSettings(kind=kind, strategy=strategy, authority=ranks)
-                 for n, (kind, strategy) in found.items()}
+        entity: {
+            n: FieldSettings(kind=kind, strategy=strategy, authority=ranks)
+            for n, (kind, strategy) in found.items()
+        }
         for entity, found in STANDARD.items()
     }
     return RulesSettings(entities=entities, role_mailboxes=ROLES, placeholders=PLACEHOLDERS)
@@ -178,13 +244,16 @@ def default_rules(systems: Iterator[str] | tuple[str, ...]) -> RulesSettings:
 
 def to_rules(found: RulesSettings, version: int, region: str) -> Rules:
     """The rules as the core wants them."""
-    entities = {
-        entity: {n: FieldRule(n, f.kind, f.strategy, f.authority, f.identifier)
-                 for n, f in fields.items()}
+    entities: dict[str, dict[str, FieldRule]] = {
+        entity: {
+            n: FieldRule(n, f.kind, f.strategy, f.authority, f.identifier)
+            for n, f in fields.items()
+        }
         for entity, fields in found.entities.items()
     }
-    return Rules(version, entities, frozenset(found.role_mailboxes),
-                 frozenset(found.placeholders), region)
+    return Rules(
+        version, entities, frozenset(found.role_mailboxes), frozenset(found.placeholders), region
+    )
 
 
 # -- reading -----------------------------------------------------------------------------------
@@ -229,8 +298,10 @@ def read_yaml(path: Path) -> Any:
     except (YAMLError, UnicodeDecodeError) as error:
         raise BadSettings(f"{path}: {error}") from None
     if not isinstance(doc, dict):
-        raise BadSettings(f"{path}: expected keys and values, found "
-                          f"{'nothing' if doc is None else type(doc).__name__}")
+        raise BadSettings(
+            f"{path}: expected keys and values, found "
+            f"{'nothing' if doc is None else type(doc).__name__}"
+        )
     return doc
 
 
@@ -298,8 +369,10 @@ def read_secrets(path: Path) -> dict[str, str]:
             raise BadSettings(f"{path} is readable by others: chmod 600 {path}")
         found = orjson.loads(path.read_bytes())
     except FileNotFoundError:
-        raise BadSettings(f"{path} does not exist: write the credentials there as JSON, one "
-                          "object of names and values, and chmod 600 it") from None
+        raise BadSettings(
+            f"{path} does not exist: write the credentials there as JSON, one "
+            "object of names and values, and chmod 600 it"
+        ) from None
     except orjson.JSONDecodeError as error:
         raise BadSettings(f"{path} is no JSON: {error}") from None
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
@@ -323,12 +396,15 @@ def write_secrets(path: Path, found: Mapping[str, str]) -> None:
 
 def render_hub(found: HubSettings) -> str:
     """A short, commented hub.yaml that reads back equal."""
-    lines = ["# Systems and settings of this hub; every key is explained in hub/SETTINGS.md.",
-             f"name: {found.name}",
-             f"state: {found.state}             # the database; back it up with secrets/",
-             f"anchor: {found.anchor}   # keep it on another disk if you can",
-             f"default_region: {found.default_region}        # for telephone numbers without prefix",
-             "public:", f"  port: {found.public.port}              # webhooks arrive here"]
+    lines = [
+        "# Systems and settings of this hub; every key is explained in hub/SETTINGS.md.",
+        f"name: {found.name}",
+        f"state: {found.state}             # the database; back it up with secrets/",
+        f"anchor: {found.anchor}   # keep it on another disk if you can",
+        f"default_region: {found.default_region}        # for telephone numbers without prefix",
+        "public:",
+        f"  port: {found.public.port}              # webhooks arrive here",
+    ]
     lines += [f"  url: {found.public.url}"] if found.public.url else []
     lines += ["private:", f"  port: {found.private.port}", "", "systems:"]
     for name, one in found.systems.items():
@@ -348,32 +424,45 @@ def system_lines(name: str, one: SystemSettings) -> Iterator[str]:
 
 def render_rules(found: RulesSettings) -> str:
     """A commented rules.yaml that reads back equal."""
-    lines = ["# How each field is decided. The hub runs the last published version of this file:",
-             "# `synchub check --publish` publishes it.", "entities:"]
+    lines = [
+        "# How each field is decided. The hub runs the last published version of this file:",
+        "# `synchub check --publish` publishes it.",
+        "entities:",
+    ]
     for entity, fields in found.entities.items():
         lines.append(f"  {entity}:")
         for name, one in fields.items():
             more = ", identifier: true" if one.identifier else ""
-            lines.append(f"    {name}: {{kind: {one.kind}, strategy: {one.strategy}, "
-                         f"authority: [{', '.join(one.authority)}]{more}}}")
-    lines += ["", "# Mailboxes of a role are no evidence that two records are one person.",
-              f"role_mailboxes: [{', '.join(found.role_mailboxes)}]",
-              "# What people type when they have no address; @domain means all of it.",
-              "placeholders:", *(f'  - "{p}"' for p in found.placeholders)]
+            lines.append(
+                f"    {name}: {{kind: {one.kind}, strategy: {one.strategy}, "
+                f"authority: [{', '.join(one.authority)}]{more}}}"
+            )
+    lines += [
+        "",
+        "# Mailboxes of a role are no evidence that two records are one person.",
+        f"role_mailboxes: [{', '.join(found.role_mailboxes)}]",
+        "# What people type when they have no address; @domain means all of it.",
+        "placeholders:",
+        *(f'  - "{p}"' for p in found.placeholders),
+    ]
     return "\n".join(lines) + "\n"
 
 
 def reference() -> str:
     """Every setting, as Markdown."""
     parts = ["# Settings", "", "Made from the descriptions in `hub/settings.py`."]
-    for model, title in ((HubSettings, "hub.yaml"), (Public, "hub.yaml: public"),
-                         (Private, "hub.yaml: private"),
-                         (SystemSettings, "hub.yaml: systems.<name>"),
-                         (RulesSettings, "rules.yaml"),
-                         (FieldSettings, "rules.yaml: entities.<entity>.<field>")):
+    for model, title in (
+        (HubSettings, "hub.yaml"),
+        (Public, "hub.yaml: public"),
+        (Private, "hub.yaml: private"),
+        (SystemSettings, "hub.yaml: systems.<name>"),
+        (RulesSettings, "rules.yaml"),
+        (FieldSettings, "rules.yaml: entities.<entity>.<field>"),
+    ):
         parts += ["", f"## {title}", "", "| key | default | meaning |", "| --- | --- | --- |"]
-        parts += [f"| `{k}` | {_default(f)} | {f.description} |"
-                  for k, f in model.model_fields.items()]
+        parts += [
+            f"| `{k}` | {_default(f)} | {f.description} |" for k, f in model.model_fields.items()
+        ]
     return "\n".join(parts) + "\n"
 
 

@@ -48,8 +48,11 @@ def close(rows: Rows, item: str) -> None:
 def create_open(rows: Rows, golden: Golden, system: str, obj: str) -> bool:
     """Whether a create for this golden record is on its way."""
     opened = rows.select("intent", {"golden": golden.uid, "op": "create"})
-    return any((r["system"], r["object"]) == (system, obj)
-               and r["status"] in ("planned", "sent", "unknown") for r in opened)
+    return any(
+        (r["system"], r["object"]) == (system, obj)
+        and r["status"] in ("planned", "sent", "unknown")
+        for r in opened
+    )
 
 
 def ask(rows: Rows, hub: Hub, golden: Golden) -> None:
@@ -58,11 +61,19 @@ def ask(rows: Rows, hub: Hub, golden: Golden) -> None:
         if row["other"] not in golden.asks:
             rows.update("task", {"id": row["id"]}, {"state": "done"})
     for other in golden.asks:
-        rows.upsert("task", {
-            "id": f"duplicate:{golden.uid}:{other}", "kind": "duplicate", "state": "open",
-            "at": hub.env.now(), "uid": golden.uid, "other": other,
-            "why": "they may be the same customer", "doc": {},
-        })
+        rows.upsert(
+            "task",
+            {
+                "id": f"duplicate:{golden.uid}:{other}",
+                "kind": "duplicate",
+                "state": "open",
+                "at": hub.env.now(),
+                "uid": golden.uid,
+                "other": other,
+                "why": "they may be the same customer",
+                "doc": {},
+            },
+        )
 
 
 def settle_intent(rows: Rows, record: Record) -> None:
@@ -70,8 +81,7 @@ def settle_intent(rows: Rows, record: Record) -> None:
     if record.intent is None:
         for row in rows.select("intent", {"uid": record.uid}):
             if row["status"] in ("sent", "unknown", "planned") and row["seq"] <= record.folded:
-                rows.update("intent", {"uid": row["uid"], "seq": row["seq"]},
-                            {"status": "settled"})
+                rows.update("intent", {"uid": row["uid"], "seq": row["seq"]}, {"status": "settled"})
 
 
 def hold(rows: Rows, record: Record, word: str, why: str, at: int) -> None:
@@ -93,12 +103,20 @@ def lift(rows: Rows, table: str, where: dict[str, Any], word: str) -> None:
 def hold_departed(rows: Rows, hub: Hub, record: Record) -> None:
     """A record was deleted in its tool: shown, held, and nothing is recreated by itself."""
     hold(rows, record, "departed", f"{record.state} in {record.system}", hub.env.now())
-    rows.upsert("parked", {
-        "id": f"departed:{record.uid}", "kind": "departed", "state": "open",
-        "at": hub.env.now(), "uid": record.uid, "system": record.system,
-        "why": f"{record.object} {record.native_id} was {record.state} in {record.system}; "
-               "nothing is deleted elsewhere", "doc": {"native_id": record.native_id},
-    })
+    rows.upsert(
+        "parked",
+        {
+            "id": f"departed:{record.uid}",
+            "kind": "departed",
+            "state": "open",
+            "at": hub.env.now(),
+            "uid": record.uid,
+            "system": record.system,
+            "why": f"{record.object} {record.native_id} was {record.state} in {record.system}; "
+            "nothing is deleted elsewhere",
+            "doc": {"native_id": record.native_id},
+        },
+    )
 
 
 def came_back(rows: Rows, record: Record) -> None:
@@ -116,5 +134,6 @@ def postpone(rows: Rows, record: Record, until: int) -> None:
     """Look at this link again, but not before then (ms)."""
     row = rows.get("slot", uid=record.uid)
     if row is not None:
-        rows.update("slot", {"uid": record.uid},
-                    {"not_before": until, "attempts": row["attempts"] + 1})
+        rows.update(
+            "slot", {"uid": record.uid}, {"not_before": until, "attempts": row["attempts"] + 1}
+        )

@@ -19,8 +19,7 @@ MISSING_AT_ONCE = 500
 def step(hub: Hub, system: System) -> int:
     """One page of the object whose pass is due or under way; returns when to look again (ms)."""
     due = [hub.env.now() + system.sweep_ms]
-    for spec in capture.in_order(system):
-        due.append(page(hub, system, spec))
+    due += [page(hub, system, spec) for spec in capture.in_order(system)]
     return min(due)
 
 
@@ -66,13 +65,17 @@ def position(row: Row | None, now: int, system: System) -> tuple[int, str]:
 def missing(rows: Rows, hub: Hub, system: System, spec: ObjectSpec, started: int) -> None:
     """Live records that nobody has read since the pass began: ask for them by id."""
     found = rows.select(
-        "record", {"system": system.name, "object": spec.object, "state": "live",
-                   "read_end": below(started)}, order=("uid",), limit=MISSING_AT_ONCE)
+        "record",
+        {"system": system.name, "object": spec.object, "state": "live", "read_end": below(started)},
+        order=("uid",),
+        limit=MISSING_AT_ONCE,
+    )
     for row in found:
         if row["native_id"]:
             key = f"missing:{row['uid']}:{started}"
-            inputs.hint(rows, system.name, spec.object, row["native_id"], key, hub.env.now(),
-                        kind="missing")
+            inputs.hint(
+                rows, system.name, spec.object, row["native_id"], key, hub.env.now(), kind="missing"
+            )
 
 
 def request(rows: Rows, system: System) -> None:

@@ -55,8 +55,7 @@ class RealEnv:
 
     store: Store
     clock: Clock = field(default_factory=Clock)
-    _bells: dict[str, threading.Event] = field(
-        default_factory=lambda: defaultdict(threading.Event))
+    _bells: dict[str, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
 
     def now(self) -> int:
         """See `Env`."""
@@ -92,8 +91,9 @@ class RealEnv:
 
 def connector(vendor: str) -> Connector:
     """The connector of a vendor, from its folder; raises LookupError naming the known ones."""
-    known = sorted(p.parent.name for p in Path(__file__).parents[1].glob(
-        "connectors/*/connector.py"))
+    known = sorted(
+        p.parent.name for p in Path(__file__).parents[1].glob("connectors/*/connector.py")
+    )
     if vendor not in known:
         message = f"there is no connector for {vendor!r}; there are: {', '.join(known)}"
         raise LookupError(message)
@@ -104,12 +104,20 @@ def connector(vendor: str) -> Connector:
 Transports = Mapping[str, httpx.BaseTransport]
 
 
-def build(hub_settings: files.HubSettings, rules: files.RulesSettings, version: int,
-          store: Store, folder: Path, transports: Transports | None = None) -> Hub:
+def build(
+    hub_settings: files.HubSettings,
+    rules: files.RulesSettings,
+    version: int,
+    store: Store,
+    folder: Path,
+    transports: Transports | None = None,
+) -> Hub:
     """A hub on an open store. `transports` may lead systems into sandboxes."""
     env = RealEnv(store)
-    systems = {name: system(name, one, env, folder, (transports or {}).get(name))
-               for name, one in hub_settings.systems.items()}
+    systems = {
+        name: system(name, one, env, folder, (transports or {}).get(name))
+        for name, one in hub_settings.systems.items()
+    }
     tools = {(s.name, o): t for s in systems.values() for o, t in s.tools.items()}
     published = files.to_rules(rules, version, hub_settings.default_region)
     vault = open_vault(folder, store)
@@ -135,8 +143,13 @@ def open_vault(folder: Path, store: Store) -> Vault:
     return Vault(seal.Seal(master, os.urandom), bytes.fromhex(store.transact(pepper)))
 
 
-def system(name: str, one: files.SystemSettings, env: RealEnv, folder: Path,
-           transport: httpx.BaseTransport | None) -> System:
+def system(
+    name: str,
+    one: files.SystemSettings,
+    env: RealEnv,
+    folder: Path,
+    transport: httpx.BaseTransport | None,
+) -> System:
     """One tool with its client and abilities."""
     made = connector(one.vendor)
     secrets = files.read_secrets(folder / one.credentials)
@@ -148,8 +161,16 @@ def system(name: str, one: files.SystemSettings, env: RealEnv, folder: Path,
     api = HttpApi(base, lambda: made.authorize(secrets), budget, transport)
     specs = {s.object: with_settings(s, one) for s in made.objects}
     tools = {o: tool(name, s, one) for o, s in specs.items()}
-    return System(name, made, api, secrets, specs, tools,
-                  poll_ms=int(one.poll_seconds * 1000), sweep_ms=int(one.sweep_seconds * 1000))
+    return System(
+        name,
+        made,
+        api,
+        secrets,
+        specs,
+        tools,
+        poll_ms=int(one.poll_seconds * 1000),
+        sweep_ms=int(one.sweep_seconds * 1000),
+    )
 
 
 def with_settings(spec: ObjectSpec, one: files.SystemSettings) -> ObjectSpec:
@@ -162,10 +183,19 @@ def with_settings(spec: ObjectSpec, one: files.SystemSettings) -> ObjectSpec:
 def tool(name: str, spec: ObjectSpec, one: files.SystemSettings) -> Tool:
     """The core's view of one object."""
     return Tool(
-        system=name, entity=spec.entity, object=spec.object, fields=spec.fields.by_name,
-        revisions=spec.revisions, conditional=spec.conditional, lag_ms=spec.lag_ms,
-        settle_ms=spec.settle_ms, unique=spec.unique, links=link_fields(spec), create=one.create,
-        widens=one.consent == "evidence")
+        system=name,
+        entity=spec.entity,
+        object=spec.object,
+        fields=spec.fields.by_name,
+        revisions=spec.revisions,
+        conditional=spec.conditional,
+        lag_ms=spec.lag_ms,
+        settle_ms=spec.settle_ms,
+        unique=spec.unique,
+        links=link_fields(spec),
+        create=one.create,
+        widens=one.consent == "evidence",
+    )
 
 
 # -- the account is the one that was meant -------------------------------------------------------
@@ -185,9 +215,17 @@ def register(rows: Rows, hub_settings: files.HubSettings) -> None:
     for name, one in hub_settings.systems.items():
         row = rows.get("system", name=name)
         if row is None:
-            rows.insert("system", {
-                "name": name, "vendor": one.vendor, "account_id": one.account,
-                "live": one.mode == "live", "epoch": 0, "writes": one.writes,
-                "time_zone": one.time_zone})
+            rows.insert(
+                "system",
+                {
+                    "name": name,
+                    "vendor": one.vendor,
+                    "account_id": one.account,
+                    "live": one.mode == "live",
+                    "epoch": 0,
+                    "writes": one.writes,
+                    "time_zone": one.time_zone,
+                },
+            )
         else:
             rows.update("system", {"name": name}, {"writes": one.writes})

@@ -192,7 +192,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose data this is. `id` is pinned at first contact; "none" where a tool has no such thing."""
+    """Whose data this is. `id` is pinned at first contact; "none" where a tool has none."""
 
     id: str
     live: bool

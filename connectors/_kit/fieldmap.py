@@ -136,8 +136,15 @@ def _integer(app: App, name: str) -> int | None:
 # -- the kinds ---------------------------------------------------------------------------------
 
 
-def text(name: str, app: str, *, kind: str = "text", max_length: int = 0, clear: object = "",
-         writable: bool = True) -> Field:
+def text(
+    name: str,
+    app: str,
+    *,
+    kind: str = "text",
+    max_length: int = 0,
+    clear: object = "",
+    writable: bool = True,
+) -> Field:
     """A text. With `max_length` the tool cuts it off: an edit there never shortens ours."""
 
     def cut(value: str) -> str:
@@ -147,14 +154,17 @@ def text(name: str, app: str, *, kind: str = "text", max_length: int = 0, clear:
         whole, edited = str(base or ""), str(seen or "")
         if seen is None or len(edited) < len(cut(whole)) or cut(whole) == whole:
             return seen if edited != cut(whole) else base
-        return base if edited == cut(whole) else edited + whole[len(cut(whole)):]
+        return base if edited == cut(whole) else edited + whole[len(cut(whole)) :]
 
     return Field(
-        name, kind, (app,),
+        name,
+        kind,
+        (app,),
         take=lambda a: _text(a, app) or None,
         give=lambda v: {app: clear if v is None else cut(str(v))},
         put=keep_tail if max_length else take_as_seen,
-        lossless=not max_length, writable=writable,
+        lossless=not max_length,
+        writable=writable,
     )
 
 
@@ -225,11 +235,12 @@ def full_name(field: str, app: str, *, clear: object = "", max_length: int = 0) 
         if family and line.endswith(" " + family):
             return {"given": line[: -len(family)].strip(), "family": family}
         if given and line.startswith(given + " "):
-            return {"given": given, "family": line[len(given):].strip()}
+            return {"given": given, "family": line[len(given) :].strip()}
         return seen
 
-    return Field(field, "name", (app,), take,
-                 lambda v: {app: squeeze(v) or clear}, put, lossless=False)
+    return Field(
+        field, "name", (app,), take, lambda v: {app: squeeze(v) or clear}, put, lossless=False
+    )
 
 
 def address(field: str, parts: Mapping[str, str], *, clear: object = "") -> Field:
@@ -249,8 +260,15 @@ def address(field: str, parts: Mapping[str, str], *, clear: object = "") -> Fiel
             return seen
         return {p: seen[p] if p in parts else base.get(p, "") for p in ADDRESS_PARTS}
 
-    return Field(field, "address", tuple(parts.values()), take, give,
-                 keep_missing if lossy else take_as_seen, lossless=not lossy)
+    return Field(
+        field,
+        "address",
+        tuple(parts.values()),
+        take,
+        give,
+        keep_missing if lossy else take_as_seen,
+        lossless=not lossy,
+    )
 
 
 def date(name: str, app: str, *, clear: object = "") -> Field:
@@ -266,8 +284,9 @@ def date(name: str, app: str, *, clear: object = "") -> Field:
     return Field(name, "date", (app,), take, lambda v: {app: clear if v is None else v})
 
 
-def integer(name: str, app: str, *, kind: str = "integer", scale: int = 1,
-            writable: bool = True) -> Field:
+def integer(
+    name: str, app: str, *, kind: str = "integer", scale: int = 1, writable: bool = True
+) -> Field:
     """A whole number; an `instant` in seconds has scale 1000."""
 
     def take(a: App) -> Value:

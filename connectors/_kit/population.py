@@ -17,31 +17,40 @@ from typing import Any
 
 from connectors._kit.fieldmap import ADDRESS_PARTS
 
-GIVEN = """Ada Adam Agnes Aisha Alan Alba Alice Amara Amir Ana Anders Andrea Anna Anton Astrid Aylin
-Beatriz Bence Bert Birgit Bo Boris Bruno Carla Carmen Cem Chiara Clara Colin Dana Daniel Daria David
-Deniz Diana Dora Edith Eino Elena Elias Ella Emil Emma Erik Esther Eva Farid Fatima Felix Fiona
-Flora Frank Freya Gabriel Gemma Georg Gina Greta Gustav Hana Hannah Harald Hassan Heidi Helen Henrik
+_GIVEN = """
+Ada Adam Agnes Aisha Alan Alba Alice Amara Amir Ana Anders Andrea Anna Anton Astrid Aylin Beatriz
+Bence Bert Birgit Bo Boris Bruno Carla Carmen Cem Chiara Clara Colin Dana Daniel Daria David Deniz
+Diana Dora Edith Eino Elena Elias Ella Emil Emma Erik Esther Eva Farid Fatima Felix Fiona Flora
+Frank Freya Gabriel Gemma Georg Gina Greta Gustav Hana Hannah Harald Hassan Heidi Helen Henrik
 Hugo Ida Igor Ilse Imran Ingrid Irene Isla Ivan Jakob Jana Jasper Joan Jonas Jorge Julia Kai Karin
 Karl Katya Keiko Klara Lars Laura Lea Leila Lena Leo Lina Linus Lorenz Lotte Lucia Luis Magda Maja
 Malik Marco Maria Marie Mario Marta Max Mehmet Mia Milan Mila Mona Nadia Nils Nina Nora Olga Omar
-Oskar Otto Paul Petra Pia Priya Quentin Rafael Rana Rita Robin Rosa Ruth Samir Sara Selma Sofia Stella
-Sven Tamar Tara Theo Tilda Tomas Ulla Uma Vera Viktor Wanda Willem Yara Yusuf Zoe Zofia René José
-Søren Zoë Günther Jürgen Łukasz Çağla Nguyễn Björn André Noémie""".split()
-FAMILY = """Abbott Acker Adler Almeida Amsel Arden Aydin Bach Baker Barros Bauer Becker Bell Berg
-Bianchi Birk Blum Bogdan Brandt Brenner Brook Bruns Burger Calder Campos Carver Castro Chandra
-Clarke Conti Costa Cramer Dahl Dalton Danner Demir Dietz Dixon Doyle Drake Duarte Eberle Ekberg
-Ellis Engel Erdem Evans Faber Falk Farkas Ferrari Fiedler Fink Fischer Fleming Forster Franke Frost
-Fuchs Gallo Garcia Geiger Gibson Gomes Graf Greco Grimm Gross Gruber Haas Hahn Hale Hansen Harper
+Oskar Otto Paul Petra Pia Priya Quentin Rafael Rana Rita Robin Rosa Ruth Samir Sara Selma Sofia
+Stella Sven Tamar Tara Theo Tilda Tomas Ulla Uma Vera Viktor Wanda Willem Yara Yusuf Zoe Zofia
+René José Søren Zoë Günther Jürgen Łukasz Çağla Nguyễn Björn André Noémie
+"""
+_FAMILY = """
+Abbott Acker Adler Almeida Amsel Arden Aydin Bach Baker Barros Bauer Becker Bell Berg Bianchi Birk
+Blum Bogdan Brandt Brenner Brook Bruns Burger Calder Campos Carver Castro Chandra Clarke Conti
+Costa Cramer Dahl Dalton Danner Demir Dietz Dixon Doyle Drake Duarte Eberle Ekberg Ellis Engel
+Erdem Evans Faber Falk Farkas Ferrari Fiedler Fink Fischer Fleming Forster Franke Frost Fuchs
+Gallo Garcia Geiger Gibson Gomes Graf Greco Grimm Gross Gruber Haas Hahn Hale Hansen Harper
 Hartwig Haug Heller Hess Hoffmann Holm Horvath Huber Hunt Ibsen Jansen Jensen Joshi Kaiser Kaplan
 Karlsen Kaya Keller Kern Kerr Klein Koch Kovacs Kramer Krause Kruger Lang Larsen Lehmann Lenz Lind
 Lopez Lorenz Ludwig Lund Maier Marino Marsh Martins Mayer Meyer Moreau Moser Muller Nagel Navarro
 Neumann Nolan Novak Nowak Olsen Orlov Ortega Otto Palmer Park Patel Pavlov Pereira Petit Pfeiffer
-Pohl Popov Porter Quinn Raab Ramos Rao Reid Reuter Ricci Richter Ritter Rossi Roth Rubin Ruiz Russo
-Salazar Santos Schmidt Schulz Seidel Serra Sharma Silva Simon Sommer Soto Stein Stone Stahl Suarez
-Tanaka Teller Thoma Torres Ulrich Vargas Vidal Vogel Voss Wagner Walsh Weber Wells Werner Winter
-Wolf Yilmaz Young Zanetti Zeller Ziegler Zimmer Öztürk Müller Håkansson Šimić Wiśniewski""".split()
-SCRIPTS = ({"given": "伟", "family": "王"}, {"given": "يوسف", "family": "حداد"},
-           {"given": "Анна", "family": "Петрова"}, {"given": "花子", "family": "山田"})
+Pohl Popov Porter Quinn Raab Ramos Rao Reid Reuter Ricci Richter Ritter Rossi Roth Rubin Ruiz
+Russo Salazar Santos Schmidt Schulz Seidel Serra Sharma Silva Simon Sommer Soto Stein Stone Stahl
+Suarez Tanaka Teller Thoma Torres Ulrich Vargas Vidal Vogel Voss Wagner Walsh Weber Wells Werner
+Winter Wolf Yilmaz Young Zanetti Zeller Ziegler Zimmer Öztürk Müller Håkansson Šimić Wiśniewski
+"""
+GIVEN, FAMILY = tuple(_GIVEN.split()), tuple(_FAMILY.split())
+SCRIPTS = (
+    {"given": "伟", "family": "王"},
+    {"given": "يوسف", "family": "حداد"},
+    {"given": "Анна", "family": "Петрова"},
+    {"given": "花子", "family": "山田"},
+)
 CITIES = {
     "US": (("Springfield", "IL", "627"), ("Portland", "OR", "972"), ("Austin", "TX", "787")),
     "DE": (("Berlin", "", "10"), ("Hamburg", "", "20"), ("München", "", "80")),
@@ -57,6 +66,7 @@ WORDS = ("Nordwind", "Bluestone", "Alder", "Kestrel", "Lumen", "Harbour", "Quarr
 FORMS = ("GmbH", "Ltd", "Inc.", "SARL", "AG")
 MISSING = {"hubspot": 4, "stripe": 1, "mailchimp": 2, "zendesk": 3}
 FIFTHS, TWICE, FAMILY_SIZE = 5, 64, 2
+HALF = 0.5
 ROLES = ("info", "sales", "office")
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -64,7 +74,7 @@ ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 def stream(seed: int, n: int, purpose: str) -> random.Random:
     """A random stream of its own for each customer and purpose."""
     name = f"{seed}/{n}/{purpose}".encode()
-    return random.Random(int.from_bytes(blake2b(name, digest_size=8).digest()))  # noqa: S311
+    return random.Random(int.from_bytes(blake2b(name, digest_size=8).digest()))
 
 
 def base36(n: int) -> str:
@@ -93,18 +103,30 @@ def customer(seed: int, n: int) -> Person:
     partner = n % 14 == FAMILY_SIZE and n > 0
     home = customer(seed, n - 1) if partner else None
     name = person_name(dice, n, home)
-    country = home.values["address"]["country"] if home and home.values["address"] else \
-        dice.choice(list(CITIES))
+    country = (
+        home.values["address"]["country"]
+        if home and home.values["address"]
+        else dice.choice(list(CITIES))
+    )
     mail, own = mailbox(dice, n, name, home)
     at_work = n // 6 if n % 3 == 0 else None
-    return Person(n, {
-        "name": name, "email": mail, "phone": phone_of(seed, n, country),
-        "address": home.values["address"] if home else address_of(dice, n, country),
-        "birth_date": f"{dice.randrange(1940, 2006)}-{dice.randrange(1, 13):02d}-"
-                      f"{dice.randrange(2, 29):02d}" if dice.random() < 0.5 else None,
-        "job_title": dice.choice(TITLES) if dice.random() < 0.6 else None,
-        "company_name": company(seed, at_work)["legal_name"] if at_work is not None else None,
-    }, at_work, own)
+    return Person(
+        n,
+        {
+            "name": name,
+            "email": mail,
+            "phone": phone_of(seed, n, country),
+            "address": home.values["address"] if home else address_of(dice, n, country),
+            "birth_date": f"{dice.randrange(1940, 2006)}-{dice.randrange(1, 13):02d}-"
+            f"{dice.randrange(2, 29):02d}"
+            if dice.random() < HALF
+            else None,
+            "job_title": dice.choice(TITLES) if dice.random() < HALF else None,
+            "company_name": company(seed, at_work)["legal_name"] if at_work is not None else None,
+        },
+        at_work,
+        own,
+    )
 
 
 def person_name(dice: random.Random, n: int, home: Person | None) -> dict[str, str]:
@@ -112,14 +134,16 @@ def person_name(dice: random.Random, n: int, home: Person | None) -> dict[str, s
     if n % 97 == 0 and n:
         return dict(SCRIPTS[n // 97 % len(SCRIPTS)])
     given, family = dice.choice(GIVEN), dice.choice(FAMILY)
-    while home and (given == home.values["name"]["given"]
-                    or family == home.values["name"]["family"]):
+    while home and (
+        given == home.values["name"]["given"] or family == home.values["name"]["family"]
+    ):
         given, family = dice.choice(GIVEN), dice.choice(FAMILY)
     return {"given": given, "family": family}
 
 
-def mailbox(dice: random.Random, n: int, name: Mapping[str, str],
-            home: Person | None) -> tuple[str | None, bool]:
+def mailbox(
+    dice: random.Random, n: int, name: Mapping[str, str], home: Person | None
+) -> tuple[str | None, bool]:
     """An address that leads back to n, and whether it is one person's alone."""
     if home and n % 28 == FAMILY_SIZE and home.values["email"] and home.own_mailbox:
         return home.values["email"], False
@@ -149,7 +173,7 @@ def phone_of(seed: int, n: int, country: str) -> str:
     digits = DIGITS[country]
     if country == "US":
         return f"+1{(212, 415, 312, 617)[n % 4]}{200 + (n // 10_000) % 700}{n % 10_000:04d}"
-    room = 10 ** digits
+    room = 10**digits
     return PREFIX[country] + f"{(n * 7919 + seed * 104_729 + room // 3) % room:0{digits}d}"
 
 
@@ -159,8 +183,11 @@ def address_of(dice: random.Random, n: int, country: str) -> dict[str, str] | No
         return None
     city, region, post = dice.choice(CITIES[country])
     length = 5 if country != "AT" else 4
-    postcode = f"{post}{n % 9}AB" if country == "GB" else \
-        f"{post}{n % 10 ** (length - len(post)):0{length - len(post)}d}"
+    postcode = (
+        f"{post}{n % 9}AB"
+        if country == "GB"
+        else f"{post}{n % 10 ** (length - len(post)):0{length - len(post)}d}"
+    )
     line = f"{1 + n % 200} {dice.choice(STREETS)}"
     return dict(zip(ADDRESS_PARTS, (line, "", city, region, postcode, country), strict=True))
 
@@ -169,9 +196,11 @@ def company(seed: int, m: int) -> dict[str, Any]:
     """Company m."""
     dice = stream(seed, m, "company")
     word = dice.choice(WORDS)
-    return {"legal_name": f"{word} {base36(m).upper()} {dice.choice(FORMS)}",
-            "domain": f"{word.lower()}-{base36(m)}.example.com",
-            "phone": phone_of(seed, 5_000_000 + m, "US")}
+    return {
+        "legal_name": f"{word} {base36(m).upper()} {dice.choice(FORMS)}",
+        "domain": f"{word.lower()}-{base36(m)}.example.com",
+        "phone": phone_of(seed, 5_000_000 + m, "US"),
+    }
 
 
 # -- what a tool holds -------------------------------------------------------------------------
@@ -218,8 +247,15 @@ def typed_phone(dice: random.Random, number: str | None) -> str | None:
     style = dice.randrange(7)
     if number.startswith("+1"):
         a, b, c = number[2:5], number[5:8], number[8:]
-        return (number, f"({a}) {b}-{c}", f"{a}-{b}-{c}", f"{a}.{b}.{c}", f"+1 {a} {b} {c}",
-                f"1-{a}-{b}-{c}", f"{a}{b}{c}")[style]
+        return (
+            number,
+            f"({a}) {b}-{c}",
+            f"{a}-{b}-{c}",
+            f"{a}.{b}.{c}",
+            f"+1 {a} {b} {c}",
+            f"1-{a}-{b}-{c}",
+            f"{a}{b}{c}",
+        )[style]
     head, tail = number[:3], number[3:]
     return number if style < 4 else f"{head} {tail[:3]} {tail[3:]}"  # noqa: PLR2004
 
@@ -274,8 +310,11 @@ class Population:
         n = number_of(email)
         near = [] if n is None else [n, n + 1]
         found = [p for p in (self.place(c) for c in near) if p is not None]
-        return found + [self.main + p // TWICE for p in found
-                        if p % TWICE == 0 and self.main + p // TWICE < self.count]
+        return found + [
+            self.main + p // TWICE
+            for p in found
+            if p % TWICE == 0 and self.main + p // TWICE < self.count
+        ]
 
 
 def truth(seed: int, size: int, systems: tuple[str, ...]) -> Iterator[tuple[int, list[Any]]]:

@@ -113,8 +113,7 @@ class Host:
     clock: Clock
     faults: list[Fault] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    log: deque[tuple[str, str, str, int]] = field(
-        default_factory=lambda: deque(maxlen=LOG_LENGTH))
+    log: deque[tuple[str, str, str, int]] = field(default_factory=lambda: deque(maxlen=LOG_LENGTH))
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         """A vendor's request or an admin's. Raises httpx.TransportError where a fault cuts off."""
@@ -147,8 +146,9 @@ class Host:
             return httpx.Response(503, json={"message": "sandbox: failed before applying"})
         return None
 
-    def _after(self, fault: Fault, request: httpx.Request,
-               response: httpx.Response) -> httpx.Response:
+    def _after(
+        self, fault: Fault, request: httpx.Request, response: httpx.Response
+    ) -> httpx.Response:
         if fault.kind == "error_after":
             return httpx.Response(502, json={"message": "sandbox: failed after applying"})
         if fault.kind == "cut_after":
@@ -168,14 +168,18 @@ class Host:
     def _admin(self, request: httpx.Request) -> httpx.Response:
         name = request.url.path.removeprefix("/_sandbox/").strip("/")
         acts: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
-            "throttle": self._throttle, "advance_clock": self._advance,
+            "throttle": self._throttle,
+            "advance_clock": self._advance,
             "flush_webhooks": lambda _: self.sandbox.flush_webhooks(),
-            "register_webhook": self._register, "act": self._act, "fault": self._fault,
+            "register_webhook": self._register,
+            "act": self._act,
+            "fault": self._fault,
             "state": lambda _: self.state(),
         }
         if name not in acts:
-            return httpx.Response(404, json={"error": f"no admin act {name!r}; there are: "
-                                                      f"{', '.join(acts)}"})
+            return httpx.Response(
+                404, json={"error": f"no admin act {name!r}; there are: {', '.join(acts)}"}
+            )
         try:
             given = orjson.loads(request.content or b"{}")
             return httpx.Response(200, json=acts[name](given) or {"ok": True})
@@ -183,8 +187,9 @@ class Host:
             return httpx.Response(400, json={"error": f"{name}: {error!r}"})
 
     def _throttle(self, given: Mapping[str, Any]) -> None:
-        self.faults.append(Fault("throttle", int(given.get("count", 1)),
-                                 float(given.get("retry_after", 1))))
+        self.faults.append(
+            Fault("throttle", int(given.get("count", 1)), float(given.get("retry_after", 1)))
+        )
 
     def _advance(self, given: Mapping[str, Any]) -> Any:
         self.clock.ahead_ms += int(float(given["seconds"]) * 1000)
@@ -193,24 +198,40 @@ class Host:
     def _register(self, given: Mapping[str, Any]) -> None:
         events = given.get("events") or []
         listed = events.split(",") if isinstance(events, str) else list(events)
-        self.sandbox.register_webhook(str(given["url"]), str(given.get("secret") or ""),
-                                      [e for e in listed if e and "{" not in e])
+        self.sandbox.register_webhook(
+            str(given["url"]),
+            str(given.get("secret") or ""),
+            [e for e in listed if e and "{" not in e],
+        )
 
     def _act(self, given: Mapping[str, Any]) -> Any:
-        return {"id": self.sandbox.act(str(given["op"]), str(given["object"]),
-                                       str(given.get("id") or ""), given.get("fields") or {})}
+        return {
+            "id": self.sandbox.act(
+                str(given["op"]),
+                str(given["object"]),
+                str(given.get("id") or ""),
+                given.get("fields") or {},
+            )
+        }
 
     def _fault(self, given: Mapping[str, Any]) -> None:
         if given["kind"] not in FAULTS:
             message = f"no fault {given['kind']!r}; there are: {', '.join(FAULTS)}"
             raise ValueError(message)
-        self.faults.append(Fault(str(given["kind"]), int(given.get("count") or 1),
-                                 float(given.get("seconds") or 0)))
+        self.faults.append(
+            Fault(
+                str(given["kind"]), int(given.get("count") or 1), float(given.get("seconds") or 0)
+            )
+        )
 
     def state(self) -> dict[str, Any]:
         """Counters by kind of call, and the sandbox's own numbers."""
-        return {"calls": {k: self.counts[k] for k in ("read", "search", "write")},
-                "clock": self.clock(), "faults": len(self.faults), **self.sandbox.summary()}
+        return {
+            "calls": {k: self.counts[k] for k in ("read", "search", "write")},
+            "clock": self.clock(),
+            "faults": len(self.faults),
+            **self.sandbox.summary(),
+        }
 
 
 class HostTransport(httpx.BaseTransport):

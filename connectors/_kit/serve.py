@@ -1,4 +1,4 @@
-"""Sandboxes over real HTTP on loopback, with their webhooks sent, for `synchub sandbox` and demo."""
+"""Sandboxes over real HTTP on loopback, their webhooks sent: for `synchub sandbox` and demo."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ WEBHOOK_SECONDS = 5
 
 def vendors() -> list[str]:
     """Every vendor that has a sandbox."""
-    return sorted(p.parent.name for p in Path(__file__).parents[1].glob("*/sandbox.py")
-                  if p.parent.name != "_kit")
+    return sorted(
+        p.parent.name
+        for p in Path(__file__).parents[1].glob("*/sandbox.py")
+        if p.parent.name != "_kit"
+    )
 
 
 def host(vendor: str, seed: int, customers: int) -> Host:
@@ -87,8 +90,9 @@ class Served:
 def send(client: httpx.Client, one: Any) -> int:
     """Send a webhook; the status it was answered with, 0 for no answer."""
     try:
-        return client.request(one.method, one.url, headers=dict(one.headers),
-                              content=one.body).status_code
+        return client.request(
+            one.method, one.url, headers=dict(one.headers), content=one.body
+        ).status_code
     except httpx.HTTPError:
         return 0
 
@@ -103,8 +107,9 @@ def gate(served: Served) -> type[BaseHTTPRequestHandler]:
         def pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             url = f"http://{self.headers.get('host', '127.0.0.1')}{self.path}"
-            request = httpx.Request(self.command, url, headers=list(self.headers.items()),
-                                    content=body)
+            request = httpx.Request(
+                self.command, url, headers=list(self.headers.items()), content=body
+            )
             try:
                 answer = served.answer(request)
             except httpx.TransportError:
@@ -115,8 +120,11 @@ def gate(served: Served) -> type[BaseHTTPRequestHandler]:
         def reply(self, answer: httpx.Response) -> None:
             content = answer.content
             head = [f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}"]
-            head += [f"{k}: {v}" for k, v in answer.headers.items()
-                     if k.lower() not in ("content-length", "transfer-encoding", "connection")]
+            head += [
+                f"{k}: {v}"
+                for k, v in answer.headers.items()
+                if k.lower() not in ("content-length", "transfer-encoding", "connection")
+            ]
             head.append(f"content-length: {len(content)}")
             self.wfile.write("\r\n".join([*head, "", ""]).encode() + content)
 
@@ -141,11 +149,18 @@ def described(served: Mapping[str, Served]) -> dict[str, Any]:
     """Addresses, credentials and admin acts, for programs."""
     return {
         vendor: {
-            "base_url": one.base_url, "auth": dict(one.host.sandbox.auth),
-            "admin": {name: {"method": method, "url": f"/_sandbox/{name}",
-                             **({"json": dict(body)} if method == "POST" else {})}
-                      for name, (method, body) in ADMIN.items()},
-        } for vendor, one in served.items()
+            "base_url": one.base_url,
+            "auth": dict(one.host.sandbox.auth),
+            "admin": {
+                name: {
+                    "method": method,
+                    "url": f"/_sandbox/{name}",
+                    **({"json": dict(body)} if method == "POST" else {}),
+                }
+                for name, (method, body) in ADMIN.items()
+            },
+        }
+        for vendor, one in served.items()
     }
 
 

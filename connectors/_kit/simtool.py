@@ -17,6 +17,7 @@ from connectors._kit.contract import (
     Actor,
     Answer,
     Api,
+    Entity,
     Hint,
     Inbound,
     Limits,
@@ -99,19 +100,32 @@ def consent_field() -> fm.Field:
 
 def person_map(profile: Profile) -> fm.FieldMap:
     """The fields of a person."""
-    line = fm.full_name("name", "full_name") if profile.one_line_name else \
-        fm.name("name", "first", "last")
+    line = (
+        fm.full_name("name", "full_name")
+        if profile.one_line_name
+        else fm.name("name", "first", "last")
+    )
     parts = {p: f"addr_{p}" for p in fm.ADDRESS_PARTS}
     consent = (consent_field(),) if profile.consent else ()
-    return fm.FieldMap((
-        line, fm.email("email", "mail"), fm.phone("phone", "tel"), fm.address("address", parts),
-        fm.date("birth_date", "born"), fm.text("job_title", "title"),
-        fm.text("note", "note", max_length=profile.truncates), fm.elements("tags", "labels"),
-        fm.money("balance", "owes", "currency"), *consent))
+    return fm.FieldMap(
+        (
+            line,
+            fm.email("email", "mail"),
+            fm.phone("phone", "tel"),
+            fm.address("address", parts),
+            fm.date("birth_date", "born"),
+            fm.text("job_title", "title"),
+            fm.text("note", "note", max_length=profile.truncates),
+            fm.elements("tags", "labels"),
+            fm.money("balance", "owes", "currency"),
+            *consent,
+        )
+    )
 
 
-COMPANY_MAP = fm.FieldMap((fm.text("legal_name", "name"), fm.text("domain", "site"),
-                           fm.phone("phone", "tel")))
+COMPANY_MAP = fm.FieldMap(
+    (fm.text("legal_name", "name"), fm.text("domain", "site"), fm.phone("phone", "tel"))
+)
 
 
 class SimTool:
@@ -131,19 +145,51 @@ class SimTool:
         self.faults: list[str] = []
         self.calls = {"read": 0, "write": 0}
         self.down = False
-        common = {"revisions": profile.revisions, "conditional": profile.conditional,
-                  "external_ids": profile.external_ids, "lag_ms": profile.lag_ms,
-                  "settle_ms": profile.settle_ms, "read_batch": 10, "write_batch": 5}
-        self.people = ObjectSpec("person", PERSON, person_map(profile), links=("company",),
-                                 unique=("email",) if profile.unique_email else (),
-                                 **common)  # type: ignore[arg-type]
-        self.firms = ObjectSpec("company", COMPANY, COMPANY_MAP, **common)  # type: ignore[arg-type]
+        self.people = self._spec(
+            "person",
+            PERSON,
+            person_map(profile),
+            links=("company",),
+            unique=("email",) if profile.unique_email else (),
+        )
+        self.firms = self._spec("company", COMPANY, COMPANY_MAP)
         self.objects = (self.firms, self.people)
+
+    def _spec(
+        self,
+        entity: Entity,
+        obj: str,
+        fields: fm.FieldMap,
+        links: tuple[Entity, ...] = (),
+        unique: tuple[str, ...] = (),
+    ) -> ObjectSpec:
+        p = self.profile
+        return ObjectSpec(
+            entity,
+            obj,
+            fields,
+            unique,
+            revisions=p.revisions,
+            conditional=p.conditional,
+            external_ids=p.external_ids,
+            lag_ms=p.lag_ms,
+            settle_ms=p.settle_ms,
+            read_batch=10,
+            write_batch=5,
+            links=links,
+        )
 
     # -- people at work in the tool ------------------------------------------------------------
 
-    def act(self, native_id: str, fields: Mapping[str, Any], *, who: str = "person",
-            obj: str = PERSON, external_id: str = "") -> str:
+    def act(
+        self,
+        native_id: str,
+        fields: Mapping[str, Any],
+        *,
+        who: str = "person",
+        obj: str = PERSON,
+        external_id: str = "",
+    ) -> str:
         """Somebody types these fields (the tool's own names), into a new record where none is."""
         now = self.clock()
         if native_id not in self.held:
@@ -165,15 +211,22 @@ class SimTool:
         stamp = max(self.clock(), held.versions[-1][0])
         held.versions.append((stamp, fields, held.versions[-1][2] + 1))
         changed = [k for k in fields or before if (fields or {}).get(k) != before.get(k)]
-        self._note(native_id, who, {k: before.get(k) for k in changed},
-                   {k: (fields or {}).get(k) for k in changed}, "update")
+        self._note(
+            native_id,
+            who,
+            {k: before.get(k) for k in changed},
+            {k: (fields or {}).get(k) for k in changed},
+            "update",
+        )
         self.changed.append((stamp, native_id))
         self.news.append(Hint(held.object, native_id, f"{native_id}:{len(self.changed)}"))
 
-    def _note(self, native_id: str, who: str, old: App, new: App, op: str,
-              external_id: str = "") -> None:
-        self.log += [Applied(self.clock(), who, native_id, k, old[k], new[k], op, external_id)
-                     for k in new]
+    def _note(
+        self, native_id: str, who: str, old: App, new: App, op: str, external_id: str = ""
+    ) -> None:
+        self.log += [
+            Applied(self.clock(), who, native_id, k, old[k], new[k], op, external_id) for k in new
+        ]
 
     def latest(self, native_id: str) -> App | None:
         """What the tool holds now, None when it is gone."""
@@ -181,7 +234,9 @@ class SimTool:
 
     def living(self, obj: str = PERSON) -> list[str]:
         """The ids of the records that it has now."""
-        return [i for i, h in self.held.items() if h.object == obj and h.versions[-1][1] is not None]
+        return [
+            i for i, h in self.held.items() if h.object == obj and h.versions[-1][1] is not None
+        ]
 
     def delete(self, native_id: str) -> None:
         """A person deletes a record."""
@@ -220,11 +275,19 @@ class SimTool:
         app = {k: v for k, v in (fields or {}).items() if k != "firms"}
         firms = tuple((fields or {}).get("firms") or ())
         return Reading(
-            held.object, native_id, app, start, self.clock(), state=state,
+            held.object,
+            native_id,
+            app,
+            start,
+            self.clock(),
+            state=state,
             revision=revision if self.profile.revisions else None,
-            source_ms=stamp + self.profile.skew_ms, external_id=held.external_id,
-            actor=Actor("person"), aliases=tuple(held.aliases),
-            links={"company": firms} if held.object == PERSON and fields is not None else {})
+            source_ms=stamp + self.profile.skew_ms,
+            external_id=held.external_id,
+            actor=Actor("person"),
+            aliases=tuple(held.aliases),
+            links={"company": firms} if held.object == PERSON and fields is not None else {},
+        )
 
     def _read_many(self, ids: Iterable[str]) -> tuple[Reading, ...]:
         self.calls["read"] += 1
@@ -240,7 +303,7 @@ class SimTool:
         """A page of the records that a reader sees now."""
         ids = [i for i, h in self.held.items() if h.object == spec.object and not h.merged_into]
         start = int(cursor or 0)
-        some = ids[start:start + self.profile.page]
+        some = ids[start : start + self.profile.page]
         readings = tuple(r for r in self._read_many(some) if r.state == "live")
         after = start + len(some)
         return Page(readings, str(after), done=after >= len(ids))
@@ -248,7 +311,7 @@ class SimTool:
     def changes(self, _api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """Changes that are visible by now; a page repeats what lag may still have hidden."""
         start = int(cursor)
-        some = self.changed[start:start + self.profile.page * 3]
+        some = self.changed[start : start + self.profile.page * 3]
         visible = [c for c in some if c[0] <= self.clock() - self.profile.lag_ms]
         ids = dict.fromkeys(i for _, i in visible if self.held[i].object == spec.object)
         after = start + len(visible)
@@ -257,15 +320,22 @@ class SimTool:
     def read(self, _api: Api, _spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
         """These records; a merged one comes back under its winner's id."""
         found = self._read_many(ids)
-        return tuple(r if r.native_id == i else _with_alias(r, i)
-                     for i, r in zip(ids, found, strict=True))
+        return tuple(
+            r if r.native_id == i else _with_alias(r, i) for i, r in zip(ids, found, strict=True)
+        )
 
     def find(self, _api: Api, spec: ObjectSpec, write: Write) -> tuple[Reading, ...]:
         """By external id where there is one, else by e-mail."""
         mail = write.changes.get("mail")
-        ids = [i for i in self.living(spec.object)
-               if (self.held[i].external_id == write.external_id if self.profile.external_ids
-                   else (self.latest(i) or {}).get("mail") == mail)]
+        ids = [
+            i
+            for i in self.living(spec.object)
+            if (
+                self.held[i].external_id == write.external_id
+                if self.profile.external_ids
+                else (self.latest(i) or {}).get("mail") == mail
+            )
+        ]
         return self._read_many(ids)
 
     def write(self, _api: Api, spec: ObjectSpec, writes: Sequence[Write]) -> tuple[Answer, ...]:
@@ -302,8 +372,13 @@ class SimTool:
         native_id = f"{self.name}-{len(self.held) + 1}"
         external = write.external_id if self.profile.external_ids else ""
         firms = sorted(i for _, i in write.link)
-        self.act(native_id, {**self._altered({}, write), "firms": firms}, who="hub",
-                 obj=spec.object, external_id=external)
+        self.act(
+            native_id,
+            {**self._altered({}, write), "firms": firms},
+            who="hub",
+            obj=spec.object,
+            external_id=external,
+        )
         self._automate(native_id, write)
         return self._done(native_id)
 
@@ -315,8 +390,9 @@ class SimTool:
         self._automate(native_id, write)
 
     def _altered(self, current: App, write: Write) -> App:
-        given = {k: self._kept(v) for k, v in write.changes.items()
-                 if k not in self.profile.ignores}
+        given = {
+            k: self._kept(v) for k, v in write.changes.items() if k not in self.profile.ignores
+        }
         if "consent" in given:
             given["consent"] = {**(current.get("consent") or {}), **(given["consent"] or {})}
         if self.profile.shouts and given.get("title"):
@@ -336,9 +412,15 @@ class SimTool:
         held, now = self.held[native_id], self.clock()
         _, fields, revision = held.versions[-1]
         app = {k: v for k, v in (fields or {}).items() if k != "firms"}
-        reading = Reading(held.object, native_id, app, now, self.clock(),
-                          revision=revision if self.profile.revisions else None,
-                          external_id=held.external_id)
+        reading = Reading(
+            held.object,
+            native_id,
+            app,
+            now,
+            self.clock(),
+            revision=revision if self.profile.revisions else None,
+            external_id=held.external_id,
+        )
         return Answer("done", native_id, reading)
 
     def hints(self, _inbound: Inbound, _secrets: Mapping[str, str]) -> tuple[Hint, ...]:
@@ -348,7 +430,19 @@ class SimTool:
 
 def _with_alias(reading: Reading, alias: str) -> Reading:
     return Reading(
-        reading.object, reading.native_id, reading.app, reading.start_ms, reading.end_ms,
-        reading.state, reading.revision, reading.source_ms, reading.created_ms,
-        reading.external_id, reading.actor, reading.unknown, reading.links,
-        tuple({*reading.aliases, alias}), reading.raw)
+        reading.object,
+        reading.native_id,
+        reading.app,
+        reading.start_ms,
+        reading.end_ms,
+        reading.state,
+        reading.revision,
+        reading.source_ms,
+        reading.created_ms,
+        reading.external_id,
+        reading.actor,
+        reading.unknown,
+        reading.links,
+        tuple({*reading.aliases, alias}),
+        reading.raw,
+    )

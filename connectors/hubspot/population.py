@@ -1,8 +1,8 @@
 """A computed population for the sandbox: nothing is stored, so a million contacts cost nothing.
 
 Contact n has the id 1001 + 2n, an e-mail address from which n can be read, and a modified time from
-which n can be computed. `View` is what a population has to tell; `Seeded` is the one of all sandboxes,
-`Plain` one without surprises.
+which n can be computed. `View` is what a population has to tell; `Seeded` is the one of all
+sandboxes, `Plain` one without surprises.
 """
 
 from __future__ import annotations

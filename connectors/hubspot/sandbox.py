@@ -15,8 +15,7 @@ from typing import Final
 import httpx
 import orjson
 
-from connectors.hubspot.connector import CONNECTOR
-from connectors.hubspot.connector import CONTACTS
+from connectors.hubspot.connector import CONNECTOR, CONTACTS
 from connectors.hubspot.desk import Call, Desk, kind_of, number
 from connectors.hubspot.hooks import Outgoing
 from connectors.hubspot.population import TOGETHER, Computed, Seeded

@@ -44,18 +44,33 @@ OVERLAP_S: Final = 600  # events become visible out of order
 HORIZON_S: Final = 30 * 86_400
 SEEN_MOST: Final = 2_000
 TOLERANCE_S: Final = 300
-PARTS: Final = {"line1": "line1", "line2": "line2", "city": "city", "region": "state",
-                "postcode": "postal_code", "country": "country"}
+PARTS: Final = {
+    "line1": "line1",
+    "line2": "line2",
+    "city": "city",
+    "region": "state",
+    "postcode": "postal_code",
+    "country": "country",
+}
 CHANGES: Final = ("customer.created", "customer.updated", "customer.deleted")
 
 CUSTOMERS: Final = ObjectSpec(
-    entity="person", object="customers", external_ids=True, read_batch=10, settle_ms=1_000,
+    entity="person",
+    object="customers",
+    external_ids=True,
+    read_batch=10,
+    settle_ms=1_000,
     webhook_events=CHANGES,
-    fields=FieldMap((
-        full_name("name", "name", max_length=256), email("email", "email"),
-        phone("phone", "phone"), address("address", {o: f"address.{t}" for o, t in PARTS.items()}),
-        money("balance", "balance", "currency"), flag("delinquent", "delinquent", writable=False),
-    )),
+    fields=FieldMap(
+        (
+            full_name("name", "name", max_length=256),
+            email("email", "email"),
+            phone("phone", "phone"),
+            address("address", {o: f"address.{t}" for o, t in PARTS.items()}),
+            money("balance", "balance", "currency"),
+            flag("delinquent", "delinquent", writable=False),
+        )
+    ),
 )
 
 
@@ -116,16 +131,24 @@ def reading(found: Mapping[str, Any], reply: Reply) -> Reading:
     raw = orjson.dumps(found)
     place = found.get("address")
     parts = mapping(place, "address") if place is not None else {}
-    app = {name: found.get(name) for name in
-           ("name", "email", "phone", "balance", "currency", "delinquent")}
+    app = {
+        name: found.get(name)
+        for name in ("name", "email", "phone", "balance", "currency", "delinquent")
+    }
     app |= {f"address.{t}": parts.get(t) for t in PARTS.values()}
     if wrong := [k for k, v in app.items() if isinstance(v, list | dict)]:
         raise Unreadable(f"Stripe: {wrong[0]} is no plain value", raw)
     metadata = found.get("metadata") or {}
     return Reading(
-        CUSTOMERS.object, own, app, reply.start_ms, reply.end_ms,
+        CUSTOMERS.object,
+        own,
+        app,
+        reply.start_ms,
+        reply.end_ms,
         created_ms=None if created is None else created * 1000,
-        external_id=str(mapping(metadata, "metadata").get(EXTERNAL_ID) or ""), raw=raw)
+        external_id=str(mapping(metadata, "metadata").get(EXTERNAL_ID) or ""),
+        raw=raw,
+    )
 
 
 def gone(own: str, reply: Reply) -> Reading:
@@ -258,7 +281,7 @@ class Stripe:
         ids = list(dict.fromkeys(own for _, own, _ in fresh))
         good: list[Reading] = []
         for first in range(0, len(ids), spec.read_batch):
-            good += self.read(api, spec, ids[first:first + spec.read_batch])
+            good += self.read(api, spec, ids[first : first + spec.read_batch])
         latest = max([start + OVERLAP_S, *(at for _, _, at in events)])
         kept = [e for e, _, at in events if at >= latest - OVERLAP_S][:SEEN_MOST]
         after = orjson.dumps({"t": latest - OVERLAP_S, "seen": kept}).decode()
@@ -272,9 +295,12 @@ class Stripe:
         found: list[tuple[str, str, int]] = []
         last, now_s = "", 0
         while True:
-            params = [("limit", str(PAGE)), ("created[gte]", str(start)),
-                      *(("types[]", t) for t in CHANGES),
-                      *([("starting_after", last)] if last else [])]
+            params = [
+                ("limit", str(PAGE)),
+                ("created[gte]", str(start)),
+                *(("types[]", t) for t in CHANGES),
+                *([("starting_after", last)] if last else []),
+            ]
             reply = api.get("/v1/events", params)
             now_s = now_s or reply.start_ms // 1000
             items, more = listed(reply, "events")
@@ -313,12 +339,14 @@ class Stripe:
     def _write_one(self, api: Api, write: Write) -> Answer:
         path = "/v1/customers" + (f"/{write.native_id}" if write.op == "update" else "")
         try:
-            reply = api.send("POST", path, form=form(write),
-                             headers={"Idempotency-Key": f"synchub:{write.key}"})
+            reply = api.send(
+                "POST", path, form=form(write), headers={"Idempotency-Key": f"synchub:{write.key}"}
+            )
             return answer(reply)
         except Unavailable as error:
-            return Answer("unknown" if error.sent else "retry", why=str(error),
-                          after_ms=error.after_ms)
+            return Answer(
+                "unknown" if error.sent else "retry", why=str(error), after_ms=error.after_ms
+            )
         except Unreadable as error:
             return Answer("unknown", why=str(error))
 

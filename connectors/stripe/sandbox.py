@@ -17,14 +17,28 @@ from connectors.stripe.connector import PARTS, sign
 DAY_S: Final = 86_400
 RETRY_MS: Final = (60_000, 600_000, 3_600_000)
 DEFAULT_LIMIT, LARGEST_LIMIT = 10, 100
-KNOWN: Final = frozenset({
-    "name", "email", "phone", "address", "description", "metadata", "balance", "shipping",
-    "preferred_locales", "tax_exempt", "invoice_prefix", "source", "expand"})
+KNOWN: Final = frozenset(
+    {
+        "name",
+        "email",
+        "phone",
+        "address",
+        "description",
+        "metadata",
+        "balance",
+        "shipping",
+        "preferred_locales",
+        "tax_exempt",
+        "invoice_prefix",
+        "source",
+        "expand",
+    }
+)
 WRITE_ONLY_LENGTH: Final = {"name": 256, "email": 512, "phone": 20, "description": 5_000}
 MAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
-class Refusal(Exception):  # noqa: N818  it is an answer
+class Refusal(Exception):
     """An error answer of Stripe's."""
 
     def __init__(self, status: int, message: str, **more: str) -> None:
@@ -146,10 +160,14 @@ class StripeSandbox:
         now = self.clock() // 1000
         if known and known[0] > now - DAY_S:
             if known[1] != request.content:
-                raise Refusal(400, "Keys for idempotent requests can only be used with the same "
-                                   "parameters", type="idempotency_error")
-            again = httpx.Response(known[2].status_code, content=known[2].content,
-                                   headers=known[2].headers)
+                raise Refusal(
+                    400,
+                    "Keys for idempotent requests can only be used with the same parameters",
+                    type="idempotency_error",
+                )
+            again = httpx.Response(
+                known[2].status_code, content=known[2].content, headers=known[2].headers
+            )
             again.headers["Idempotent-Replayed"] = "true"
             return again
         answer = self._route(request)
@@ -157,10 +175,13 @@ class StripeSandbox:
         return answer
 
     def _reply(self, found: Any, status: int = 200) -> httpx.Response:
-        return httpx.Response(status, json=found, headers={
-            "Request-Id": f"req_{self.calls:014d}", "Stripe-Version": "2026-06-24.dahlia"})
+        return httpx.Response(
+            status,
+            json=found,
+            headers={"Request-Id": f"req_{self.calls:014d}", "Stripe-Version": "2026-06-24.dahlia"},
+        )
 
-    def _route(self, request: httpx.Request) -> httpx.Response:
+    def _route(self, request: httpx.Request) -> httpx.Response:  # noqa: C901, PLR0911  a table of addresses
         parts = request.url.path.strip("/").split("/")[1:]
         query = nested(list(request.url.params.multi_items()))
         form = nested(parse_qsl(request.content.decode(), keep_blank_values=True))
@@ -168,8 +189,9 @@ class StripeSandbox:
             case ("GET", "account") | ("GET", "accounts", _):
                 return self._reply(self._account())
             case ("GET", "balance"):
-                return self._reply({"object": "balance", "livemode": False, "available": [],
-                                    "pending": []})
+                return self._reply(
+                    {"object": "balance", "livemode": False, "available": [], "pending": []}
+                )
             case ("GET", "customers"):
                 return self._reply(self._list(self._customers(query), query, "/v1/customers"))
             case ("POST", "customers"):
@@ -183,12 +205,18 @@ class StripeSandbox:
             case ("GET", "events"):
                 return self._reply(self._list(self._events(query), query, "/v1/events"))
             case ("GET", "events", own):
-                return self._reply(next((e for e in self.events if e["id"] == own), None)
-                                   or self._missing("event", own))
+                return self._reply(
+                    next((e for e in self.events if e["id"] == own), None)
+                    or self._missing("event", own)
+                )
             case ("GET", "webhook_endpoints"):
-                return self._reply(self._list(iter([self._endpoint(e) for e in
-                                                    self.endpoints.values()]), query,
-                                              "/v1/webhook_endpoints"))
+                return self._reply(
+                    self._list(
+                        iter([self._endpoint(e) for e in self.endpoints.values()]),
+                        query,
+                        "/v1/webhook_endpoints",
+                    )
+                )
             case ("POST", "webhook_endpoints"):
                 made = self._listen(str(form["url"]), "", list(form.get("enabled_events", [])))
                 return self._reply({**self._endpoint(made), "secret": made.secret})
@@ -201,8 +229,13 @@ class StripeSandbox:
         raise Refusal(404, f"No such {what}: '{own}'", code="resource_missing", param="id")
 
     def _account(self) -> dict[str, Any]:
-        return {"id": f"acct_sandbox{self.seed}", "object": "account", "livemode": False,
-                "email": "owner@example.com", "settings": {"dashboard": {"timezone": "Etc/UTC"}}}
+        return {
+            "id": f"acct_sandbox{self.seed}",
+            "object": "account",
+            "livemode": False,
+            "email": "owner@example.com",
+            "settings": {"dashboard": {"timezone": "Etc/UTC"}},
+        }
 
     # -- customers -----------------------------------------------------------------------------
 
@@ -213,7 +246,7 @@ class StripeSandbox:
         return place if place < self.count else None
 
     def get(self, own: str) -> dict[str, Any] | None:
-        """A customer as it is now, None when it is deleted; raises Refusal where there never was."""
+        """A customer as it is now, None when it is deleted; raises Refusal if there never was."""
         if own in self.held:
             return self.held[own]
         place = self._place(own)
@@ -226,16 +259,32 @@ class StripeSandbox:
         address = values["address"]
         name = values["name"] or {"given": "", "family": ""}
         return self._blank(customer_id(place), self.start - 60 * (self.count - place)) | {
-            "name": f"{name['given']} {name['family']}".strip() or None, "email": values["email"],
+            "name": f"{name['given']} {name['family']}".strip() or None,
+            "email": values["email"],
             "phone": values["phone"],
-            "address": {t: address[o] or None for o, t in PARTS.items()} if address else None}
+            "address": {t: address[o] or None for o, t in PARTS.items()} if address else None,
+        }
 
     def _blank(self, own: str, created: int) -> dict[str, Any]:
-        return {"id": own, "object": "customer", "address": None, "balance": 0,
-                "created": created, "currency": None, "delinquent": False, "description": None,
-                "email": None, "invoice_prefix": own[-8:].upper(), "livemode": False,
-                "metadata": {}, "name": None, "phone": None, "preferred_locales": [],
-                "shipping": None, "tax_exempt": "none"}
+        return {
+            "id": own,
+            "object": "customer",
+            "address": None,
+            "balance": 0,
+            "created": created,
+            "currency": None,
+            "delinquent": False,
+            "description": None,
+            "email": None,
+            "invoice_prefix": own[-8:].upper(),
+            "livemode": False,
+            "metadata": {},
+            "name": None,
+            "phone": None,
+            "preferred_locales": [],
+            "shipping": None,
+            "tax_exempt": "none",
+        }
 
     def _shown(self, own: str) -> dict[str, Any]:
         return self.get(own) or {"id": own, "object": "customer", "deleted": True}
@@ -243,18 +292,22 @@ class StripeSandbox:
     def _customers(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         wanted = query.get("email")
         ids = [*reversed(self.newest)]
-        seeded = (customer_id(p) for p in range(self.count - 1, -1, -1))
+        seeded: Iterator[str] = (customer_id(p) for p in range(self.count - 1, -1, -1))
         if wanted:
-            seeded = (customer_id(p) for p in reversed(sorted(self.people.by_email(wanted)))
-                      ) if self.count else iter(())
+            seeded = (
+                (customer_id(p) for p in sorted(self.people.by_email(wanted), reverse=True))
+                if self.count
+                else iter(())
+            )
             ids += [i for i in self.held if i not in ids]
         for own in dict.fromkeys([*ids, *seeded] if wanted else _chain(ids, seeded)):
             found = self.get(own)
             if found and (not wanted or found["email"] == wanted) and _in_time(found, query):
                 yield found
 
-    def _list(self, items: Iterator[dict[str, Any]], query: Mapping[str, Any],
-              url: str) -> dict[str, Any]:
+    def _list(
+        self, items: Iterator[dict[str, Any]], query: Mapping[str, Any], url: str
+    ) -> dict[str, Any]:
         limit = min(int(query.get("limit", DEFAULT_LIMIT)), LARGEST_LIMIT)
         after = query.get("starting_after")
         if after:
@@ -277,8 +330,9 @@ class StripeSandbox:
         self._tell("customer.created", self.held[own] or {}, None, request)
         return self.held[own] or {}
 
-    def _update(self, own: str, form: Mapping[str, Any],
-                request: httpx.Request | None) -> dict[str, Any]:
+    def _update(
+        self, own: str, form: Mapping[str, Any], request: httpx.Request | None
+    ) -> dict[str, Any]:
         self._check(form)
         before = self.get(own)
         if before is None:
@@ -301,16 +355,22 @@ class StripeSandbox:
 
     def _check(self, form: Mapping[str, Any]) -> None:
         if unknown := sorted(set(form) - KNOWN):
-            raise Refusal(400, f"Received unknown parameter: {unknown[0]}",
-                          code="parameter_unknown", param=unknown[0])
+            raise Refusal(
+                400,
+                f"Received unknown parameter: {unknown[0]}",
+                code="parameter_unknown",
+                param=unknown[0],
+            )
         mail = form.get("email")
         if mail and not MAIL.fullmatch(mail):
-            raise Refusal(400, f"Invalid email address: {mail}", code="email_invalid",
-                          param="email")
+            raise Refusal(
+                400, f"Invalid email address: {mail}", code="email_invalid", param="email"
+            )
         for name, most in WRITE_ONLY_LENGTH.items():
             if len(str(form.get(name) or "")) > most:
-                raise Refusal(400, f"Invalid string: {name} is too long; must be at most {most}",
-                              param=name)
+                raise Refusal(
+                    400, f"Invalid string: {name} is too long; must be at most {most}", param=name
+                )
 
     def _changed(self, before: Mapping[str, Any], form: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -332,26 +392,44 @@ class StripeSandbox:
         types = query.get("types") or ([query["type"]] if "type" in query else None)
         oldest = self.clock() // 1000 - 30 * DAY_S
         for event in reversed(self.events):
-            if event["created"] >= oldest and (not types or event["type"] in types) \
-                    and _in_time(event, query):
+            if (
+                event["created"] >= oldest
+                and (not types or event["type"] in types)
+                and _in_time(event, query)
+            ):
                 yield event
 
-    def _tell(self, kind: str, obj: dict[str, Any], previous: dict[str, Any] | None,
-              request: httpx.Request | None) -> None:
+    def _tell(
+        self,
+        kind: str,
+        obj: dict[str, Any],
+        previous: dict[str, Any] | None,
+        request: httpx.Request | None,
+    ) -> None:
         data: dict[str, Any] = {"object": dict(obj)}
         if previous is not None:
             data["previous_attributes"] = previous
         key = request.headers.get("idempotency-key") if request else None
-        event = {"id": f"evt_{len(self.events):016d}", "object": "event", "type": kind,
-                 "api_version": "2026-06-24.dahlia", "created": self.clock() // 1000,
-                 "livemode": False, "pending_webhooks": len(self.endpoints), "data": data,
-                 "request": {"id": f"req_{self.calls:014d}" if request else None,
-                             "idempotency_key": key}}
+        event = {
+            "id": f"evt_{len(self.events):016d}",
+            "object": "event",
+            "type": kind,
+            "api_version": "2026-06-24.dahlia",
+            "created": self.clock() // 1000,
+            "livemode": False,
+            "pending_webhooks": len(self.endpoints),
+            "data": data,
+            "request": {
+                "id": f"req_{self.calls:014d}" if request else None,
+                "idempotency_key": key,
+            },
+        }
         self.events.append(event)
         for endpoint in self.endpoints.values():
             if not endpoint.types or kind in endpoint.types or "*" in endpoint.types:
-                self.waiting[f"{event['id']}/{endpoint.id}"] = Told(event, endpoint.id,
-                                                                    self.clock())
+                self.waiting[f"{event['id']}/{endpoint.id}"] = Told(
+                    event, endpoint.id, self.clock()
+                )
 
     def due(self, now_ms: int) -> list[Outgoing]:
         """Webhooks to send now."""
@@ -362,9 +440,18 @@ class StripeSandbox:
                 raw = orjson.dumps(told.event)
                 told.due = now_ms + RETRY_MS[min(told.attempt, len(RETRY_MS) - 1)]
                 told.attempt += 1
-                found.append(Outgoing(own, "POST", endpoint.url, {
-                    "Content-Type": "application/json; charset=utf-8",
-                    "Stripe-Signature": sign(endpoint.secret, now_ms // 1000, raw)}, raw))
+                found.append(
+                    Outgoing(
+                        own,
+                        "POST",
+                        endpoint.url,
+                        {
+                            "Content-Type": "application/json; charset=utf-8",
+                            "Stripe-Signature": sign(endpoint.secret, now_ms // 1000, raw),
+                        },
+                        raw,
+                    )
+                )
         return found
 
     def settle(self, own: str, status: int) -> None:
@@ -379,16 +466,29 @@ class StripeSandbox:
         return self.endpoints[own]
 
     def _endpoint(self, one: Endpoint) -> dict[str, Any]:
-        return {"id": one.id, "object": "webhook_endpoint", "url": one.url,
-                "enabled_events": one.types or ["*"], "status": "enabled", "livemode": False}
+        return {
+            "id": one.id,
+            "object": "webhook_endpoint",
+            "url": one.url,
+            "enabled_events": one.types or ["*"],
+            "status": "enabled",
+            "livemode": False,
+        }
 
     # -- admin ---------------------------------------------------------------------------------
 
     def limited(self, retry_after: int) -> httpx.Response:
         """Stripe's way to say: too many calls."""
-        answer = self._reply({"error": {"message": "Request rate limit exceeded.",
-                                        "type": "invalid_request_error",
-                                        "code": "rate_limit"}}, 429)
+        answer = self._reply(
+            {
+                "error": {
+                    "message": "Request rate limit exceeded.",
+                    "type": "invalid_request_error",
+                    "code": "rate_limit",
+                }
+            },
+            429,
+        )
         if retry_after:
             answer.headers["Retry-After"] = str(retry_after)
         return answer
@@ -422,8 +522,11 @@ class StripeSandbox:
     def summary(self) -> Mapping[str, Any]:
         """Numbers for a person."""
         gone = sum(1 for v in self.held.values() if v is None)
-        return {"records": {"customers": self.count + self.made - gone},
-                "events": len(self.events), "webhooks": {"waiting": len(self.waiting)}}
+        return {
+            "records": {"customers": self.count + self.made - gone},
+            "events": len(self.events),
+            "webhooks": {"waiting": len(self.waiting)},
+        }
 
 
 def _chain(first: list[str], then: Iterator[str]) -> Iterator[str]:
@@ -435,8 +538,12 @@ def _in_time(item: Mapping[str, Any], query: Mapping[str, Any]) -> bool:
     bounds = query.get("created")
     if not isinstance(bounds, dict):
         return bounds is None or item["created"] == int(bounds)
-    tests = {"gte": lambda a, b: a >= b, "gt": lambda a, b: a > b, "lte": lambda a, b: a <= b,
-             "lt": lambda a, b: a < b}
+    tests = {
+        "gte": lambda a, b: a >= b,
+        "gt": lambda a, b: a > b,
+        "lte": lambda a, b: a <= b,
+        "lt": lambda a, b: a < b,
+    }
     return all(tests[op](item["created"], int(v)) for op, v in bounds.items() if op in tests)
 
 

@@ -19,15 +19,7 @@ import fastavro
 from fastavro.schema import SchemaParseException
 
 from hub.pure.decide import ChangeSet
-from hub.pure.model import (
-    Golden,
-    Input,
-    Observation,
-    Record,
-    Value,
-    cells_of_field,
-    key_of,
-)
+from hub.pure.model import Golden, Input, Observation, Record, Value, cells_of_field, key_of
 from hub.pure.pack import kind_of
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -81,14 +73,22 @@ def encode(name: str, value: Mapping[str, Any]) -> bytes:
 
 def decode(name: str, data: bytes) -> dict[str, Any]:
     """An event from its bytes; raises `Undecodable`."""
-    if data[:1] != MAGIC or data[1:1 + MARK] != fingerprint(name):
+    if data[:1] != MAGIC or data[1 : 1 + MARK] != fingerprint(name):
         message = f"not written with the schema {name!r} that this version has"
         raise Undecodable(message)
-    stream = BytesIO(data[1 + MARK:])
+    stream = BytesIO(data[1 + MARK :])
     try:
         found = fastavro.schemaless_reader(stream, schema(name), None)
-    except (EOFError, ValueError, IndexError, TypeError, KeyError, OverflowError, MemoryError,
-            SchemaParseException) as error:
+    except (
+        EOFError,
+        ValueError,
+        IndexError,
+        TypeError,
+        KeyError,
+        OverflowError,
+        MemoryError,
+        SchemaParseException,
+    ) as error:
         message = f"broken bytes: {type(error).__name__}: {error}"
         raise Undecodable(message) from error
     if stream.read(1):
@@ -131,13 +131,19 @@ def known_fields(entity: str) -> frozenset[str]:
     return frozenset(f["name"] for f in _read(entity)["fields"])
 
 
-def entity_value(entity: str, fields: Mapping[str, Any], unknown: Mapping[str, str],
-                 ext: Mapping[str, str]) -> dict[str, Any]:
+def entity_value(
+    entity: str, fields: Mapping[str, Any], unknown: Mapping[str, str], ext: Mapping[str, str]
+) -> dict[str, Any]:
     """An entity: what is covered has a value or null, everything else is null and not covered."""
     known = known_fields(entity)
     held = {n: v for n, v in fields.items() if n in known}
-    return {**dict.fromkeys(known), **held, "covered": sorted(held), "unknown": dict(unknown),
-            "ext": dict(ext)}
+    return {
+        **dict.fromkeys(known),
+        **held,
+        "covered": sorted(held),
+        "unknown": dict(unknown),
+        "ext": dict(ext),
+    }
 
 
 def golden_values(golden: Golden) -> dict[str, Any]:
@@ -150,8 +156,9 @@ def golden_values(golden: Golden) -> dict[str, Any]:
         elif name in ("companies", "parent"):
             found[name] = [key_of(c) for c in cells if golden.cells[c].value]
         elif cells:
-            found[name] = [one_element(name, key_of(c), primary=False) for c in cells
-                           if golden.cells[c].value]
+            found[name] = [
+                one_element(name, key_of(c), primary=False) for c in cells if golden.cells[c].value
+            ]
         elif name in SETS:
             found[name] = _elements(name, golden)
         else:
@@ -172,12 +179,15 @@ class Codec:
         """An input of a record as a change event."""
         body = item.body
         seen = body if isinstance(body, Observation) else None
-        values = {
+        values: dict[str, Any] = {
             "before": self._before(record, seen) if seen else None,
             "after": self._after(record, seen) if seen else None,
-            "source": self._source(record, seen), "op": op(record, seen),
+            "source": self._source(record, seen),
+            "op": op(record, seen),
             "ts_ms": getattr(body, "end", 0) or getattr(body, "at", 0),
-            "event_id": item.event_id, "merged": [], "merged_into": None,
+            "event_id": item.event_id,
+            "merged": [],
+            "merged_into": None,
             "kind": None if seen else kind_of(body),
         }
         return encode(f"{record.entity}_change", values)
@@ -195,7 +205,9 @@ class Codec:
 
     def _source(self, record: Record, seen: Observation | None) -> dict[str, Any]:
         return {
-            "connector": record.system, "system": record.system, "object": record.object,
+            "connector": record.system,
+            "system": record.system,
+            "object": record.object,
             "id": (seen.native_id if seen else "") or record.native_id or None,
             "revision": seen.revision[1] if seen and seen.revision[1] else None,
             "actor": (seen.actor.id or seen.actor.kind) if seen else None,
@@ -209,15 +221,29 @@ class Codec:
         after = change.golden and entity_value(entity, golden_values(change.golden), {}, {})
         before = change.before and entity_value(entity, golden_values(change.before), {}, {})
         merged = change.before.members if change.before and not change.golden else ()
-        return encode(f"{entity}_change", {
-            "before": before, "after": after, "op": "d" if after is None else
-            "u" if change.before else "c", "ts_ms": 0,
-            "source": {"connector": "synchub", "system": "golden", "object": entity,
-                       "id": change.uid, "revision": change.number, "actor": None, "ts_ms": None,
-                       "snapshot": False},
-            "event_id": f"{change.uid}:{change.number}", "merged": sorted(merged),
-            "merged_into": change.merged_into or None, "kind": None,
-        })
+        return encode(
+            f"{entity}_change",
+            {
+                "before": before,
+                "after": after,
+                "op": "d" if after is None else "u" if change.before else "c",
+                "ts_ms": 0,
+                "source": {
+                    "connector": "synchub",
+                    "system": "golden",
+                    "object": entity,
+                    "id": change.uid,
+                    "revision": change.number,
+                    "actor": None,
+                    "ts_ms": None,
+                    "snapshot": False,
+                },
+                "event_id": f"{change.uid}:{change.number}",
+                "merged": sorted(merged),
+                "merged_into": change.merged_into or None,
+                "kind": None,
+            },
+        )
 
 
 _NOBODY = Golden("", "person", (), {})

@@ -42,19 +42,37 @@ def write(rows: Rows, hub: Hub, change: ChangeSet) -> None:
     last = rows.get("lane", lane=lane) or {"n": 0, "head": START}
     n, at = last["n"] + 1, hub.env.now()
     head = {
-        "causes": list(change.causes), "rules": hub.context.rules.version, "at": at,
-        "number": change.number, "merged_into": change.merged_into,
+        "causes": list(change.causes),
+        "rules": hub.context.rules.version,
+        "at": at,
+        "number": change.number,
+        "merged_into": change.merged_into,
     }
     body = hub.vault.close(rows, change.uid, [told(c) for c in change.changes])
     chained = digest(last["head"], lane, n, head, body)
-    rows.insert("history", {
-        "lane": lane, "n": n, "golden": change.uid, "version": change.number, "at": at,
-        "digest": chained, "head": head, "body": body,
-    })
+    rows.insert(
+        "history",
+        {
+            "lane": lane,
+            "n": n,
+            "golden": change.uid,
+            "version": change.number,
+            "at": at,
+            "digest": chained,
+            "head": head,
+            "body": body,
+        },
+    )
     rows.upsert("lane", {"lane": lane, "n": n, "head": chained})
-    entity = (change.golden or change.before)
-    hub.log.publish(rows, f"golden.{entity.entity if entity else 'person'}", change.uid.encode(),
-                    hub.codec.golden(change), {}, at)
+    entity = change.golden or change.before
+    hub.log.publish(
+        rows,
+        f"golden.{entity.entity if entity else 'person'}",
+        change.uid.encode(),
+        hub.codec.golden(change),
+        {},
+        at,
+    )
 
 
 def told(change: Change) -> dict[str, Any]:
@@ -71,8 +89,10 @@ def _side(cell: GoldenCell | None) -> Any:
 def entries(rows: Rows, hub: Hub, golden: Uid) -> list[dict[str, Any]]:
     """The opened history of one golden record, oldest first."""
     found = rows.select("history", {"golden": golden}, order=("version", "lane", "n"))
-    return [{**r["head"], "version": r["version"],
-             "changes": hub.vault.open(rows, golden, r["body"])} for r in found]
+    return [
+        {**r["head"], "version": r["version"], "changes": hub.vault.open(rows, golden, r["body"])}
+        for r in found
+    ]
 
 
 # -- verify ------------------------------------------------------------------------------------
@@ -98,8 +118,9 @@ def check_lane(rows: Rows, lane: int) -> Iterator[Finding]:
         before, expected = row["digest"], row["n"] + 1
     last = rows.get("lane", lane=lane) or {"n": 0, "head": START}
     if (last["n"], last["head"]) != (expected - 1, before):
-        yield Finding(lane, last["n"], f"the lane should end at entry {last['n']}, it ends at "
-                                       f"{expected - 1}")
+        yield Finding(
+            lane, last["n"], f"the lane should end at entry {last['n']}, it ends at {expected - 1}"
+        )
 
 
 def heads(rows: Rows) -> dict[int, tuple[int, str]]:

@@ -91,13 +91,22 @@ class Counts:
 class HttpApi:
     """`contract.Api` over httpx."""
 
-    def __init__(self, base_url: str, headers: Callable[[], Mapping[str, str]], budget: Budget,
-                 transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        headers: Callable[[], Mapping[str, str]],
+        budget: Budget,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         """`headers` gives the ones that authenticate; `transport` may lead to a sandbox."""
         self._client = httpx.Client(
-            base_url=base_url, transport=transport, follow_redirects=False,
-            timeout=httpx.Timeout(30, connect=10), trust_env=False,
-            limits=httpx.Limits(max_connections=budget.limits.connections))
+            base_url=base_url,
+            transport=transport,
+            follow_redirects=False,
+            timeout=httpx.Timeout(30, connect=10),
+            trust_env=False,
+            limits=httpx.Limits(max_connections=budget.limits.connections),
+        )
         self._headers = headers
         self._budget = budget
         self.counts = Counts()
@@ -112,9 +121,15 @@ class HttpApi:
         self.counts.searches += 1
         return self._again(lambda: self._call("POST", path, json=json))
 
-    def send(self, method: str, path: str, *, json: Any = None,
-             form: Sequence[tuple[str, str]] | None = None,
-             headers: Mapping[str, str] | None = None) -> Reply:
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        form: Sequence[tuple[str, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """A write; sent once."""
         self.counts.writes += 1
         more: dict[str, Any] = {"headers": dict(headers or {})}
@@ -131,9 +146,12 @@ class HttpApi:
 
     def _again(self, call: Callable[[], Reply]) -> Reply:
         retrying = tenacity.Retrying(
-            sleep=self._budget.sleep, stop=tenacity.stop_after_attempt(READ_TRIES), reraise=True,
+            sleep=self._budget.sleep,
+            stop=tenacity.stop_after_attempt(READ_TRIES),
+            reraise=True,
             retry=tenacity.retry_if_exception(_worth_a_retry),
-            wait=_as_the_tool_says(tenacity.wait_exponential(multiplier=0.2, max=5)))
+            wait=_as_the_tool_says(tenacity.wait_exponential(multiplier=0.2, max=5)),
+        )
         return retrying(call)
 
     def _call(self, method: str, path: str, **more: Any) -> Reply:
@@ -153,8 +171,9 @@ class HttpApi:
             raise Unavailable(message) from error
         return self._judge(method, path, response, body, start)
 
-    def _judge(self, method: str, path: str, response: httpx.Response, body: bytes,
-               start: int) -> Reply:
+    def _judge(
+        self, method: str, path: str, response: httpx.Response, body: bytes, start: int
+    ) -> Reply:
         now = self._budget.now()
         status = response.status_code
         wait = retry_after_ms(response.headers, now)

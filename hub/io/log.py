@@ -37,11 +37,20 @@ class Log:
         """`partitions` of every topic: fixed for the life of a store."""
         self.partitions = partitions
 
-    def publish(self, rows: Rows, topic: str, key: bytes, value: bytes | None,
-                headers: Mapping[str, str], at: int) -> None:
+    def publish(
+        self,
+        rows: Rows,
+        topic: str,
+        key: bytes,
+        value: bytes | None,
+        headers: Mapping[str, str],
+        at: int,
+    ) -> None:
         """Announce something, in the transaction that makes it true."""
-        rows.insert("outbox", {"topic": topic, "key": key, "value": value,
-                               "headers": dict(headers), "at": at})
+        rows.insert(
+            "outbox",
+            {"topic": topic, "key": key, "value": value, "headers": dict(headers), "at": at},
+        )
 
     def relay(self, rows: Rows) -> int:
         """Move what is in the outbox into the topics, in order; returns how many."""
@@ -51,15 +60,24 @@ class Log:
             place = (row["topic"], crc32(row["key"]) % self.partitions)
             if place not in ends:
                 ends[place] = self.end(rows, *place)
-            rows.insert("log", {
-                "topic": place[0], "partition": place[1], "offset": ends[place],
-                "key": row["key"], "value": row["value"], "headers": row["headers"],
-                "at": row["at"]})
+            rows.insert(
+                "log",
+                {
+                    "topic": place[0],
+                    "partition": place[1],
+                    "offset": ends[place],
+                    "key": row["key"],
+                    "value": row["value"],
+                    "headers": row["headers"],
+                    "at": row["at"],
+                },
+            )
             ends[place] += 1
             rows.delete("outbox", {"id": row["id"]})
         for (topic, partition), offset in ends.items():
-            rows.upsert("position", {"group": "", "topic": topic, "partition": partition,
-                                     "offset": offset})
+            rows.upsert(
+                "position", {"group": "", "topic": topic, "partition": partition, "offset": offset}
+            )
         return len(waiting)
 
     def end(self, rows: Rows, topic: str, partition: int) -> int:
@@ -76,13 +94,18 @@ class Log:
                     found += self._next(rows, group, topic, partition, limit - len(found))
         return found
 
-    def _next(self, rows: Rows, group: str, topic: str, partition: int,
-              limit: int) -> list[Message]:
+    def _next(
+        self, rows: Rows, group: str, topic: str, partition: int, limit: int
+    ) -> list[Message]:
         start = self.position(rows, group, topic, partition)
         if start >= self.end(rows, topic, partition):
             return []
-        found = rows.select("log", {"topic": topic, "partition": partition,
-                                    "offset": at_least(start)}, order=("offset",), limit=limit)
+        found = rows.select(
+            "log",
+            {"topic": topic, "partition": partition, "offset": at_least(start)},
+            order=("offset",),
+            limit=limit,
+        )
         return [_message(row) for row in found]
 
     def position(self, rows: Rows, group: str, topic: str, partition: int) -> int:
@@ -97,13 +120,17 @@ class Log:
             done[m.topic, m.partition] = max(m.offset + 1, done.get((m.topic, m.partition), 0))
         for (topic, partition), offset in done.items():
             if offset > self.position(rows, group, topic, partition):
-                rows.upsert("position", {"group": group, "topic": topic, "partition": partition,
-                                         "offset": offset})
+                rows.upsert(
+                    "position",
+                    {"group": group, "topic": topic, "partition": partition, "offset": offset},
+                )
 
     def lag(self, rows: Rows, group: str) -> int:
         """How many messages a group has not done yet, over the topics that it has read."""
-        mine = {(r["topic"], r["partition"]): r["offset"]
-                for r in rows.select("position", {"group": group})}
+        mine = {
+            (r["topic"], r["partition"]): r["offset"]
+            for r in rows.select("position", {"group": group})
+        }
         return sum(max(0, self.end(rows, *place) - offset) for place, offset in mine.items())
 
     def prune(self, rows: Rows, before: int) -> int:
@@ -111,17 +138,33 @@ class Log:
         dropped = 0
         for row in rows.select("position", {"group": ""}):
             behind = self._all_passed(rows, row)
-            dropped += rows.delete("log", {
-                "topic": row["topic"], "partition": row["partition"], "offset": below(behind),
-                "at": below(before)})
+            dropped += rows.delete(
+                "log",
+                {
+                    "topic": row["topic"],
+                    "partition": row["partition"],
+                    "offset": below(behind),
+                    "at": below(before),
+                },
+            )
         return dropped
 
     def _all_passed(self, rows: Rows, end: Row) -> int:
-        groups = [r["offset"] for r in rows.select(
-            "position", {"topic": end["topic"], "partition": end["partition"]}) if r["group"]]
+        groups = [
+            r["offset"]
+            for r in rows.select("position", {"topic": end["topic"], "partition": end["partition"]})
+            if r["group"]
+        ]
         return min(groups, default=int(end["offset"]))
 
 
 def _message(row: Row) -> Message:
-    return Message(row["topic"], row["partition"], row["offset"], row["key"], row["value"],
-                   row["headers"], row["at"])
+    return Message(
+        row["topic"],
+        row["partition"],
+        row["offset"],
+        row["key"],
+        row["value"],
+        row["headers"],
+        row["at"],
+    )

@@ -15,7 +15,7 @@ from alembic.util.exc import CommandError
 HERE = Path(__file__).parent / "migrations"
 
 
-class NewerDatabase(Exception):  # noqa: N818  reads as what happened
+class NewerDatabase(Exception):
     """The database was written by a newer version; the text says what to do."""
 
 
@@ -28,6 +28,8 @@ def migrate(engine: sa.Engine) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:
-        message = (f"the database was written by a newer version of synchub ({error}): start that "
-                   "version, or restore the copy made before it")
+        message = (
+            f"the database was written by a newer version of synchub ({error}): start that "
+            "version, or restore the copy made before it"
+        )
         raise NewerDatabase(message) from error

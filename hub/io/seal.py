@@ -84,7 +84,7 @@ class Seal:
             message = "not sealed by this version"
             raise CannotOpen(message)
         try:
-            pressed = _cipher(key).decrypt(sealed[1:1 + NONCE], sealed[1 + NONCE:], uid.encode())
+            pressed = _cipher(key).decrypt(sealed[1 : 1 + NONCE], sealed[1 + NONCE :], uid.encode())
             return self._unpress.decompress(pressed, max_output_size=LARGEST)
         except InvalidTag as error:
             message = f"the bytes of {uid} were changed, or belong to another record or key"

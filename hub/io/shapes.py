@@ -80,7 +80,7 @@ class Shape:
                 if value is not None:
                     value = put(value)
                 elif not may_miss:
-                    raise ValueError("null where a value must be")  # noqa: TRY301  one message
+                    raise ValueError("null where a value must be")
                 stored.append(value)
         except _WRONG as why:
             raise Refused(f"{self.name}.{name}: {why}") from why
@@ -122,9 +122,9 @@ class Shape:
         if not where:
             return ()
         places = self.places(where)
-        return tuple([
-            self._term(at, value) for at, value in zip(places, where.values(), strict=True)
-        ])
+        return tuple(
+            [self._term(at, value) for at, value in zip(places, where.values(), strict=True)]
+        )
 
     def _term(self, at: int, value: Any) -> Term:
         if value is None:
@@ -155,9 +155,7 @@ class Shape:
 
     def given(self, row: Row, stored: Stored, generated: Any) -> Row:
         """What an insert returns: the row as given, with defaults and the generated key."""
-        full = {
-            name: row.get(name, default) for name, _, default, _ in self._steps
-        }
+        full = {name: row.get(name, default) for name, _, default, _ in self._steps}
         if self.generated is not None:
             at = self.generated
             full[self.names[at]] = generated if stored[at] is None else stored[at]

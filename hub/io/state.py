@@ -60,22 +60,40 @@ def load_record(rows: Rows, uid: Uid) -> Record | None:
 
 def save_record(rows: Rows, record: Record) -> None:
     """Store a folded record; its row was laid when the uid was minted."""
-    rows.update("record", {"uid": record.uid}, {
-        "native_id": record.native_id or None, "state": record.state, "folded": record.folded,
-        "doc": pack.pack(record),
-    })
+    rows.update(
+        "record",
+        {"uid": record.uid},
+        {
+            "native_id": record.native_id or None,
+            "state": record.state,
+            "folded": record.folded,
+            "doc": pack.pack(record),
+        },
+    )
 
 
 def birth(rows: Rows, record: Record) -> None:
     """Lay the row of a new record, with the next free local number; nothing is folded yet."""
-    number = int((_meta(rows, "local") or "0")) + 1
+    number = int(_meta(rows, "local") or "0") + 1
     rows.upsert("meta", {"name": "local", "value": str(number)})
-    rows.insert("record", {
-        "uid": record.uid, "local": number, "entity": record.entity, "system": record.system,
-        "object": record.object, "native_id": record.native_id or None, "golden": record.uid,
-        "role": "primary", "state": record.state, "next_seq": 1, "folded": 0, "read_end": 0,
-        "doc": pack.pack(record),
-    })
+    rows.insert(
+        "record",
+        {
+            "uid": record.uid,
+            "local": number,
+            "entity": record.entity,
+            "system": record.system,
+            "object": record.object,
+            "native_id": record.native_id or None,
+            "golden": record.uid,
+            "role": "primary",
+            "state": record.state,
+            "next_seq": 1,
+            "folded": 0,
+            "read_end": 0,
+            "doc": pack.pack(record),
+        },
+    )
 
 
 def _meta(rows: Rows, name: str) -> str | None:
@@ -106,12 +124,21 @@ def append_input(rows: Rows, vault: Vault, uid: Uid, body: Body, at: int, **more
     seq = int(row["next_seq"])
     rows.update("record", {"uid": uid}, {"next_seq": seq + 1})
     raw = more.pop("raw", b"")
-    rows.insert("input", {
-        "uid": uid, "seq": seq, "kind": pack.kind_of(body), "status": "pending", "at": at,
-        "start": more.pop("start", at), "end": more.pop("end", at),
-        "body": vault.close(rows, uid, pack.pack(body)),
-        "raw": vault.close(rows, uid, raw.decode("utf-8", "replace")) if raw else None, **more,
-    })
+    rows.insert(
+        "input",
+        {
+            "uid": uid,
+            "seq": seq,
+            "kind": pack.kind_of(body),
+            "status": "pending",
+            "at": at,
+            "start": more.pop("start", at),
+            "end": more.pop("end", at),
+            "body": vault.close(rows, uid, pack.pack(body)),
+            "raw": vault.close(rows, uid, raw.decode("utf-8", "replace")) if raw else None,
+            **more,
+        },
+    )
     return Input(uid, seq, body)
 
 
@@ -131,8 +158,7 @@ def open_input(rows: Rows, vault: Vault, row: dict[str, Any]) -> Input:
 
 def all_inputs(rows: Rows, vault: Vault) -> list[Input]:
     """Every input that was folded, for replay: applied and superseded ones."""
-    found = rows.select("input", {"status": among(["applied", "superseded"])},
-                        order=("uid", "seq"))
+    found = rows.select("input", {"status": among(["applied", "superseded"])}, order=("uid", "seq"))
     return [open_input(rows, vault, row) for row in found]
 
 
@@ -159,18 +185,31 @@ def load_edges(rows: Rows, uids: Iterable[Uid]) -> list[Edge]:
     """All edges that touch these records."""
     wanted = among(sorted(set(uids)))
     found = rows.select("edge", {"a": wanted}) + rows.select("edge", {"b": wanted})
-    return [Edge(r["a"], r["b"], r["kind"], r["outcome"], r["why"], r["at"], r["by"])
-            for r in found]
+    return [
+        Edge(r["a"], r["b"], r["kind"], r["outcome"], r["why"], r["at"], r["by"]) for r in found
+    ]
 
 
 def save_edges(rows: Rows, put: Iterable[Edge], drop: Iterable[EdgeId]) -> None:
     """Store new and changed edges, forget dropped ones."""
     for a, b, kind in sorted(drop):
         rows.delete("edge", {"a": a, "b": b, "kind": kind})
-    rows.upsert_many("edge", [
-        {"a": e.a, "b": e.b, "kind": e.kind, "outcome": e.outcome, "why": e.why, "at": e.at,
-         "by": e.by, "epoch": 0} for e in put
-    ])
+    rows.upsert_many(
+        "edge",
+        [
+            {
+                "a": e.a,
+                "b": e.b,
+                "kind": e.kind,
+                "outcome": e.outcome,
+                "why": e.why,
+                "at": e.at,
+                "by": e.by,
+                "epoch": 0,
+            }
+            for e in put
+        ],
+    )
 
 
 def load_keys(rows: Rows, vault: Vault, keys: Iterable[Key]) -> dict[Key, frozenset[Uid]]:
@@ -185,10 +224,13 @@ def load_keys(rows: Rows, vault: Vault, keys: Iterable[Key]) -> dict[Key, frozen
 def save_keys(rows: Rows, vault: Vault, uid: Uid, keys: Iterable[Key]) -> None:
     """The keys of a record, in place of those it had."""
     rows.delete("match_key", {"uid": uid})
-    rows.upsert_many("match_key", [
-        {"entity": k.entity, "kind": k.kind, "digest": vault.digest("|".join(k)), "uid": uid}
-        for k in sorted(keys)
-    ])
+    rows.upsert_many(
+        "match_key",
+        [
+            {"entity": k.entity, "kind": k.kind, "digest": vault.digest("|".join(k)), "uid": uid}
+            for k in sorted(keys)
+        ],
+    )
 
 
 def load_goldens(rows: Rows, uids: Iterable[Uid]) -> dict[Uid, Golden | None]:
@@ -201,11 +243,18 @@ def load_goldens(rows: Rows, uids: Iterable[Uid]) -> dict[Uid, Golden | None]:
 
 def save_golden(rows: Rows, golden: Golden, at: int) -> None:
     """Store a golden record."""
-    rows.upsert("golden", {
-        "uid": golden.uid, "entity": golden.entity, "version": golden.number,
-        "rules": golden.rules, "merged_into": golden.merged_into or None, "at": at,
-        "doc": pack.pack(golden),
-    })
+    rows.upsert(
+        "golden",
+        {
+            "uid": golden.uid,
+            "entity": golden.entity,
+            "version": golden.number,
+            "rules": golden.rules,
+            "merged_into": golden.merged_into or None,
+            "at": at,
+            "doc": pack.pack(golden),
+        },
+    )
 
 
 def golden_ids(rows: Rows, uids: Iterable[Uid]) -> dict[Uid, Uid]:
@@ -237,24 +286,47 @@ def dirty(rows: Rows, record: Record, at: int, *, rank: int = 1, not_before: int
     """Mark the link of a record: look at it. The oldest mark is kept."""
     row = rows.get("slot", uid=record.uid)
     if row is None:
-        rows.insert("slot", {
-            "uid": record.uid, "system": record.system, "object": record.object, "dirty": at,
-            "rank": rank, "not_before": not_before, "attempts": 0, "holds": {},
-        })
+        rows.insert(
+            "slot",
+            {
+                "uid": record.uid,
+                "system": record.system,
+                "object": record.object,
+                "dirty": at,
+                "rank": rank,
+                "not_before": not_before,
+                "attempts": 0,
+                "holds": {},
+            },
+        )
         return
-    rows.update("slot", {"uid": record.uid}, {
-        "dirty": at if row["dirty"] is None else row["dirty"], "rank": min(rank, row["rank"])
-        if row["dirty"] is not None else rank,
-        "not_before": not_before if row["dirty"] is None else row["not_before"],
-    })
+    rows.update(
+        "slot",
+        {"uid": record.uid},
+        {
+            "dirty": at if row["dirty"] is None else row["dirty"],
+            "rank": min(rank, row["rank"]) if row["dirty"] is not None else rank,
+            "not_before": not_before if row["dirty"] is None else row["not_before"],
+        },
+    )
 
 
 def want(rows: Rows, golden: Uid, system: str, obj: str, at: int) -> None:
     """A golden record wants a record of its own in this object; the latest change counts."""
     row = rows.get("wanted", golden=golden, system=system, object=obj)
     if row is None:
-        rows.insert("wanted", {"golden": golden, "system": system, "object": obj, "dirty": at,
-                               "not_before": 0, "attempts": 0, "holds": {}})
+        rows.insert(
+            "wanted",
+            {
+                "golden": golden,
+                "system": system,
+                "object": obj,
+                "dirty": at,
+                "not_before": 0,
+                "attempts": 0,
+                "holds": {},
+            },
+        )
     else:
         rows.update("wanted", {"golden": golden, "system": system, "object": obj}, {"dirty": at})
 

@@ -33,7 +33,7 @@ CHUNK = 500  # values of an `in` in one statement
 CHECKPOINT_PAGES = 4_000
 
 
-class Busy(Exception):  # noqa: N818  reads as what happened
+class Busy(Exception):
     """Another process holds the file; the text names it and says what to do."""
 
 
@@ -48,8 +48,14 @@ def _plain_type(column: sa.Column[Any]) -> Any:
 
 
 _TABLES = {
-    name: sa.Table(name, _PLAIN, *(
-        sa.Column(c.name, _plain_type(c), primary_key=c.primary_key) for c in shape.table.columns))
+    name: sa.Table(
+        name,
+        _PLAIN,
+        *(
+            sa.Column(c.name, _plain_type(c), primary_key=c.primary_key)
+            for c in shape.table.columns
+        ),
+    )
     for name, shape in SHAPES.items()
 }
 
@@ -67,7 +73,8 @@ def _upsert(name: str) -> Any:
     if not rest:
         return statement.on_conflict_do_nothing(index_elements=keys)
     return statement.on_conflict_do_update(
-        index_elements=keys, set_={n: statement.excluded[n] for n in rest})
+        index_elements=keys, set_={n: statement.excluded[n] for n in rest}
+    )
 
 
 Signature = tuple[tuple[int, str], ...]
@@ -76,13 +83,18 @@ Signature = tuple[tuple[int, str], ...]
 def _clause(name: str, at: int, op: str, n: int) -> Any:
     column = _TABLES[name].c[SHAPES[name].names[at]]
     value = sa.bindparam(f"w{n}", type_=column.type, expanding=op == "in")
-    return {
-        "eq": lambda: column == value, "in": lambda: column.in_(value),
-        "lt": lambda: column < value, "le": lambda: column <= value,
-        "gt": lambda: column > value, "ge": lambda: column >= value,
-        "ne": lambda: column.is_distinct_from(value), "null": lambda: column.is_(None),
+    clauses: dict[str, Callable[[], Any]] = {
+        "eq": lambda: column == value,
+        "in": lambda: column.in_(value),
+        "lt": lambda: column < value,
+        "le": lambda: column <= value,
+        "gt": lambda: column > value,
+        "ge": lambda: column >= value,
+        "ne": lambda: column.is_distinct_from(value),
+        "null": lambda: column.is_(None),
         "any": lambda: column.is_not(None),
-    }[op]()
+    }
+    return clauses[op]()
 
 
 def _where(name: str, signature: Signature) -> list[Any]:
@@ -90,8 +102,9 @@ def _where(name: str, signature: Signature) -> list[Any]:
 
 
 @lru_cache(1024)
-def _select(name: str, signature: Signature, order: tuple[tuple[int, bool], ...],
-            *, limited: bool) -> Any:
+def _select(
+    name: str, signature: Signature, order: tuple[tuple[int, bool], ...], *, limited: bool
+) -> Any:
     table = _TABLES[name]
     columns = [table.c[SHAPES[name].names[at]] for at, _ in order]
     sorts = [c.desc() if down else c for c, (_, down) in zip(columns, order, strict=True)]
@@ -121,8 +134,11 @@ def _signature(terms: Sequence[Term]) -> Signature:
 
 
 def _values(terms: Sequence[Term]) -> dict[str, Any]:
-    return {f"w{n}": list(value) if op == "in" else value
-            for n, (_, op, value) in enumerate(terms) if op not in ("null", "any")}
+    return {
+        f"w{n}": list(value) if op == "in" else value
+        for n, (_, op, value) in enumerate(terms)
+        if op not in ("null", "any")
+    }
 
 
 class SqlRows:
@@ -201,7 +217,8 @@ class SqlRows:
         shape = self._shape(table, write=True)
         return sum(
             self._run(table, _delete(table, _signature(terms)), _values(terms)).rowcount
-            for terms in chunks(shape.terms(where)))
+            for terms in chunks(shape.terms(where))
+        )
 
     def get(self, table: str, /, **key: Any) -> Row | None:
         """See `Rows`."""
@@ -210,8 +227,13 @@ class SqlRows:
         found = self._fetch(shape, shape.terms(key), (), None)
         return shape.row(found[0]) if found else None
 
-    def select(self, table: str, where: Mapping[str, Any] | None = None,
-               order: Sequence[str] = (), limit: int | None = None) -> list[Row]:
+    def select(
+        self,
+        table: str,
+        where: Mapping[str, Any] | None = None,
+        order: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> list[Row]:
         """See `Rows`."""
         check_limit(limit)
         shape = self._shape(table)
@@ -219,12 +241,19 @@ class SqlRows:
         found = [s for terms in parts for s in self._fetch(shape, terms, sorts, limit)]
         if len(parts) > 1:
             for at, down in reversed(sorts):
-                found.sort(key=lambda s, at=at: (s[at] is not None, s[at]),  # type: ignore[misc]
-                           reverse=down)
+                found.sort(
+                    key=lambda s, at=at: (s[at] is not None, s[at]),  # type: ignore[misc]
+                    reverse=down,
+                )
         return [shape.row(stored) for stored in found[:limit]]
 
-    def _fetch(self, shape: Shape, terms: Sequence[Term], order: tuple[tuple[int, bool], ...],
-               limit: int | None) -> Sequence[Stored]:
+    def _fetch(
+        self,
+        shape: Shape,
+        terms: Sequence[Term],
+        order: tuple[tuple[int, bool], ...],
+        limit: int | None,
+    ) -> Sequence[Stored]:
         statement = _select(shape.name, _signature(terms), order, limited=limit is not None)
         values = _values(terms) | ({} if limit is None else {"top": limit})
         found: Sequence[Stored] = self._run(shape.name, statement, values).fetchall()
@@ -233,8 +262,10 @@ class SqlRows:
     def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
         """See `Rows`."""
         shape = self._shape(table)
-        return sum(int(self._run(table, _count(table, _signature(terms)), _values(terms)).scalar())
-                   for terms in chunks(shape.terms(where)))
+        return sum(
+            int(self._run(table, _count(table, _signature(terms)), _values(terms)).scalar())
+            for terms in chunks(shape.terms(where))
+        )
 
 
 def chunks(terms: Sequence[Term]) -> list[list[Term]]:
@@ -245,7 +276,7 @@ def chunks(terms: Sequence[Term]) -> list[list[Term]]:
     parts: list[list[Term]] = [[]]
     for at, op, value in terms:
         if op == "in" and len(value) > CHUNK:
-            pieces = [value[n:n + CHUNK] for n in range(0, len(value), CHUNK)]
+            pieces = [value[n : n + CHUNK] for n in range(0, len(value), CHUNK)]
             parts = [[*part, (at, op, piece)] for part in parts for piece in pieces]
         else:
             for part in parts:
@@ -318,8 +349,8 @@ class SqlStore:
             connection.exec_driver_sql("PRAGMA query_only=ON")
             self._local.connection = connection
             self._readers.append(connection)
-        connection = self._local.connection
-        return connection
+        found: sa.Connection = self._local.connection
+        return found
 
     def _open(self) -> sa.Connection:
         return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -358,8 +389,9 @@ class SqlStore:
                 done.set_exception(failure)
 
 
-def _in_savepoint(connection: sa.Connection,
-                  work: Callable[[Rows], Any]) -> tuple[Any, BaseException | None]:
+def _in_savepoint(
+    connection: sa.Connection, work: Callable[[Rows], Any]
+) -> tuple[Any, BaseException | None]:
     rows = SqlRows(connection, writes=True)
     connection.exec_driver_sql("SAVEPOINT work")
     try:
@@ -385,8 +417,13 @@ def _roll_back(connection: sa.Connection) -> None:
 
 def _prepare(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000",
-                   f"wal_autocheckpoint={CHECKPOINT_PAGES}", "cache_size=-65536"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "busy_timeout=5000",
+        f"wal_autocheckpoint={CHECKPOINT_PAGES}",
+        "cache_size=-65536",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -398,8 +435,10 @@ def own(path: Path) -> filelock.BaseFileLock:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         pid = holder.read_text().strip() if holder.exists() else "unknown"
-        message = (f"{path} is in use by process {pid}; stop that hub first, or let this command "
-                   "speak to it")
+        message = (
+            f"{path} is in use by process {pid}; stop that hub first, or let this command "
+            "speak to it"
+        )
         raise Busy(message) from None
     holder.write_text(f"{os.getpid()}\n")
     return lock

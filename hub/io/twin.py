@@ -111,7 +111,7 @@ class DictRows:
         if held.shape.generated is not None and stored[held.shape.generated] is None:
             held.last += 1
             at = held.shape.generated
-            stored = (*stored[:at], held.last, *stored[at + 1:])
+            stored = (*stored[:at], held.last, *stored[at + 1 :])
         self._check_free(held, stored, ())
         self._put(held, stored)
         return held.shape.row(stored)
@@ -129,7 +129,12 @@ class DictRows:
 
     def upsert_many(self, table: str, rows: Iterable[Row]) -> None:
         """See `Rows`."""
-        self._all_or_none(lambda: [self.upsert(table, row) for row in rows])
+
+        def put() -> None:
+            for row in rows:
+                self.upsert(table, row)
+
+        self._all_or_none(put)
 
     def _all_or_none(self, work: Callable[[], object]) -> None:
         mark = len(self.journal)
@@ -158,8 +163,9 @@ class DictRows:
     def _put(self, held: Table, stored: Stored) -> None:
         key = held.shape.key_of(stored)
         before = held.rows.get(key)
-        self.journal.append((lambda: held.cut(key)) if before is None
-                            else (lambda: held.put(before)))
+        self.journal.append(
+            (lambda: held.cut(key)) if before is None else (lambda: held.put(before))
+        )
         held.put(stored)
 
     def _found(self, held: Table, where: Mapping[str, Any] | None) -> list[Stored]:
@@ -198,15 +204,22 @@ class DictRows:
         found = self._found(held, key)
         return held.shape.row(found[0]) if found else None
 
-    def select(self, table: str, where: Mapping[str, Any] | None = None,
-               order: Sequence[str] = (), limit: int | None = None) -> list[Row]:
+    def select(
+        self,
+        table: str,
+        where: Mapping[str, Any] | None = None,
+        order: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> list[Row]:
         """See `Rows`."""
         check_limit(limit)
         held = self._table(table)
         found = self._found(held, where)
         for at, descending in reversed(held.shape.sorts(order)):
-            found.sort(key=lambda s, at=at: (s[at] is not None, s[at]),  # type: ignore[misc]
-                       reverse=descending)
+            found.sort(
+                key=lambda s, at=at: (s[at] is not None, s[at]),  # type: ignore[misc]
+                reverse=descending,
+            )
         return [held.shape.row(stored) for stored in found[:limit]]
 
     def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:

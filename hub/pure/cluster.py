@@ -87,8 +87,9 @@ def places(group: Iterable[Uid], records: Mapping[Uid, Record]) -> set[tuple[str
     return {(r.system, r.object) for r in (records[u] for u in group) if r.alive}
 
 
-def named(group: Mapping[Uid, frozenset[Uid]], edges: Iterable[Edge],
-          walls: frozenset[tuple[Uid, Uid]]) -> tuple[Group, ...]:
+def named(
+    group: Mapping[Uid, frozenset[Uid]], edges: Iterable[Edge], walls: frozenset[tuple[Uid, Uid]]
+) -> tuple[Group, ...]:
     """The groups with the questions and doubles that the unused edges leave."""
     asks: dict[frozenset[Uid], set[Uid]] = {}
     doubles: dict[frozenset[Uid], set[Uid]] = {}

@@ -26,9 +26,21 @@ from hub.pure.model import (
 from hub.pure.rules import Tool
 
 Word = Literal[
-    "agree", "hub ahead", "tool ahead", "conflict", "pending", "quarantined", "rejected",
-    "ignored", "altered", "unreadable", "unwritable", "not applicable", "waits for link",
-    "unexplained", "parked",
+    "agree",
+    "hub ahead",
+    "tool ahead",
+    "conflict",
+    "pending",
+    "quarantined",
+    "rejected",
+    "ignored",
+    "altered",
+    "unreadable",
+    "unwritable",
+    "not applicable",
+    "waits for link",
+    "unexplained",
+    "parked",
 ]
 
 
@@ -58,8 +70,9 @@ class Links:
 NO_LINKS = Links({}, {})
 
 
-def compare(record: Record, golden: Golden, tool: Tool, links: Links = NO_LINKS,
-            *, primary: bool = True) -> list[Difference]:
+def compare(
+    record: Record, golden: Golden, tool: Tool, links: Links = NO_LINKS, *, primary: bool = True
+) -> list[Difference]:
     """Every cell that either side knows and the tool has a place for, in order of name.
 
     A record that does not lead in its object (`primary` false) is not offered values of fields
@@ -75,8 +88,14 @@ def compare(record: Record, golden: Golden, tool: Tool, links: Links = NO_LINKS,
 
 
 def _not_here(d: Difference) -> Difference:
-    return Difference(d.cell, "not applicable", d.wanted, d.observed, d.golden,
-                      "unique in the tool: only its leading record has it")
+    return Difference(
+        d.cell,
+        "not applicable",
+        d.wanted,
+        d.observed,
+        d.golden,
+        "unique in the tool: only its leading record has it",
+    )
 
 
 def compare_cell(name: str, cell: Cell, golden: GoldenCell, uid: Uid, tool: Tool) -> Difference:
@@ -88,8 +107,9 @@ def compare_cell(name: str, cell: Cell, golden: GoldenCell, uid: Uid, tool: Tool
     return Difference(name, word, wanted, cell.observed, golden, why)
 
 
-def judge(name: str, cell: Cell, golden: GoldenCell, wanted: Value, uid: Uid,
-          tool: Tool) -> tuple[Word, str]:
+def judge(
+    name: str, cell: Cell, golden: GoldenCell, wanted: Value, uid: Uid, tool: Tool
+) -> tuple[Word, str]:
     """The word, and the reason where a person would ask."""
     if cell.unreadable:
         return "unreadable", cell.unreadable
@@ -118,14 +138,17 @@ def unclaimed(cell: Cell, name: str, tool: Tool) -> tuple[Word, str]:
 
 
 def behind(cell: Cell, golden: GoldenCell, name: str, tool: Tool) -> tuple[Word, str]:
-    """Golden has a value that the tool does not show: why, and is it ours to write?"""
+    """Golden has a value that the tool does not show: why, and whether it is ours to write."""
     if cell.refused and cell.refused.value == golden.value:
         return "rejected", cell.refused.why
     synced = cell.synced
     if synced and golden.value == synced.sent and cell.observed == synced.answered:
         ignored = synced.answered == synced.before
-        return ("ignored", "the tool kept its old value") if ignored else \
-            ("altered", "the tool answered something else")
+        return (
+            ("ignored", "the tool kept its old value")
+            if ignored
+            else ("altered", "the tool answered something else")
+        )
     if not tool.writable(name):
         return "unwritable", "the tool does not let us write this field"
     return "hub ahead", ""
@@ -169,8 +192,9 @@ def ends_held(record: Record, name: str, links: Links) -> dict[Uid, str]:
     return {links.golden.get(key_of(c), key_of(c)): c for c in stated}
 
 
-def compare_end(name: str, end: Uid, held: str | None, golden: GoldenCell, record: Record,
-                links: Links) -> Difference:
+def compare_end(
+    name: str, end: Uid, held: str | None, golden: GoldenCell, record: Record, links: Links
+) -> Difference:
     """One association: `held` is the record's cell that states it."""
     cell = held or element(name, links.here.get(end, end))
     wanted, observed = golden.value, True if held else None
@@ -179,8 +203,14 @@ def compare_end(name: str, end: Uid, held: str | None, golden: GoldenCell, recor
     if held and golden.winner is None and record.cell(held).claim():
         return Difference(cell, "tool ahead", wanted, observed, golden, "not resolved yet")
     if not held and end not in links.here:
-        return Difference(cell, "waits for link", wanted, observed, golden,
-                          "the other end has no record in this tool yet")
+        return Difference(
+            cell,
+            "waits for link",
+            wanted,
+            observed,
+            golden,
+            "the other end has no record in this tool yet",
+        )
     if refused := record.cell(cell).refused:
         return Difference(cell, "rejected", wanted, observed, golden, refused.why)
     return Difference(cell, "hub ahead", wanted, observed, golden)
@@ -192,9 +222,14 @@ def compare_end(name: str, end: Uid, held: str | None, golden: GoldenCell, recor
 def to_write(differences: Iterable[Difference]) -> dict[str, Sent]:
     """The cells to send, each with the value and version of golden."""
     return {
-        d.cell: Sent(d.golden.value if field_of(d.cell) == "consent" or not key_of(d.cell)
-                     else d.wanted, d.golden.version, d.observed, d.golden.hop)
-        for d in differences if d.word == "hub ahead"
+        d.cell: Sent(
+            d.golden.value if field_of(d.cell) == "consent" or not key_of(d.cell) else d.wanted,
+            d.golden.version,
+            d.observed,
+            d.golden.hop,
+        )
+        for d in differences
+        if d.word == "hub ahead"
     }
 
 
@@ -209,8 +244,10 @@ def to_agree(record: Record, differences: Iterable[Difference]) -> dict[str, Sen
         if d.word in AGREEING and d.golden.winner and cell.known:
             sent = Sent(d.golden.value, d.golden.version, d.observed)
             synced = cell.synced
-            if synced is None or (synced.version.vector, synced.sent) != \
-                    (d.golden.version.vector, d.golden.value):
+            if synced is None or (synced.version.vector, synced.sent) != (
+                d.golden.version.vector,
+                d.golden.value,
+            ):
                 agreed[d.cell] = sent
     return agreed
 

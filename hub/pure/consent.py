@@ -25,7 +25,8 @@ def facts(cell: str, records: Iterable[Record]) -> Iterator[Bid]:
 def counts_for(refusal: Bid, cell: str, members: Iterable[Record]) -> bool:
     """Whether a refusal speaks for one of these records, also after a split."""
     return any(
-        r.uid == refusal.uid or r.uid in refusal.claim.reach
+        r.uid == refusal.uid
+        or r.uid in refusal.claim.reach
         or r.tightened.get(cell, {}).get(refusal.uid, -1) >= refusal.claim.seq
         for r in members
     )
@@ -36,17 +37,23 @@ def effective(cell: str, members: list[Record], component: Iterable[Record]) -> 
     own = list(facts(cell, members))
     ours = {b.id for b in own}
     optins = once(b for b in own if b.claim.value == "in")
-    refusals = [b for b in facts(cell, component) if b.claim.value == "out"
-                and (b.id in ours or counts_for(b, cell, members))]
+    refusals = [
+        b
+        for b in facts(cell, component)
+        if b.claim.value == "out" and (b.id in ours or counts_for(b, cell, members))
+    ]
     considered = sorted({b.id: b for b in (*optins, *refusals)}.values(), key=lambda b: b.id)
     if not considered:
         return None
     standing = [r for r in refusals if not any(o.covers(r) for o in optins)]
     winner = standing[0] if standing else optins[0]
     return GoldenCell(
-        value=winner.claim.value, version=version(considered), winner=winner.id,
+        value=winner.claim.value,
+        version=version(considered),
+        winner=winner.id,
         rule="a refusal stands" if standing else "proven opt-in, no refusal left",
-        claims=tuple(b.id for b in considered), standing=tuple(b.id for b in standing or optins),
+        claims=tuple(b.id for b in considered),
+        standing=tuple(b.id for b in standing or optins),
     )
 
 

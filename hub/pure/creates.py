@@ -19,8 +19,7 @@ def refusal(golden: Golden, members: list[Record], tool: Tool) -> str:
     """Why no record is wanted here, "" when one is."""
     if tool.create == "never":
         return "this system creates nothing"
-    if any((r.system, r.object) == (tool.system, tool.object) and holds_place(r)
-           for r in members):
+    if any((r.system, r.object) == (tool.system, tool.object) and holds_place(r) for r in members):
         return "it has a record here"
     if golden.asks:
         return "possible duplicate: a steward decides first"
@@ -44,14 +43,16 @@ def first_values(golden: Golden, tool: Tool) -> dict[str, Sent]:
     return {
         name: Sent(cell.value, cell.version, None, cell.hop)
         for name, cell in sorted(golden.cells.items())
-        if cell.value is not None and tool.holds(name) and tool.writable(name)
-        and field_of(name) not in tool.links and not cell.parked
+        if cell.value is not None
+        and tool.holds(name)
+        and tool.writable(name)
+        and field_of(name) not in tool.links
+        and not cell.parked
         and (field_of(name) != "consent" or cell.value == "out")
         and (key_of(name) or tool.normal(name, cell.value) is not None)
     }
 
 
-def wants(golden: Golden, members: list[Record],
-          tools: Iterable[Tool]) -> list[tuple[Tool, str]]:
+def wants(golden: Golden, members: list[Record], tools: Iterable[Tool]) -> list[tuple[Tool, str]]:
     """Each tool of the entity, and why it gets no record ("" where it gets one)."""
     return [(t, refusal(golden, members, t)) for t in tools if t.entity == golden.entity]

@@ -6,9 +6,9 @@
     consent   the ratchet                                        hub/pure/consent.py
     effects   what has to be stored, emitted, read again or shown to a person
 
-`need` is asked until it wants nothing more; then `decide` answers. Laws (tests/pure/test_decide.py):
-a batch of n equals n batches of one; the same input again gives nothing; inputs of different
-records commute.
+`need` is asked until it wants nothing more; then `decide` answers. Laws, in
+tests/pure/test_decide.py: a batch of n equals n batches of one; the same input again gives nothing;
+inputs of different records commute.
 """
 
 from __future__ import annotations
@@ -138,8 +138,9 @@ class Batch:
     outcomes: dict[tuple[Uid, int], Folded]
 
 
-def fold_all(inputs: Sequence[Input], loaded: Loaded, context: Context,
-             births: Mapping[Uid, Record]) -> Batch:
+def fold_all(
+    inputs: Sequence[Input], loaded: Loaded, context: Context, births: Mapping[Uid, Record]
+) -> Batch:
     """Every input, in the order of its record's sequence. A folded input folds to nothing again.
 
     `births`: an empty record for each uid of the batch that the store does not have yet.
@@ -158,8 +159,13 @@ def fold_all(inputs: Sequence[Input], loaded: Loaded, context: Context,
 # -- need --------------------------------------------------------------------------------------
 
 
-def need(inputs: Sequence[Input], touched: Iterable[Uid], loaded: Loaded, context: Context,
-         births: Mapping[Uid, Record]) -> Need:
+def need(
+    inputs: Sequence[Input],
+    touched: Iterable[Uid],
+    loaded: Loaded,
+    context: Context,
+    births: Mapping[Uid, Record],
+) -> Need:
     """What is still missing: the records, their keys' candidates, then whole components."""
     first = {i.uid for i in inputs} | set(touched)
     if missing := first - loaded.records.keys():
@@ -193,8 +199,10 @@ def _component(reach: set[Uid], batch: Batch, loaded: Loaded, context: Context) 
     reach |= {m for r in batch.after.values() for m in r.members}
     reach |= {end for e in loaded.edges.values() for end in (e.a, e.b)}
     if reach - loaded.edges_of or reach - loaded.records.keys():
-        return Need(edges_of=frozenset(reach - loaded.edges_of),
-                    records=frozenset(reach - loaded.records.keys()))
+        return Need(
+            edges_of=frozenset(reach - loaded.edges_of),
+            records=frozenset(reach - loaded.records.keys()),
+        )
     if golden := reach - loaded.golden.keys():
         return Need(golden=frozenset(golden))
     known = {**loaded.records, **batch.after}
@@ -204,8 +212,9 @@ def _component(reach: set[Uid], batch: Batch, loaded: Loaded, context: Context) 
 
 def linked(record: Record, rules: Rules) -> set[Uid]:
     """The records that its associations name."""
-    return {key_of(c) for n in references(record.entity, rules)
-            for c in cells_of_field(record.cells, n)}
+    return {
+        key_of(c) for n in references(record.entity, rules) for c in cells_of_field(record.cells, n)
+    }
 
 
 def references(entity: str, rules: Rules) -> list[str]:
@@ -216,8 +225,13 @@ def references(entity: str, rules: Rules) -> list[str]:
 # -- decide ------------------------------------------------------------------------------------
 
 
-def decide(inputs: Sequence[Input], touched: Iterable[Uid], loaded: Loaded, context: Context,
-           births: Mapping[Uid, Record]) -> Effects:
+def decide(
+    inputs: Sequence[Input],
+    touched: Iterable[Uid],
+    loaded: Loaded,
+    context: Context,
+    births: Mapping[Uid, Record],
+) -> Effects:
     """The effects of these inputs, given all that `need` asked for."""
     batch = fold_all(inputs, loaded, context, births)
     effects = Effects(records=dict(batch.after))
@@ -227,8 +241,11 @@ def decide(inputs: Sequence[Input], touched: Iterable[Uid], loaded: Loaded, cont
             effects.again[uid] = max(outcome.again_at, effects.again.get(uid, 0))
     records = {u: r for u, r in {**loaded.records, **batch.after}.items() if r is not None}
     relate(inputs, batch, records, loaded, context, effects)
-    edges = {k: e for k, e in {**loaded.edges, **effects.edges_put}.items()
-             if k not in effects.edges_drop}
+    edges = {
+        k: e
+        for k, e in {**loaded.edges, **effects.edges_put}.items()
+        if k not in effects.edges_drop
+    }
     seeds = set(batch.after) | set(touched)
     component = closure(seeds, [*edges.values(), *loaded.edges.values()], records)
     found = cluster.partition({u: records[u] for u in component}, edges.values())
@@ -260,8 +277,14 @@ def closure(seeds: Iterable[Uid], edges: Iterable[Edge], records: Mapping[Uid, R
 # -- relations ---------------------------------------------------------------------------------
 
 
-def relate(inputs: Sequence[Input], batch: Batch, records: Mapping[Uid, Record], loaded: Loaded,
-           context: Context, effects: Effects) -> None:
+def relate(
+    inputs: Sequence[Input],
+    batch: Batch,
+    records: Mapping[Uid, Record],
+    loaded: Loaded,
+    context: Context,
+    effects: Effects,
+) -> None:
     """Keys and edges that follow from the changed records and from verdicts."""
     fresh = {uid: identity.match_keys(r, context.rules) for uid, r in batch.after.items()}
     for uid, record in batch.after.items():
@@ -275,15 +298,21 @@ def relate(inputs: Sequence[Input], batch: Batch, records: Mapping[Uid, Record],
         judge(item, batch, loaded, effects)
 
 
-def compare_evidence(record: Record, fresh: Mapping[Uid, frozenset[Key]],
-                     records: Mapping[Uid, Record], loaded: Loaded, context: Context,
-                     effects: Effects) -> None:
+def compare_evidence(
+    record: Record,
+    fresh: Mapping[Uid, frozenset[Key]],
+    records: Mapping[Uid, Record],
+    loaded: Loaded,
+    context: Context,
+    effects: Effects,
+) -> None:
     """The evidence edges of one changed record: put what is new, drop what no longer holds."""
     mine = fresh[record.uid]
     near = {u for k in mine for u in loaded.keys.get(k, ())}
     near |= {u for u, keys in fresh.items() if keys & mine}
-    found = identity.evidence_edges(record, (records[u] for u in sorted(near) if u in records),
-                                    context.rules)
+    found = identity.evidence_edges(
+        record, (records[u] for u in sorted(near) if u in records), context.rules
+    )
     for e in found.values():
         effects.edges_drop.discard(e.id)
         if loaded.edges.get(e.id) != e:
@@ -299,8 +328,11 @@ def standing_edges(record: Record, records: Mapping[Uid, Record]) -> list[Edge]:
     made = []
     if record.anchor and record.anchor in records and record.anchor != record.uid:
         made.append(edge(record.uid, record.anchor, "link", "same", why="created by the hub"))
-    return made + [edge(record.uid, m, "shared", "same", why="were delivered as one")
-                   for m in record.delivered if m != record.uid and m in records]
+    return made + [
+        edge(record.uid, m, "shared", "same", why="were delivered as one")
+        for m in record.delivered
+        if m != record.uid and m in records
+    ]
 
 
 def judge(item: Input, batch: Batch, loaded: Loaded, effects: Effects) -> None:
@@ -321,17 +353,26 @@ def judge(item: Input, batch: Batch, loaded: Loaded, effects: Effects) -> None:
 # -- golden records ----------------------------------------------------------------------------
 
 
-def resolve_group(group: cluster.Group, found: cluster.Partition, records: Mapping[Uid, Record],
-                  loaded: Loaded, context: Context, causes: tuple[str, ...],
-                  effects: Effects) -> None:
+def resolve_group(  # noqa: PLR0917
+    group: cluster.Group,
+    found: cluster.Partition,
+    records: Mapping[Uid, Record],
+    loaded: Loaded,
+    context: Context,
+    causes: tuple[str, ...],
+    effects: Effects,
+) -> None:
     """The golden record of one group, and what is new about it."""
     members = [records[u] for u in group.members]
     owner = {u: g.uid for g in found.groups for u in g.members}
     before = loaded.golden.get(group.uid)
     golden = Golden(
-        uid=group.uid, entity=members[0].entity, members=group.members,
+        uid=group.uid,
+        entity=members[0].entity,
+        members=group.members,
         cells=golden_cells(members, records.values(), loaded, context),
-        number=before.number if before else 0, rules=context.rules.version,
+        number=before.number if before else 0,
+        rules=context.rules.version,
         asks=group.asks,
         duplicate_of=min((owner[d] for d in group.doubles if owner[d] < group.uid), default=""),
     )
@@ -340,7 +381,8 @@ def resolve_group(group: cluster.Group, found: cluster.Partition, records: Mappi
     if changes or moved:
         golden = replace(golden, number=golden.number + 1)
         effects.history.append(
-            ChangeSet(golden.uid, golden.number, golden, before, changes, causes))
+            ChangeSet(golden.uid, golden.number, golden, before, changes, causes)
+        )
         effects.dirty |= {r.uid for r in members if r.state == "live"}
     if golden != before:
         effects.groups.append(golden)
@@ -348,8 +390,9 @@ def resolve_group(group: cluster.Group, found: cluster.Partition, records: Mappi
     effects.regroup |= {u: (group.uid, u in leads) for u in group.members}
 
 
-def golden_cells(members: list[Record], component: Iterable[Record], loaded: Loaded,
-                 context: Context) -> dict[str, GoldenCell]:
+def golden_cells(
+    members: list[Record], component: Iterable[Record], loaded: Loaded, context: Context
+) -> dict[str, GoldenCell]:
     """Every cell that somebody claims, by name."""
     entity = members[0].entity
     names = {n for r in members for n, c in r.cells.items() if c.claims}
@@ -360,8 +403,11 @@ def golden_cells(members: list[Record], component: Iterable[Record], loaded: Loa
         rule = context.rules.of(entity, name)
         if rule is None or rule.kind == "reference":
             continue
-        cell = consent.effective(name, members, everyone) if rule.kind == "consent" \
+        cell = (
+            consent.effective(name, members, everyone)
+            if rule.kind == "consent"
             else survivorship.survive(name, members, rule)
+        )
         if cell is not None:
             cells[name] = with_others(cell, name, members) if rule.kind in SEVERAL else cell
     return cells | reference_cells(members, loaded, context)
@@ -373,14 +419,17 @@ SEVERAL = ("email", "phone", "address")
 def with_others(cell: GoldenCell, name: str, members: list[Record]) -> GoldenCell:
     """Where people have several: every other value that was entered stays known."""
     others = {
-        repr(c.value): c.value for r in members for c in r.cell(name).claims
+        repr(c.value): c.value
+        for r in members
+        for c in r.cell(name).claims
         if c.status == "effective" and c.value not in (None, cell.value)
     }
     return replace(cell, also=tuple(others[k] for k in sorted(others)))
 
 
-def reference_cells(members: list[Record], loaded: Loaded,
-                    context: Context) -> dict[str, GoldenCell]:
+def reference_cells(
+    members: list[Record], loaded: Loaded, context: Context
+) -> dict[str, GoldenCell]:
     """Associations, by golden end: claims on two records of one company are claims on one end."""
     cells: dict[str, GoldenCell] = {}
     for name in references(members[0].entity, context.rules):
@@ -407,18 +456,31 @@ def differences(before: Golden | None, after: Golden) -> tuple[Change, ...]:
     )
 
 
-def retire(component: set[Uid], found: cluster.Partition, loaded: Loaded,
-           causes: tuple[str, ...], effects: Effects) -> None:
+def retire(
+    component: set[Uid],
+    found: cluster.Partition,
+    loaded: Loaded,
+    causes: tuple[str, ...],
+    effects: Effects,
+) -> None:
     """Golden ids that lead no group any more: merged into the one their record is in now."""
     owner = {u: g.uid for g in found.groups for u in g.members}
     for uid in sorted(component - {g.uid for g in found.groups}):
         before = loaded.golden.get(uid)
         if before is not None and before.merged_into != owner[uid]:
-            gone = replace(before, merged_into=owner[uid], members=(), cells={},
-                           number=before.number + 1, asks=(), duplicate_of="")
+            gone = replace(
+                before,
+                merged_into=owner[uid],
+                members=(),
+                cells={},
+                number=before.number + 1,
+                asks=(),
+                duplicate_of="",
+            )
             effects.groups.append(gone)
-            effects.history.append(ChangeSet(
-                uid, gone.number, None, before, (), causes, merged_into=owner[uid]))
+            effects.history.append(
+                ChangeSet(uid, gone.number, None, before, (), causes, merged_into=owner[uid])
+            )
 
 
 def mark(batch: Batch, effects: Effects) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from hub.pure import standardize
 from hub.pure.model import (
@@ -65,7 +66,11 @@ class Terms:
 def fold(record: Record, item: Input, terms: Terms) -> Folded:
     """The record after this input, which must be the next of its sequence."""
     folders: Mapping[type, Callable[..., Folded]] = {
-        Observation: observe, Intent: intend, Receipt: receive, Decision: obey, Tick: wait,
+        Observation: observe,
+        Intent: intend,
+        Receipt: receive,
+        Decision: obey,
+        Tick: wait,
     }
     folded = folders[type(item.body)](record, item.seq, item.body, terms)
     return replace(folded, record=replace(folded.record, folded=item.seq))
@@ -107,9 +112,16 @@ def depart(record: Record, seen: Observation, tool: Tool) -> Folded:
     """
     if refused := older(record, seen) or unsettled(record, seen, tool):
         return refused
-    gone = replace(record, state=seen.state, intent=None, departed="", seen=True,
-                   read_end=max(record.read_end, seen.end), changed_at=seen.end,
-                   revision=max(record.revision, seen.revision))
+    gone = replace(
+        record,
+        state=seen.state,
+        intent=None,
+        departed="",
+        seen=True,
+        read_end=max(record.read_end, seen.end),
+        changed_at=seen.end,
+        revision=max(record.revision, seen.revision),
+    )
     return Folded(gone)
 
 
@@ -145,17 +157,24 @@ def proves(cell: str, sent: Sent, shown: Mapping[str, Value], tool: Tool) -> boo
     return cell in shown and shown[cell] in (normal, sent.value) and shown[cell] != sent.before
 
 
-def settled_as_applied(record: Record, intent: OpenIntent, shown: Mapping[str, Value],
-                       seen: Observation, tool: Tool) -> Record:
+def settled_as_applied(
+    record: Record, intent: OpenIntent, shown: Mapping[str, Value], seen: Observation, tool: Tool
+) -> Record:
     """Every sent cell was answered in its normal form; what differs now was typed over it."""
     values = {
-        cell: shown[cell] if cell in shown and shown[cell] == sent.value
+        cell: shown[cell]
+        if cell in shown and shown[cell] == sent.value
         else tool.normal(cell, sent.value)
         for cell, sent in intent.sends.items()
     }
     done = answered(record, intent.sends, values, intent.members)
-    return replace(done, intent=None, state="live", changed_at=seen.end,
-                   native_id=record.native_id or seen.native_id)
+    return replace(
+        done,
+        intent=None,
+        state="live",
+        changed_at=seen.end,
+        native_id=record.native_id or seen.native_id,
+    )
 
 
 def settled_as_lost(record: Record, intent: OpenIntent, shown: Mapping[str, Value]) -> Record:
@@ -187,8 +206,13 @@ def take_in(record: Record, seq: int, seen: Observation, terms: Terms) -> Record
         cells[name] = replace(record.cell(name), unreadable=why)
     moved = any(cells[n].observed != record.cell(n).observed for n in cells)
     return replace(
-        record, cells=cells, seen=True, state="live", ext=seen.ext or record.ext,
-        native_id=seen.native_id or record.native_id, departed="",
+        record,
+        cells=cells,
+        seen=True,
+        state="live",
+        ext=seen.ext or record.ext,
+        native_id=seen.native_id or record.native_id,
+        departed="",
         revision=max(record.revision, seen.revision),
         read_end=max(record.read_end, seen.end),
         changed_at=seen.end if moved and record.seen else record.changed_at,
@@ -213,8 +237,7 @@ def _elements(record: Record, name: str, value: list[str]) -> Iterator[tuple[str
         yield cell, True if cell in stated else None
 
 
-def look(record: Record, seq: int, name: str, raw: Value, seen: Observation,
-         terms: Terms) -> Cell:
+def look(record: Record, seq: int, name: str, raw: Value, seen: Observation, terms: Terms) -> Cell:
     """One covered cell: nothing new, or observed anew with a claim."""
     cell = replace(record.cell(name), unreadable="")
     if cell.known and raw == cell.observed:
@@ -238,8 +261,9 @@ def with_claim(cell: Cell, claim: Claim) -> Cell:
     return replace(cell, claims=(*cell.claims, claim)[-kept:])
 
 
-def claimed(record: Record, seq: int, name: str, raw: Value, seen: Observation,
-            terms: Terms) -> Claim | None:
+def claimed(
+    record: Record, seq: int, name: str, raw: Value, seen: Observation, terms: Terms
+) -> Claim | None:
     """The claim that this change makes, None where the change proves nothing (consent)."""
     cell = record.cell(name)
     fact = consent_fact(cell, raw) if field_of(name) == "consent" else raw
@@ -251,8 +275,14 @@ def claimed(record: Record, seq: int, name: str, raw: Value, seen: Observation,
     source = seen.end if seen.source_ms is None else min(seen.source_ms, seen.end)
     bound = not cell.known and (seen.snapshot or record.seen)
     claim = Claim(
-        seq=seq, value=None, raw=raw, at=max(source, latest), covers=covers,
-        bound=bound, hop=next_hop(base), actor=seen.actor,
+        seq=seq,
+        value=None,
+        raw=raw,
+        at=max(source, latest),
+        covers=covers,
+        bound=bound,
+        hop=next_hop(base),
+        actor=seen.actor,
         reach=tuple(sorted({record.uid, *record.members})) if field_of(name) == "consent" else (),
     )
     return standardised(claim, name, meant, record.entity, terms.rules)
@@ -300,12 +330,16 @@ def intend(record: Record, seq: int, intent: Intent, _terms: Terms) -> Folded:
     """A write is about to be sent; until its receipt nothing that is read here counts."""
     opened = OpenIntent(seq, intent.at, intent.op, intent.sends, intent.members)
     created = intent.op == "create"
-    return Folded(replace(
-        record, intent=opened, members=intent.members,
-        state="creating" if created else record.state,
-        anchor=intent.golden if created else record.anchor,
-        tightened=tightened(record, intent.sends),
-    ))
+    return Folded(
+        replace(
+            record,
+            intent=opened,
+            members=intent.members,
+            state="creating" if created else record.state,
+            anchor=intent.golden if created else record.anchor,
+            tightened=tightened(record, intent.sends),
+        )
+    )
 
 
 def tightened(record: Record, sends: Mapping[str, Sent]) -> dict[str, Vector]:
@@ -320,19 +354,26 @@ def tightened(record: Record, sends: Mapping[str, Sent]) -> dict[str, Vector]:
 def receive(record: Record, _seq: int, receipt: Receipt, terms: Terms) -> Folded:
     """The tool's word on our write, or the note that nothing had to be written."""
     return {
-        "applied": applied, "rejected": rejected, "not_sent": not_sent,
-        "unknown": outcome_unknown, "agrees": agrees,
+        "applied": applied,
+        "rejected": rejected,
+        "not_sent": not_sent,
+        "unknown": outcome_unknown,
+        "agrees": agrees,
     }[receipt.outcome](record, receipt, terms)
 
 
-def answered(record: Record, sends: Mapping[str, Sent], values: Mapping[str, Value],
-             members: tuple[str, ...]) -> Record:
+def answered(
+    record: Record, sends: Mapping[str, Sent], values: Mapping[str, Value], members: tuple[str, ...]
+) -> Record:
     """Sent and answered become the merge base, the answer what is observed."""
     for name, sent in sends.items():
         cell, answer = record.cell(name), values.get(name)
         synced = Synced(sent.version, sent.value, answer, sent.before, sent.hop)
-        record = with_cell(record, name, replace(
-            cell, observed=answer, known=True, synced=synced, refused=None, unreadable=""))
+        record = with_cell(
+            record,
+            name,
+            replace(cell, observed=answer, known=True, synced=synced, refused=None, unreadable=""),
+        )
     return replace(record, members=members, delivered=members)
 
 
@@ -345,13 +386,19 @@ def applied(record: Record, receipt: Receipt, terms: Terms) -> Folded:
     values = {n: receipt.values.get(n, terms.tool.normal(n, s.value)) for n, s in sends.items()}
     members = receipt.members or (record.intent.members if record.intent else ())
     done = answered(record, sends, values, members)
-    return Folded(replace(
-        done, intent=None, state="live", seen=True,
-        native_id=receipt.native_id or record.native_id,
-        anchor=receipt.adopts or record.anchor,
-        revision=max(record.revision, receipt.revision),
-        read_end=max(record.read_end, receipt.end), changed_at=receipt.end,
-    ))
+    return Folded(
+        replace(
+            done,
+            intent=None,
+            state="live",
+            seen=True,
+            native_id=receipt.native_id or record.native_id,
+            anchor=receipt.adopts or record.anchor,
+            revision=max(record.revision, receipt.revision),
+            read_end=max(record.read_end, receipt.end),
+            changed_at=receipt.end,
+        )
+    )
 
 
 def without_echo(record: Record, sends: Mapping[str, Sent], tool: Tool) -> Record:
@@ -360,7 +407,8 @@ def without_echo(record: Record, sends: Mapping[str, Sent], tool: Tool) -> Recor
         cell, echo = record.cell(name), (sent.value, tool.normal(name, sent.value))
         left = tuple(
             replace(c, covers=join(c.covers, sent.version.vector))
-            for c in cell.claims if c.raw not in echo and c.value not in echo
+            for c in cell.claims
+            if c.raw not in echo and c.value not in echo
         )
         record = with_cell(record, name, replace(cell, claims=left))
     return record
@@ -404,17 +452,23 @@ def agrees(record: Record, receipt: Receipt, _terms: Terms) -> Folded:
     for name, sent in receipt.sends.items():
         cell = record.cell(name)
         if cell.known and cell.observed == receipt.values.get(name):
-            record = with_cell(record, name, replace(
-                cell, synced=_agreed(cell, sent, confirms=receipt.confirms)))
+            record = with_cell(
+                record, name, replace(cell, synced=_agreed(cell, sent, confirms=receipt.confirms))
+            )
     return Folded(replace(record, members=receipt.members, delivered=receipt.members))
 
 
 def _agreed(cell: Cell, sent: Sent, *, confirms: bool) -> Synced:
     base = cell.synced
     still_ours = base is not None and not base.confirmed and not confirms
-    return Synced(sent.version, sent.value, cell.observed,
-                  base.before if base else None,
-                  hop=base.hop if base and still_ours else 0, confirmed=not still_ours)
+    return Synced(
+        sent.version,
+        sent.value,
+        cell.observed,
+        base.before if base else None,
+        hop=base.hop if base and still_ours else 0,
+        confirmed=not still_ours,
+    )
 
 
 # -- decisions ---------------------------------------------------------------------------------
@@ -423,8 +477,14 @@ def _agreed(cell: Cell, sent: Sent, *, confirms: bool) -> Synced:
 def obey(record: Record, seq: int, decision: Decision, terms: Terms) -> Folded:
     """A person's word. Verdicts (same, different) are edges: they change no record."""
     act: Mapping[str, Callable[..., Record]] = {
-        "edit": enter, "pin": enter, "retract": strike, "reject": strike, "approve": approve,
-        "keep": release, "unlink": release, "recreate": release,
+        "edit": enter,
+        "pin": enter,
+        "retract": strike,
+        "reject": strike,
+        "approve": approve,
+        "keep": release,
+        "unlink": release,
+        "recreate": release,
     }
     if decision.act not in act:
         return Folded(record)
@@ -436,8 +496,12 @@ def enter(record: Record, seq: int, decision: Decision, terms: Terms) -> Record:
     cell = record.cell(decision.cell)
     covers, latest = coverage(record.uid, cell)
     claim = Claim(
-        seq=seq, value=None, raw=decision.value, at=max(decision.at, latest, decision.version.at),
-        covers=join(covers, decision.version.vector), pinned=decision.act == "pin",
+        seq=seq,
+        value=None,
+        raw=decision.value,
+        at=max(decision.at, latest, decision.version.at),
+        covers=join(covers, decision.version.vector),
+        pinned=decision.act == "pin",
         actor=decision.actor,
     )
     typed = standardised(claim, decision.cell, decision.value, record.entity, terms.rules)
@@ -454,7 +518,9 @@ def approve(record: Record, _seq: int, decision: Decision, _terms: Terms) -> Rec
     return _with_status(record, decision, "effective")
 
 
-def _with_status(record: Record, decision: Decision, status: str) -> Record:
+def _with_status(
+    record: Record, decision: Decision, status: Literal["effective", "retracted"]
+) -> Record:
     cell = record.cell(decision.cell)
     claims = tuple(
         replace(c, status=status, why=decision.id) if c.seq == decision.claim else c
@@ -469,5 +535,3 @@ def release(record: Record, _seq: int, decision: Decision, _terms: Terms) -> Rec
     if decision.act == "unlink":
         cells = {name: replace(cell, claims=()) for name, cell in cells.items()}
     return replace(record, departed=decision.act, cells=cells)
-
-

@@ -30,7 +30,9 @@ def entered(record: Record, name: str) -> list[Value]:
     """Every standard value that somebody entered in a field, in the order of the claims."""
     cells = [c for n, c in sorted(record.cells.items()) if field_of(n) == name and not key_of(n)]
     return [
-        c.value for cell in cells for c in cell.claims
+        c.value
+        for cell in cells
+        for c in cell.claims
         if c.status == "effective" and c.value is not None
     ]
 
@@ -74,14 +76,14 @@ def person_keys(record: Record, rules: Rules) -> Iterator[tuple[str, str]]:
     yield from (("phone", str(p)) for p in phones)
     full = {" ".join(sorted(name_tokens(n))) for n in entered(record, "name")}
     beside = [
-        *(("postcode", folded(a["postcode"])) for a in entered(record, "address")
-          if a["postcode"]),
+        *(("postcode", folded(a["postcode"])) for a in entered(record, "address") if a["postcode"]),
         *(("birth", str(d)) for d in entered(record, "birth_date")),
         *(("company", folded(str(c))) for c in entered(record, "company_name")),
     ]
     yield from (
         ("name+" + kind, f"{line}|{text}")
-        for line, (kind, text) in product(sorted(full), beside) if " " in line
+        for line, (kind, text) in product(sorted(full), beside)
+        if " " in line
     )
 
 
@@ -121,6 +123,9 @@ def _all_tokens(record: Record) -> frozenset[str]:
 
 def evidence_edges(record: Record, others: Iterable[Record], rules: Rules) -> dict[str, Edge]:
     """The evidence between a record and its candidates, by the other's uid."""
-    found = ((o.uid, evidence(record, o, rules)) for o in others
-             if o.uid != record.uid and o.entity == record.entity)
+    found = (
+        (o.uid, evidence(record, o, rules))
+        for o in others
+        if o.uid != record.uid and o.entity == record.entity
+    )
     return {uid: e for uid, e in found if e is not None}

@@ -210,8 +210,11 @@ def with_cell(record: Record, name: str, cell: Cell) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A reading of the record. `values`: covered fields (None = cleared); a list states a whole
-    set. `links`: whole sets of record uids by entity field. Start and end in ms by our clock."""
+    """A reading of the record.
+
+    `values`: covered fields (None = cleared); a list states a whole set, of an association the
+    uids of the other ends. Start and end in ms by our clock.
+    """
 
     start: int
     end: int
@@ -264,10 +267,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person decided. `act`:
+    """What a person decided.
 
-    same, different (with `other`) · edit, pin (cell, value; `version` is what they were shown) ·
-    retract, approve, reject (cell, claim) · keep, unlink, recreate (a record that is gone).
+    `act` is one of: same, different (with `other`); edit, pin (cell, value; `version` is what they
+    were shown); retract, approve, reject (cell, claim); keep, unlink, recreate (a record that is
+    gone).
     """
 
     at: int
@@ -318,10 +322,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A relation of two records, a < b. `kind` and what `outcome` may be:
+    """A relation of two records, a < b.
 
-    verdict: same, different · link (created for, merged into): same · evidence: same, ask ·
-    shared (were once delivered as one): same.
+    `kind`, and what `outcome` may be: verdict (same, different), link (created for, merged into:
+    same), evidence (same, ask), shared (were once delivered as one: same).
     """
 
     a: Uid

@@ -5,8 +5,9 @@ Raises `pydantic.ValidationError` (a ValueError) where a document is not what it
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 
@@ -16,18 +17,21 @@ T = TypeVar("T")
 
 
 @cache
-def _adapter(cls: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(cls)
+def _adapter(cls: Hashable) -> TypeAdapter[Any]:
+    return TypeAdapter(cast("type[Any]", cls))
 
 
 def pack(value: Any) -> Any:
     """A model value as JSON; what equals its default is left out."""
-    return _adapter(type(value)).dump_python(value, mode="json", exclude_defaults=True)
+    return _adapter(cast("Hashable", type(value))).dump_python(
+        value, mode="json", exclude_defaults=True
+    )
 
 
 def unpack(cls: type[T], doc: Any) -> T:
     """JSON back as a model value."""
-    return _adapter(cls).validate_python(doc, strict=False)
+    found: T = _adapter(cast("Hashable", cls)).validate_python(doc, strict=False)
+    return found
 
 
 def kind_of(body: Body) -> str:

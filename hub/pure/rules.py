@@ -48,15 +48,19 @@ class Lens(Protocol):
     """One field of a tool: see connectors/_kit/fieldmap.py for the laws."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """The shape of its values."""
 
     @property
-    def writable(self) -> bool: ...
+    def writable(self) -> bool:
+        """Whether the hub may write it."""
 
     @property
-    def put(self) -> object: ...
+    def put(self) -> object:
+        """What an edit of our copy means."""
 
-    def normal(self, value: Value) -> Value: ...
+    def normal(self, value: Value) -> Value:
+        """The form in which the tool can hold a value."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,25 @@ from email_validator import EmailNotValidError, validate_email
 from hub.pure.model import Value
 from hub.pure.rules import Rules
 
-FILLERS = frozenset({"n/a", "na", "none", "null", "nil", "unknown", "-", "--", ".", "?", "xxx",
-                     "test", "tbd", "no email", "not provided"})
+FILLERS = frozenset(
+    {
+        "n/a",
+        "na",
+        "none",
+        "null",
+        "nil",
+        "unknown",
+        "-",
+        "--",
+        ".",
+        "?",
+        "xxx",
+        "test",
+        "tbd",
+        "no email",
+        "not provided",
+    }
+)
 LONGEST_TEXT = 10_000
 
 
@@ -136,8 +153,14 @@ def as_it_is(raw: Value, _rules: Rules) -> Value:
 
 
 STANDARD: Mapping[str, Callable[[Value, Rules], Value]] = {
-    "text": text, "email": email, "phone": phone, "name": name, "address": address, "date": date,
-    "domain": domain, "category": text,
+    "text": text,
+    "email": email,
+    "phone": phone,
+    "name": name,
+    "address": address,
+    "date": date,
+    "domain": domain,
+    "category": text,
 }
 
 

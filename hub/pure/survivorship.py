@@ -73,9 +73,12 @@ def newest(all_bids: list[Bid]) -> list[Bid]:
 def authority(all_bids: list[Bid]) -> list[Bid]:
     """The highest rank that has a value: covering a higher rank's claim does not beat it."""
     left = [
-        b for b in all_bids
-        if not any(o.covers(b) and (o.rank == b.rank or (_clears(o) and o.rank <= b.rank))
-                   for o in all_bids)
+        b
+        for b in all_bids
+        if not any(
+            o.covers(b) and (o.rank == b.rank or (_clears(o) and o.rank <= b.rank))
+            for o in all_bids
+        )
     ]
     left = without_clears(left)
     top = min(b.rank for b in left)
@@ -93,7 +96,9 @@ def union(all_bids: list[Bid]) -> list[Bid]:
 
 
 STRATEGIES: Mapping[str, Callable[[list[Bid]], list[Bid]]] = {
-    "newest": newest, "authority": authority, "union": union,
+    "newest": newest,
+    "authority": authority,
+    "union": union,
 }
 
 
@@ -107,11 +112,17 @@ def survive(cell: str, members: Iterable[Record], rule: FieldRule) -> GoldenCell
     winner = standing[0]
     open_bids = uncovered(all_bids)
     return GoldenCell(
-        value=winner.claim.value, version=version(all_bids), winner=winner.id,
+        value=winner.claim.value,
+        version=version(all_bids),
+        winner=winner.id,
         rule="pinned" if pinned else reason(rule, winner, all_bids),
-        claims=tuple(b.id for b in all_bids), standing=tuple(b.id for b in open_bids),
-        conflict=any(o.claim.value != winner.claim.value and not winner.covers(o)
-                     for o in open_bids if o is not winner),
+        claims=tuple(b.id for b in all_bids),
+        standing=tuple(b.id for b in open_bids),
+        conflict=any(
+            o.claim.value != winner.claim.value and not winner.covers(o)
+            for o in open_bids
+            if o is not winner
+        ),
         hop=winner.claim.hop,
         parked="our own writes keep coming back changed" if winner.claim.hop >= HOPS_MAX else "",
     )
@@ -120,8 +131,9 @@ def survive(cell: str, members: Iterable[Record], rule: FieldRule) -> GoldenCell
 def version(all_bids: Iterable[Bid]) -> Version:
     """The closed vector of all claims considered, and the latest time among them."""
     considered = list(all_bids)
-    vector = join(*({b.uid: b.claim.seq} for b in considered),
-                  *(b.claim.covers for b in considered))
+    vector = join(
+        *({b.uid: b.claim.seq} for b in considered), *(b.claim.covers for b in considered)
+    )
     return Version(vector, max((b.claim.at for b in considered), default=0))
 
 

@@ -27,10 +27,20 @@ from hub.running import Running, be_quiet, running
 
 SYSTEMS = ("hubspot", "stripe")
 PLACES: Mapping[str, Callable[[int], str]] = {
-    "hubspot": lambda place: str(FIRST_ID + STEP * place), "stripe": customer_id,
+    "hubspot": lambda place: str(FIRST_ID + STEP * place),
+    "stripe": customer_id,
 }
-EXCEPTIONS = ("altered", "ignored", "unwritable", "quarantined", "pending", "rejected",
-              "conflict", "unexplained", "not applicable")
+EXCEPTIONS = (
+    "altered",
+    "ignored",
+    "unwritable",
+    "quarantined",
+    "pending",
+    "rejected",
+    "conflict",
+    "unexplained",
+    "not applicable",
+)
 MOST_EXCEPTIONS, LEAST_LINKED = 0.02, 0.95
 PATIENCE = 300
 
@@ -54,21 +64,30 @@ def run(seed: int, customers: int, wait: Callable[[], None] | None) -> bool:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def tour(folder: Folder, served: Mapping[str, Served], seed: int, customers: int,
-         wait: Callable[[], None] | None) -> bool:
+def tour(
+    folder: Folder,
+    served: Mapping[str, Served],
+    seed: int,
+    customers: int,
+    wait: Callable[[], None] | None,
+) -> bool:
     """Connect, plan, apply, edit, prove."""
-    say(f"1. Two sandboxed tools with {customers} customers between them: "
-        + ", ".join(f"{n} at {s.base_url}" for n, s in served.items()))
+    say(
+        f"1. Two sandboxed tools with {customers} customers between them: "
+        + ", ".join(f"{n} at {s.base_url}" for n, s in served.items())
+    )
     opening.init(folder, opening.read_description(folder.path / "sandboxes.json"))
     with running(folder) as up:
         run_id = plan(up, served)
         apply(up, run_id)
-        good = all([edit(up, served, one) for one in edits(up, seed, customers)])
+        good = all([edit(up, served, one) for one in edits(up, seed, customers)])  # noqa: C419  all of them
         proof = prove(up, seed, customers)
         report(proof)
         if wait:
-            say(f"The hub stays up; look around with: synchub status --dir {folder.path}. "
-                "Ctrl-C ends it.")
+            say(
+                f"The hub stays up; look around with: synchub status --dir {folder.path}. "
+                "Ctrl-C ends it."
+            )
             wait()
     return good and proof.good
 
@@ -83,21 +102,26 @@ def plan(up: Running, served: Mapping[str, Served]) -> str:
     wait_for(lambda: all(runs.snapshot_done(hub, *d) for d in done) and idle(hub), PATIENCE)
     answer = commands.plan(hub)
     writes = {n: s.host.state()["calls"]["write"] for n, s in served.items()}
-    say(f"2. Read in {time.monotonic() - began:.1f} s; the plan (nothing written: the tools "
-        f"counted {sum(writes.values())} writes):")
+    say(
+        f"2. Read in {time.monotonic() - began:.1f} s; the plan (nothing written: the tools "
+        f"counted {sum(writes.values())} writes):"
+    )
     for row in answer["rows"][:6]:
         cells = "; ".join(f"{c['cell']} → {c['to']}" for c in row["cells"][:3])
         say(f"     {row['system']} {row['op']} {row['record']}: {cells}")
-    say(f"     … {len(answer['rows'])} rows: "
-        + ", ".join(f"{n} × {k}" for k, n in answer["totals"].items())
-        + f"; {answer['created_nowhere']} possible duplicates are left to a steward")
+    say(
+        f"     … {len(answer['rows'])} rows: "
+        + ", ".join(f"{n} x {k}" for k, n in answer["totals"].items())
+        + f"; {answer['created_nowhere']} possible duplicates are left to a steward"
+    )
     return str(answer["run"])
 
 
 def idle(hub: Hub) -> bool:
     """Whether everything that was read is resolved."""
-    return hub.env.view(lambda rows: not rows.count("input", {"status": "pending"})
-                        and not rows.count("outbox"))
+    return hub.env.view(
+        lambda rows: not rows.count("input", {"status": "pending"}) and not rows.count("outbox")
+    )
 
 
 def apply(up: Running, run_id: str) -> None:
@@ -141,14 +165,45 @@ def edits(up: Running, seed: int, customers: int) -> Iterator[Edit]:
     """A few edits of customers that both tools have."""
     pairs = linked_pairs(up.opened.hub, seed, customers)
     (h1, s1), (h2, s2), (h3, s3) = (next(pairs) for _ in range(3))
-    yield Edit("an address is corrected in billing", "stripe", "customers", s1,
-               {"address": {"line1": "5 New Street", "line2": "", "city": "Leeds", "state": "",
-                            "postal_code": "LS1 9ZZ", "country": "GB"}},
-               "address", "5 New Street", h1)
-    yield Edit("a telephone number is changed in the CRM", "hubspot", "contacts", h2,
-               {"phone": "+44 7400 123456"}, "phone", "+447400123456", s2)
-    yield Edit("a name is changed in the CRM", "hubspot", "contacts", h3,
-               {"firstname": "Wilhelmina", "lastname": "Married"}, "name", "Wilhelmina", s3)
+    yield Edit(
+        "an address is corrected in billing",
+        "stripe",
+        "customers",
+        s1,
+        {
+            "address": {
+                "line1": "5 New Street",
+                "line2": "",
+                "city": "Leeds",
+                "state": "",
+                "postal_code": "LS1 9ZZ",
+                "country": "GB",
+            }
+        },
+        "address",
+        "5 New Street",
+        h1,
+    )
+    yield Edit(
+        "a telephone number is changed in the CRM",
+        "hubspot",
+        "contacts",
+        h2,
+        {"phone": "+44 7400 123456"},
+        "phone",
+        "+447400123456",
+        s2,
+    )
+    yield Edit(
+        "a name is changed in the CRM",
+        "hubspot",
+        "contacts",
+        h3,
+        {"firstname": "Wilhelmina", "lastname": "Married"},
+        "name",
+        "Wilhelmina",
+        s3,
+    )
 
 
 def linked_pairs(hub: Hub, seed: int, customers: int) -> Iterator[tuple[str, str]]:
@@ -156,7 +211,8 @@ def linked_pairs(hub: Hub, seed: int, customers: int) -> Iterator[tuple[str, str
     for _, places in population.truth(seed, customers, SYSTEMS):
         ids = {s: PLACES[s](p) for s, p in reversed(places)}
         if len(ids) == len(SYSTEMS) and all(
-                population.clean(seed, customers, s, p) for s, p in places):
+            population.clean(seed, customers, s, p) for s, p in places
+        ):
             goldens = {s: golden_id(hub, s, i) for s, i in ids.items()}
             if len(set(goldens.values())) == 1 and None not in goldens.values():
                 yield ids["hubspot"], ids["stripe"]
@@ -182,8 +238,14 @@ def edit(up: Running, served: Mapping[str, Served], one: Edit) -> bool:
     other = next(s for s in hub.systems.values() if s.name != one.system)
     arrived = wait_for(lambda: one.want in shown(other, one), 60)
     took = time.monotonic() - began
-    say(f"4. {one.what}: " + (f"in {other.name} after {took * 1000:.0f} ms" if arrived else
-                              f"NOT in {other.name} after {took:.0f} s"))
+    say(
+        f"4. {one.what}: "
+        + (
+            f"in {other.name} after {took * 1000:.0f} ms"
+            if arrived
+            else f"NOT in {other.name} after {took:.0f} s"
+        )
+    )
     settle(hub)
     return arrived
 
@@ -279,8 +341,7 @@ def judge_links(hub: Hub, seed: int, customers: int, proof: Proof) -> None:
         for _, _, golden in ids:
             if golden and owner.setdefault(golden, n) != n:
                 proof.false_links.append(f"customers {owner[golden]} and {n} are one record")
-        clean = {s: g for s, p, g in reversed(ids)
-                 if population.clean(seed, customers, s, p)}
+        clean = {s: g for s, p, g in reversed(ids) if population.clean(seed, customers, s, p)}
         if len(clean) == len(SYSTEMS):
             proof.matches += 1
             proof.linked += len(set(clean.values())) == 1
@@ -288,13 +349,17 @@ def judge_links(hub: Hub, seed: int, customers: int, proof: Proof) -> None:
 
 def report(proof: Proof) -> None:
     """The summary."""
-    odd = ", ".join(f"{n} × {k}" for k, n in proof.exceptions.items()) or "none"
-    say(f"5. Read over the tools' APIs: {proof.equal} of {proof.fields} fields equal golden; "
-        f"exceptions: {odd}; wrong: {len(proof.wrong)}")
+    odd = ", ".join(f"{n} x {k}" for k, n in proof.exceptions.items()) or "none"
+    say(
+        f"5. Read over the tools' APIs: {proof.equal} of {proof.fields} fields equal golden; "
+        f"exceptions: {odd}; wrong: {len(proof.wrong)}"
+    )
     for line in proof.wrong[:10]:
         say(f"     {line}")
-    say(f"   Links: {proof.linked} of {proof.matches} sure matches linked, "
-        f"{len(proof.false_links)} wrong links")
+    say(
+        f"   Links: {proof.linked} of {proof.matches} sure matches linked, "
+        f"{len(proof.false_links)} wrong links"
+    )
     for line in proof.false_links[:10]:
         say(f"     {line}")
     say("   All is proven." if proof.good else "   NOT proven.")

@@ -18,8 +18,10 @@ import greenlet
 
 from connectors._kit.contract import Hint
 from connectors._kit.simtool import PERSON, Profile, SimTool
-from hub import capture, deliver, resolve, sweep
+from hub import capture, deliver, explain, resolve, sweep
+from hub.io import state
 from hub.io.rows import StoreFull
+from hub.pure.model import Record
 from hub.tools.world import World
 
 PROFILES = {
@@ -88,7 +90,7 @@ class Run:
 
     def __post_init__(self) -> None:
         """Build the world; nothing runs yet."""
-        self.dice = random.Random(self.seed)  # noqa: S311  it has to be seeded
+        self.dice = random.Random(self.seed)
         self.trace: list[str] = []
         self.faults: Counter[str] = Counter()
         self.world = World(self.profiles, seed=self.seed, wrap=lambda t: Shaky(t, self))
@@ -105,7 +107,8 @@ class Run:
 
     def point(self, name: str) -> None:
         """A switch point: go on, let another loop run, die, or lose the commit."""
-        if greenlet.getcurrent().parent is None or self.calm:
+        scheduler = greenlet.getcurrent().parent
+        if scheduler is None or self.calm:
             return
         luck = self.dice.random()
         if luck < CRASH:
@@ -117,12 +120,14 @@ class Run:
             self.note("the commit is lost", name)
             self.world.store.fail_next("disk full")
         elif luck > 1 - SWITCH:
-            greenlet.getcurrent().parent.switch()
+            scheduler.switch()
 
     def note(self, what: str, detail: str = "") -> None:
         """A line of the trace."""
-        self.trace.append(f"t={(self.world.clock.time - 1_790_000_000_000) / 1000:.3f} "
-                          f"{what}{': ' + detail if detail else ''}")
+        self.trace.append(
+            f"t={(self.world.clock.time - 1_790_000_000_000) / 1000:.3f} "
+            f"{what}{': ' + detail if detail else ''}"
+        )
 
     def loop_of(self, name: str) -> Callable[[], object]:
         """The step of a loop by its name."""
@@ -136,8 +141,10 @@ class Run:
 
     def names(self) -> list[str]:
         """All loops."""
-        return ["resolve", *(f"{k}:{s}" for s in self.world.tools
-                             for k in ("capture", "deliver", "sweep"))]
+        return [
+            "resolve",
+            *(f"{k}:{s}" for s in self.world.tools for k in ("capture", "deliver", "sweep")),
+        ]
 
     def turn(self) -> None:
         """Let one loop run to its next switch point."""
@@ -180,8 +187,13 @@ class Run:
     def people(self) -> None:
         """Somebody does something in a tool, or a webhook comes in, or something breaks."""
         acts: Sequence[tuple[int, Callable[[], None]]] = (
-            (30, self.edit), (6, self.create), (2, self.delete), (3, self.refuse),
-            (3, self.opt_in), (22, self.webhooks), (6, self.fault),
+            (30, self.edit),
+            (6, self.create),
+            (2, self.delete),
+            (3, self.refuse),
+            (3, self.opt_in),
+            (22, self.webhooks),
+            (6, self.fault),
             (28, lambda: self.world.clock.pass_time(self.dice.randrange(2_000))),
         )
         weights, found = zip(*acts, strict=True)
@@ -203,9 +215,14 @@ class Run:
         if found := self.some():
             tool, native = found
             token = self.token()
-            fields = self.dice.choice([
-                {"title": f"Title {token}"}, {"note": f"Note {token}"},
-                {"tel": f"+1 202 555 {100 + self.counter % 100:04d}"}, {"addr_city": token}])
+            fields = self.dice.choice(
+                [
+                    {"title": f"Title {token}"},
+                    {"note": f"Note {token}"},
+                    {"tel": f"+1 202 555 {100 + self.counter % 100:04d}"},
+                    {"addr_city": token},
+                ]
+            )
             tool.act(native, fields)
             self.note(f"{tool.name} {native}", f"a person types {fields}")
 
@@ -218,8 +235,11 @@ class Run:
         if any((tool.latest(i) or {}).get("mail") == mail for i in tool.living()):
             return
         native = f"{tool.name}-p{len(tool.held) + 1}"
-        line = {"full_name": NAMES[n]} if tool.profile.one_line_name else \
-            {"first": given, "last": family}
+        line = (
+            {"full_name": NAMES[n]}
+            if tool.profile.one_line_name
+            else {"first": given, "last": family}
+        )
         tool.act(native, {**line, "mail": mail})
         self.note(f"{tool.name} {native}", f"a person creates {mail}")
 
@@ -274,8 +294,7 @@ class Run:
     def accept(self, name: str, hint: Hint) -> None:
         """The hub says 2xx; the ledger remembers it."""
         system = self.world.hub.systems[name]
-        self.world.store.transact(
-            lambda rows: capture.accept(rows, self.world.hub, system, [hint]))
+        self.world.store.transact(lambda rows: capture.accept(rows, self.world.hub, system, [hint]))
         self.ledger.add(f"{name}:{hint.key}")
 
     def fault(self) -> None:
@@ -329,7 +348,9 @@ class Run:
         for tool in self.world.tools.values():
             for entry in tool.log:
                 wider = isinstance(entry.new, dict) and entry.new.get("email.marketing") not in (
-                    None, "out")
+                    None,
+                    "out",
+                )
                 if entry.who == "hub" and entry.field == "consent" and wider:
                     raise Broken(f"P9 the hub widened consent at {tool.name}: {entry}")
 
@@ -357,12 +378,9 @@ class Run:
 
     def tokens_once(self) -> None:
         """P2: what a person typed is claimed once, in the record where it was typed."""
-        from hub.io import state
-
         for name, tool in self.world.tools.items():
             for native in tool.living():
-                uid = self.world.uid(name, native)
-                record = self.world.store.view(lambda r: state.load_record(r, uid)) if uid else None
+                record = self.record(name, native)
                 if record is None:
                     raise Broken(f"P1 {name} {native} was never read")
                 for cell, held in record.cells.items():
@@ -370,11 +388,13 @@ class Run:
                     if len(seqs) != len(set(seqs)):
                         raise Broken(f"P2 {name} {native} {cell}: an input claimed twice")
 
+    def record(self, name: str, native: str) -> Record | None:
+        """What the hub knows of a tool's record."""
+        uid = self.world.uid(name, native)
+        return self.world.store.view(lambda r: state.load_record(r, uid)) if uid else None
+
     def converged(self) -> None:
         """P5: each tool shows what golden says, in its own normal form, or says why not."""
-        from hub import explain
-        from hub.io import state
-
         for name, tool in self.world.tools.items():
             for native in tool.living():
                 uid = self.world.uid(name, native)
@@ -382,11 +402,16 @@ class Run:
                 def look(rows: Any, uid: Any = uid) -> dict[str, Any]:
                     golden = state.golden_of(rows, uid)
                     record = state.load_record(rows, uid)
+                    if golden is None or record is None:
+                        return {}
                     return explain.tool_view(rows, self.world.hub, record, golden, "")
 
                 view = self.world.store.view(look)
-                wrong = {c: v for c, v in view.items()
-                         if isinstance(v, dict) and v["state"] in ("hub ahead", "tool ahead")}
+                wrong = {
+                    c: v
+                    for c, v in view.items()
+                    if isinstance(v, dict) and v["state"] in ("hub ahead", "tool ahead")
+                }
                 stale = self.differs(tool, native, view)
                 if wrong or stale:
                     raise Broken(f"P5 {name} {native} is not equal to golden: {wrong or stale}")
@@ -394,25 +419,33 @@ class Run:
     def differs(self, tool: SimTool, native: str, view: dict[str, Any]) -> dict[str, Any]:
         """Cells in which the tool, asked directly, holds something else than the hub believes."""
         taken = tool.people.fields.take(tool.latest(native) or {}).values
-        return {c: (taken[c], v["holds"]) for c, v in view.items()
-                if c in taken and isinstance(v, dict) and v["holds"] != taken[c]}
+        return {
+            c: (taken[c], v["holds"])
+            for c, v in view.items()
+            if c in taken and isinstance(v, dict) and v["holds"] != taken[c]
+        }
 
     def no_double_creates(self) -> None:
         """P7: a customer was created at most once in each tool, counted there."""
         for name, tool in self.world.tools.items():
-            made = Counter(e.external_id for e in tool.log
-                           if e.op == "create" and e.who == "hub" and e.external_id)
+            made = Counter(
+                e.external_id
+                for e in tool.log
+                if e.op == "create" and e.who == "hub" and e.external_id
+            )
             if twice := [k for k, n in made.items() if n > 1]:
                 raise Broken(f"P7 {name} has two records of {twice[0]}")
-            mails = Counter((tool.latest(i) or {}).get("mail") for i in tool.living()
-                            if self.made_by_hub(tool, i))
+            mails = Counter(
+                (tool.latest(i) or {}).get("mail")
+                for i in tool.living()
+                if self.made_by_hub(tool, i)
+            )
             if twins := [m for m, n in mails.items() if m and n > 1]:
                 raise Broken(f"P7 the hub made {twins[0]} twice in {name}")
 
     def made_by_hub(self, tool: SimTool, native: str) -> bool:
         """Whether the hub created this record."""
-        return any(e.op == "create" and e.who == "hub" and e.native_id == native
-                   for e in tool.log)
+        return any(e.op == "create" and e.who == "hub" and e.native_id == native for e in tool.log)
 
     def silent(self) -> None:
         """P5: from here on not a single write, counted at the tools."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from connectors._kit.contract import Api
 from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
-from hub import capture, deliver, export, replay, resolve, runs, sweep
+from hub import capture, deliver, export, replay, runs, sweep
 from hub.env import Hub, System, uuid7
 from hub.inputs import link_fields
 from hub.io.codec import Codec
@@ -28,17 +29,26 @@ from hub.pure.rules import FieldRule, Rules, Tool
 T = TypeVar("T")
 START_MS = 1_790_000_000_000
 POLL_MS = 1_000
+NO_API = cast("Api", None)  # simulated tools are called, not asked over HTTP
 FIELDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "person": {
-        "name": ("name", "newest"), "email": ("email", "newest"), "phone": ("phone", "newest"),
-        "address": ("address", "newest"), "birth_date": ("date", "newest"),
-        "job_title": ("text", "newest"), "note": ("text", "newest"), "tags": ("set", "union"),
-        "balance": ("money", "newest"), "consent": ("consent", "consent"),
+        "name": ("name", "newest"),
+        "email": ("email", "newest"),
+        "phone": ("phone", "newest"),
+        "address": ("address", "newest"),
+        "birth_date": ("date", "newest"),
+        "job_title": ("text", "newest"),
+        "note": ("text", "newest"),
+        "tags": ("set", "union"),
+        "balance": ("money", "newest"),
+        "consent": ("consent", "consent"),
         "companies": ("reference", "union"),
     },
     "company": {
-        "legal_name": ("text", "newest"), "domain": ("domain", "newest"),
-        "phone": ("phone", "newest"), "parent": ("reference", "union"),
+        "legal_name": ("text", "newest"),
+        "domain": ("domain", "newest"),
+        "phone": ("phone", "newest"),
+        "parent": ("reference", "union"),
     },
 }
 
@@ -100,13 +110,14 @@ def rules_for(systems: Iterable[str], changed: Mapping[str, FieldRule] | None = 
     """Every field by the usual rule, all systems ranked in the order given."""
     ranks = tuple(systems)
     entities = {
-        entity: {n: FieldRule(n, kind, strategy, ranks)  # type: ignore[arg-type]
-                 for n, (kind, strategy) in found.items()}
+        entity: {
+            n: FieldRule(n, kind, strategy, ranks)  # type: ignore[arg-type]
+            for n, (kind, strategy) in found.items()
+        }
         for entity, found in FIELDS.items()
     }
     entities["person"] |= changed or {}
-    return Rules(1, entities, frozenset({"info", "sales", "billing"}),
-                 frozenset({"none@none.com"}))
+    return Rules(1, entities, frozenset({"info", "sales", "billing"}), frozenset({"none@none.com"}))
 
 
 @dataclass
@@ -123,7 +134,7 @@ class World:
     def __post_init__(self) -> None:
         """Build everything; the hub may write from the start."""
         self.clock = VirtualClock()
-        self.chance = random.Random(self.seed)  # noqa: S311  it has to be seeded
+        self.chance = random.Random(self.seed)
         self.store = DictStore()
         self.env = WorldEnv(self.clock, self.chance, self.store)
         self.tools = {n: SimTool(n, self.clock, p) for n, p in self.profiles.items()}
@@ -138,23 +149,41 @@ class World:
         for name, tool in self.tools.items():
             for spec in tool.objects:
                 found[name, spec.object] = Tool(
-                    name, spec.entity, spec.object, spec.fields.by_name,
-                    revisions=spec.revisions, conditional=spec.conditional, lag_ms=spec.lag_ms,
-                    settle_ms=spec.settle_ms, unique=spec.unique, links=link_fields(spec),
-                    create=self.create.get(name, "all"), widens=name in self.widens)
+                    name,
+                    spec.entity,
+                    spec.object,
+                    spec.fields.by_name,
+                    revisions=spec.revisions,
+                    conditional=spec.conditional,
+                    lag_ms=spec.lag_ms,
+                    settle_ms=spec.settle_ms,
+                    unique=spec.unique,
+                    links=link_fields(spec),
+                    create=self.create.get(name, "all"),
+                    widens=name in self.widens,
+                )
         return Context(rules, found)
 
     def _system(self, tool: SimTool) -> System:
         specs = {s.object: s for s in tool.objects}
         views = {o: self.hub.context.tools[tool.name, o] for o in specs}
-        return System(tool.name, self.wrap(tool), None, {}, specs, views,  # type: ignore[arg-type]
-                      poll_ms=POLL_MS, sweep_ms=60_000)
+        return System(
+            tool.name, self.wrap(tool), NO_API, {}, specs, views, poll_ms=POLL_MS, sweep_ms=60_000
+        )
 
     def _register(self, rows: Rows) -> None:
         rows.insert("meta", {"name": "applied", "value": "from the start"})
         for name in self.tools:
-            rows.insert("system", {"name": name, "vendor": "simulated", "account_id": name,
-                                   "live": False, "writes": True})
+            rows.insert(
+                "system",
+                {
+                    "name": name,
+                    "vendor": "simulated",
+                    "account_id": name,
+                    "live": False,
+                    "writes": True,
+                },
+            )
 
     # -- moving --------------------------------------------------------------------------------
 
@@ -163,8 +192,10 @@ class World:
         system = self.hub.systems[name]
         self.clock.pass_time(POLL_MS)
         for _ in range(40):
-            if capture.guarded(self.hub, system, lambda: capture.step(self.hub, system)) \
-                    > self.clock.time:
+            if (
+                capture.guarded(self.hub, system, lambda: capture.step(self.hub, system))
+                > self.clock.time
+            ):
                 return
 
     def resolve(self) -> None:
@@ -209,12 +240,20 @@ class World:
 
     def restless(self) -> dict[str, Any]:
         """What keeps the hub from being quiet."""
+
         def look(rows: Rows) -> dict[str, Any]:
-            return {t: rows.select(t, w) for t, w in (
-                ("hint", {"state": "open"}), ("input", {"status": "pending"}), ("wanted", {}))} | {
+            return {
+                t: rows.select(t, w)
+                for t, w in (
+                    ("hint", {"state": "open"}),
+                    ("input", {"status": "pending"}),
+                    ("wanted", {}),
+                )
+            } | {
                 "slot": [r for r in rows.select("slot") if r["dirty"] is not None],
                 "intent": [r for r in rows.select("intent") if r["status"] != "settled"],
-                "meta": [r for r in rows.select("meta") if r["name"].startswith("failure")]}
+                "meta": [r for r in rows.select("meta") if r["name"].startswith("failure")],
+            }
 
         return self.store.view(look)
 
@@ -226,8 +265,9 @@ class World:
 
     def uid(self, system: str, native_id: str, obj: str = PERSON) -> Uid | None:
         """The record of a native id."""
-        row = self.store.view(lambda rows: rows.get(
-            "alias", system=system, object=obj, native_id=native_id))
+        row = self.store.view(
+            lambda rows: rows.get("alias", system=system, object=obj, native_id=native_id)
+        )
         return row["uid"] if row else None
 
     def exported(self, store: Store | None = None) -> list[bytes]:
@@ -238,13 +278,16 @@ class World:
         """Whether folding the stored inputs anew, in other orders, gives the same export."""
         births, inputs = self.store.view(lambda rows: replay.recorded(rows, self.hub))
         wanted = self.exported()
-        shuffler = random.Random(self.seed + 1)  # noqa: S311  it has to be seeded
+        shuffler = random.Random(self.seed + 1)
         for n in range(orders):
             order = [b.uid for b in births]
             shuffler.shuffle(order)
             place = {u: i for i, u in enumerate(order)}
-            shuffled = replay.interleave(inputs, order) if n % 2 else \
-                sorted(inputs, key=lambda i: (i.seq, place[i.uid]))
+            shuffled = (
+                replay.interleave(inputs, order)
+                if n % 2
+                else sorted(inputs, key=lambda i: (i.seq, place[i.uid]))
+            )
             again = replay.refold(self.hub, births, shuffled, batch=(1, 7, 50)[n % 3])
             if self.exported(again) != wanted:
                 return False
