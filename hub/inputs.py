@@ -227,6 +227,8 @@ def nothing_new(record: Record, seen: Observation, hub: Hub) -> bool:
     if record.intent or seen.state != record.state or not record.seen:
         return False
     tool = hub.tool(record.system, record.object)
+    if tool.conditional and seen.revision > record.revision:
+        return False  # the next write has to name this revision
     for name, value in expand(record, seen, tool):
         cell = record.cell(name)
         if not cell.known or cell.observed != value or cell.unreadable:

@@ -43,32 +43,7 @@ USED_BY = {
     "types-jsonschema": ("pyproject.toml", '"jsonschema>='),
 }
 # Dependencies whose part is still being written. This set only shrinks, down to nothing.
-NOT_YET = {
-    "alembic",
-    "anyascii",
-    "cryptography",
-    "email-validator",
-    "fastavro",
-    "filelock",
-    "greenlet",
-    "httpx",
-    "hubspot-api-client",
-    "jsonschema",
-    "orjson",
-    "phonenumbers",
-    "prometheus-client",
-    "pycountry",
-    "pydantic",
-    "rich",
-    "ruamel.yaml",
-    "sqlalchemy",
-    "starlette",
-    "stripe",
-    "structlog",
-    "tenacity",
-    "uvicorn",
-    "zstandard",
-}
+NOT_YET = {"prometheus-client", "rich", "stripe"}
 
 # Put together here, so that this file does not name them itself.
 PLACES = re.compile(
@@ -111,6 +86,8 @@ def tree(module: Path) -> ast.Module:
 def functions(*folders: str) -> Iterator[tuple[str, Function]]:
     """Every function below these folders, with the place where it is."""
     for module in modules(*folders):
+        if "migrations/versions" in module.as_posix():
+            continue  # a list of tables, written by Alembic and never changed
         for node in ast.walk(tree(module)):
             if isinstance(node, Function):
                 yield at(module, node.lineno), node

@@ -1,0 +1,216 @@
+"""One suite for every store: the same answers and the same refusals."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from hub.io.rows import (
+    Conflict,
+    Refused,
+    Rows,
+    Store,
+    above,
+    among,
+    at_least,
+    at_most,
+    below,
+    unlike,
+)
+from hub.io.store import SqlStore
+from hub.io.twin import DictStore
+
+UID = "01a0c450-7f5a-75b1-a522-4a58b791f1d8"
+
+
+@pytest.fixture(params=["sqlite", "twin"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Each store in turn."""
+    made: Store = SqlStore(tmp_path / "hub.db") if request.param == "sqlite" else DictStore()
+    yield made
+    made.close()
+
+
+def counter(name: str, n: int) -> dict[str, Any]:
+    """A row of a small table."""
+    return {"system": "s", "name": name, "n": n}
+
+
+def test_insert_get_and_defaults(store: Store) -> None:
+    """A row comes back as it was put, with the defaults of what was left out."""
+    row = {"name": "hubspot", "vendor": "hubspot", "account_id": "1", "live": False}
+    store.transact(lambda r: r.insert("system", row))
+    found = store.view(lambda r: r.get("system", name="hubspot"))
+    assert found == {**row, "epoch": 0, "writes": True, "time_zone": "UTC"}
+
+
+def test_a_conflict_leaves_the_transaction_usable(store: Store) -> None:
+    """Who loses a race can go on in the same transaction."""
+
+    def work(rows: Rows) -> None:
+        rows.insert("counter", counter("a", 1))
+        with pytest.raises(Conflict):
+            rows.insert("counter", counter("a", 2))
+        rows.insert("counter", counter("b", 3))
+
+    store.transact(work)
+    assert store.view(lambda r: r.select("counter", order=("name",))) == [
+        counter("a", 1), counter("b", 3)]  # fmt: skip
+
+
+def test_a_failing_work_keeps_nothing(store: Store) -> None:
+    """All of a transaction is kept, or none."""
+
+    def work(rows: Rows) -> None:
+        rows.insert("counter", counter("a", 1))
+        rows.update("counter", {"name": "a"}, {"n": 2})
+        rows.delete("counter", {"name": "a"})
+        rows.insert("counter", counter("c", 1))
+        raise KeyError("stop")
+
+    store.transact(lambda r: r.insert("counter", counter("z", 9)))
+    with pytest.raises(KeyError):
+        store.transact(work)
+    assert store.view(lambda r: r.select("counter")) == [counter("z", 9)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"system": "s", "name": "x"},
+        {"system": "s", "name": "x", "n": None},
+        {"system": "s", "name": "x", "n": "1"},
+        {"system": "s", "name": "x", "n": 2**63},
+        {"system": "s", "name": "x\0", "n": 1},
+        {"system": "s", "name": "\ud800", "n": 1},
+        {"system": "s", "name": "x", "n": 1, "other": 2},
+        {"system": "s", "name": b"x", "n": 1},
+    ],
+)
+def test_what_no_database_would_take_is_refused(store: Store, row: dict[str, Any]) -> None:
+    """Nulls, wrong types, odd text, unknown columns and huge numbers are refused alike."""
+    with pytest.raises(Refused):
+        store.transact(lambda r: r.insert("counter", row))
+
+
+def test_conditions_and_order(store: Store) -> None:
+    """Every condition selects the same rows in the same order."""
+    rows = [counter(f"n{i}", i % 4) for i in range(10)]
+    store.transact(lambda r: r.insert_many("counter", rows))
+
+    def names(where: dict[str, Any], *order: str) -> list[str]:
+        return [x["name"] for x in store.view(lambda r: r.select("counter", where, order))]
+
+    assert names({"n": 3}) == ["n3", "n7"]
+    assert names({"n": above(2)}) == ["n3", "n7"]
+    assert names({"n": at_least(2)}, "-n") == ["n3", "n7", "n2", "n6"]
+    assert names({"n": below(1)}) == ["n0", "n4", "n8"]
+    assert names({"n": at_most(0)}) == ["n0", "n4", "n8"]
+    assert names({"n": unlike(0), "name": among(["n0", "n1", "n9"])}) == ["n1", "n9"]
+    assert names({"name": among([])}) == []
+    assert names({"name": among(f"n{i}" for i in range(5_000))})[:2] == ["n0", "n1"]
+    assert store.view(lambda r: r.count("counter", {"n": 1})) == 3
+
+
+def test_docs_are_copies(store: Store) -> None:
+    """What a caller does to a document it got or gave changes nothing in the store."""
+    doc = {"a": [1]}
+    row = {"uid": UID, "system": "s", "object": "o", "dirty": None, "holds": doc}
+    store.transact(lambda r: r.insert("slot", row))
+    doc["a"].append(2)
+    found = store.view(lambda r: r.get("slot", uid=UID))
+    assert found is not None
+    found["holds"]["a"].append(3)
+    assert store.view(lambda r: r.get("slot", uid=UID))["holds"] == {"a": [1]}  # type: ignore[index]
+
+
+def test_a_view_does_not_write(store: Store) -> None:
+    """Reading and writing are two doors."""
+    with pytest.raises(Refused):
+        store.view(lambda r: r.insert("counter", counter("a", 1)))
+
+
+def test_the_outbox_counts_up(store: Store) -> None:
+    """Generated keys grow and are told."""
+
+    def work(rows: Rows) -> list[int]:
+        row = {"topic": "t", "key": b"k", "value": None, "headers": {}, "at": 1}
+        return [rows.insert("outbox", row)["id"] for _ in range(3)]
+
+    first, second = store.transact(work), store.transact(work)
+    assert first == sorted(set(first))
+    assert second[0] > first[-1]
+
+
+# -- the same operations on both, compared -----------------------------------------------------
+
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+NUMBERS = st.integers(-2, 5)
+WHERES = st.fixed_dictionaries(
+    {}, optional={"name": NAMES, "n": NUMBERS | NUMBERS.map(above) | NUMBERS.map(at_most)}
+)
+
+
+class Twins(RuleBasedStateMachine):
+    """SQLite and the dict twin go through the same operations and must answer the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.stores: list[Store] = [SqlStore(Path(self.folder.name) / "hub.db"), DictStore()]
+
+    def both(self, work: Any) -> None:
+        """The same on each; answers and refusals are compared."""
+
+        def answer(store: Store) -> Any:
+            try:
+                return store.transact(work)
+            except (Conflict, Refused) as error:
+                return type(error)
+
+        one, two = (answer(s) for s in self.stores)
+        assert one == two
+
+    @rule(name=NAMES, n=NUMBERS)
+    def insert(self, name: str, n: int) -> None:
+        """A new row, or a conflict."""
+        self.both(lambda r: r.insert("counter", counter(name, n)))
+
+    @rule(name=NAMES, n=NUMBERS | st.none())
+    def upsert(self, name: str, n: int | None) -> None:
+        """A row, or a refusal."""
+        self.both(lambda r: r.upsert("counter", {"system": "s", "name": name, "n": n}))
+
+    @rule(where=WHERES, n=NUMBERS)
+    def update(self, where: dict[str, Any], n: int) -> None:
+        """Some rows."""
+        self.both(lambda r: r.update("counter", where, {"n": n}))
+
+    @rule(where=WHERES)
+    def delete(self, where: dict[str, Any]) -> None:
+        """Some rows."""
+        self.both(lambda r: r.delete("counter", where))
+
+    @rule(where=WHERES, limit=st.none() | st.integers(0, 3), order=st.sampled_from(["n", "-n"]))
+    def select(self, where: dict[str, Any], limit: int | None, order: str) -> None:
+        """Some rows in an order."""
+        self.both(lambda r: r.select("counter", where, (order,), limit))
+
+    def teardown(self) -> None:
+        """Let go of the file."""
+        for store in self.stores:
+            store.close()
+        self.folder.cleanup()
+
+
+TestTwins = Twins.TestCase
+TestTwins.settings = settings(
+    max_examples=25, stateful_step_count=20, suppress_health_check=list(HealthCheck)
+)

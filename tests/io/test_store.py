@@ -1,0 +1,169 @@
+"""The SQLite store: durable when it says so, shared by nobody, isolated in groups."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from hub.io.migrate import NewerDatabase, migrate
+from hub.io.rows import Rows, StoreFull
+from hub.io.store import Busy, SqlStore
+from hub.io.tables import METADATA
+
+CHILD = """
+import sys
+from pathlib import Path
+from hub.io.store import SqlStore
+store = SqlStore(Path(sys.argv[1]))
+n = 0
+while True:
+    n += 1
+    store.transact(lambda r: r.upsert("counter", {"system": "s", "name": str(n), "n": n}))
+    print(n, flush=True)
+"""
+
+
+def put(name: str, n: int = 1) -> Any:
+    """A work that puts one row."""
+    return lambda rows: rows.upsert("counter", {"system": "s", "name": name, "n": n})
+
+
+def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    """Every row that a killed process had acknowledged is there afterwards."""
+    for _ in range(3):
+        path = tmp_path / "state" / "hub.db"
+        child = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        acknowledged = [int(child.stdout.readline()) for _ in range(150)]
+        child.send_signal(signal.SIGKILL)
+        acknowledged += [int(line) for line in child.stdout.read().split("\n")[:-1] if line]
+        child.wait()
+        child.stdout.close()
+        store = SqlStore(path)
+        held = {r["n"] for r in store.view(lambda r: r.select("counter"))}
+        store.close()
+        assert set(acknowledged) <= held
+
+
+def test_one_process_per_file(tmp_path: Path) -> None:
+    """A second opener is told which process has the file."""
+    store = SqlStore(tmp_path / "hub.db")
+    with pytest.raises(Busy, match=str(os.getpid())):
+        SqlStore(tmp_path / "hub.db")
+    store.close()
+    SqlStore(tmp_path / "hub.db").close()
+
+
+def test_private_to_its_owner(tmp_path: Path) -> None:
+    """Nobody else on the machine can read the database."""
+    store = SqlStore(tmp_path / "state" / "hub.db")
+    assert (tmp_path / "state").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "state" / "hub.db").stat().st_mode & 0o077 == 0
+    store.close()
+
+
+def test_a_group_shares_a_commit_but_not_a_failure(tmp_path: Path) -> None:
+    """Works that wait together are committed together; one that fails takes nothing with it."""
+    store = SqlStore(tmp_path / "hub.db")
+    gate, failures = threading.Event(), []
+
+    def slow(rows: Rows) -> None:
+        gate.wait(5)
+        put("slow")(rows)
+
+    def bad(rows: Rows) -> None:
+        put("bad")(rows)
+        raise KeyError("bad")
+
+    def run(work: Any) -> None:
+        try:
+            store.transact(work)
+        except KeyError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(w,)) for w in (slow, bad, put("x"), put("y"))]
+    for thread in threads:
+        thread.start()
+    gate.set()
+    for thread in threads:
+        thread.join()
+    names = {r["name"] for r in store.view(lambda r: r.select("counter"))}
+    store.close()
+    assert names == {"slow", "x", "y"}
+    assert len(failures) == 1
+
+
+def test_a_full_disk_keeps_nothing_and_the_store_goes_on(tmp_path: Path) -> None:
+    """What does not fit is not acknowledged; when there is room again, work goes on."""
+    store = SqlStore(tmp_path / "hub.db")
+    store.transact(put("before"))
+
+    def limit(pages: int) -> Any:
+        def work(rows: Any) -> None:
+            rows._connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")  # noqa: SLF001
+
+        return work
+
+    def big(rows: Rows) -> None:
+        for n in range(50):
+            rows.upsert("meta", {"name": f"big{n}", "value": "x" * 100_000})
+
+    store.transact(limit(1))
+    with pytest.raises(StoreFull):
+        store.transact(big)
+    store.transact(limit(1_000_000))
+    store.transact(put("after"))
+    names = {r["name"] for r in store.view(lambda r: r.select("counter"))}
+    assert store.view(lambda r: r.count("meta")) == 0
+    store.close()
+    assert names == {"before", "after"}
+
+
+def test_a_reader_sees_one_state(tmp_path: Path) -> None:
+    """What is committed while somebody reads does not show up in the middle of their reading."""
+    store = SqlStore(tmp_path / "hub.db")
+    store.transact(put("a"))
+
+    def look(rows: Rows) -> tuple[int, int]:
+        first = rows.count("counter")
+        writer = threading.Thread(target=store.transact, args=(put("b"),))
+        writer.start()
+        writer.join()
+        return first, rows.count("counter")
+
+    assert store.view(look) == (1, 1)
+    assert store.view(lambda r: r.count("counter")) == 2
+    store.close()
+
+
+def test_migrations_make_the_tables_of_the_code(tmp_path: Path) -> None:
+    """A fresh database has exactly the tables, columns and indexes that the code expects."""
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+    migrate(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        assert compare_metadata(context, METADATA) == []
+    engine.dispose()
+
+
+def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
+    """A database of a newer version gives an error that says what to do."""
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text("update alembic_version set version_num = '9999'"))
+    with pytest.raises(NewerDatabase, match="newer version"):
+        migrate(engine)
+    engine.dispose()

@@ -1,0 +1,126 @@
+"""The laws of `decide`, over random inputs of a few records of two tools."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors._kit.simtool import PERSON, Profile
+from hub import replay, resolve
+from hub.io.rows import Store
+from hub.pure.model import Actor, Decision, Input, Observation, Receipt, Record, Sent, Version
+from hub.tools.world import World
+
+UIDS = [f"01a0c450-7f5a-75b1-a522-00000000000{n}" for n in range(4)]
+MAILS = st.sampled_from(["ann@x.com", "bob@x.com", None])
+NAMES = st.sampled_from([{"given": "Ann", "family": "Li"}, {"given": "Bo", "family": "Li"}])
+PHONES = st.sampled_from(["+12025550101", "202 555 0102", None, "nonsense"])
+
+
+@st.composite
+def observations(draw: st.DrawFn) -> Observation:
+    """A reading that may be late, partial, of a snapshot, or of a record that is gone."""
+    start = draw(st.integers(1, 50)) * 1_000
+    values = draw(
+        st.fixed_dictionaries(
+            {}, optional={"email": MAILS, "name": NAMES, "phone": PHONES,
+                          "tags": st.lists(st.sampled_from(["a", "b"]), unique=True)})
+    )  # fmt: skip
+    return Observation(
+        start=start, end=start + draw(st.integers(0, 900)), values=values,
+        state=draw(st.sampled_from(["live", "live", "live", "deleted"])),
+        snapshot=draw(st.booleans()), source_ms=draw(st.none() | st.integers(1, 60_000)),
+    )  # fmt: skip
+
+
+@st.composite
+def agreements(draw: st.DrawFn) -> Receipt:
+    """A note that tool and golden were equal, with some version."""
+    at = draw(st.integers(1, 50)) * 1_000
+    vector = draw(st.dictionaries(st.sampled_from(UIDS), st.integers(1, 4), max_size=2))
+    value = draw(PHONES)
+    sent = Sent(value, Version(vector, at))
+    return Receipt("agrees", at, at, {"phone": value}, {"phone": sent}, tuple(UIDS[:2]))
+
+
+@st.composite
+def verdicts(draw: st.DrawFn) -> Decision:
+    """A steward's word on two records."""
+    act = draw(st.sampled_from(["same", "different"]))
+    at = draw(st.integers(1, 50))
+    return Decision(at, act, f"v{at}", Actor("steward"), other=draw(st.sampled_from(UIDS)))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Input]:
+    """Some inputs for each of a few records, in their sequences."""
+    found: list[Input] = []
+    for uid in UIDS:
+        bodies = draw(st.lists(observations() | agreements() | verdicts(), max_size=4))
+        kept = [b for b in bodies if not (isinstance(b, Decision) and b.other == uid)]
+        found += [Input(uid, n, body) for n, body in enumerate(kept, 1)]
+    return found
+
+
+WORLD = World({"A": Profile(), "B": Profile()})
+
+
+def births() -> list[Record]:
+    """Two records in each tool."""
+    return [Record(u, "person", "AB"[n % 2], PERSON, native_id=f"n{n}")
+            for n, u in enumerate(UIDS)]  # fmt: skip
+
+
+def folded(inputs: Sequence[Input], batch: int) -> list[bytes]:
+    """The export after these inputs, in batches."""
+    return WORLD.exported(refolded(inputs, batch))
+
+
+def refolded(inputs: Sequence[Input], batch: int) -> Store:
+    """The store after these inputs, in batches."""
+    return replay.refold(WORLD.hub, births(), inputs, batch)
+
+
+@settings(max_examples=120)
+@given(histories())
+def test_a_batch_of_n_equals_n_batches_of_one(inputs: list[Input]) -> None:
+    """How inputs are cut into batches changes nothing."""
+    assert folded(inputs, 100) == folded(inputs, 1) == folded(inputs, 3)
+
+
+@settings(max_examples=120)
+@given(histories(), st.randoms(use_true_random=False))
+def test_inputs_of_different_records_commute(inputs: list[Input], dice: random.Random) -> None:
+    """Any order that keeps each record's own sequence gives the same."""
+    order = list(UIDS)
+    dice.shuffle(order)
+    assert folded(inputs, 2) == folded(replay.interleave(inputs, order), 2)
+
+
+@settings(max_examples=80)
+@given(histories())
+def test_the_same_input_again_gives_nothing(inputs: list[Input]) -> None:
+    """A redelivered input changes no golden record, makes no history, marks nothing."""
+    store = refolded(inputs, 10)
+    still = replace(WORLD.hub, env=replay.Still(WORLD.env, store))
+    effects = store.transact(lambda rows: resolve.answer(rows, still, inputs, ()))
+    assert not effects.records
+    assert not effects.statuses
+    assert not effects.history
+    assert not effects.dirty
+
+
+@settings(max_examples=80)
+@given(histories())
+def test_state_after_applying_equals_state_read_back(inputs: list[Input]) -> None:
+    """Deciding all again from what was stored finds nothing to change."""
+    store = refolded(inputs, 10)
+    still = replace(WORLD.hub, env=replay.Still(WORLD.env, store))
+    touched = {i.uid for i in inputs}
+    effects = store.transact(lambda rows: resolve.answer(rows, still, (), touched))
+    assert not effects.history
+    assert not effects.groups

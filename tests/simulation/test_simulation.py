@@ -1,0 +1,58 @@
+"""The whole hub in a seeded world that stumbles: every promise holds for every seed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+
+import pytest
+import structlog
+
+from hub.tools.simulate import Outcome, simulate
+
+SEEDS = range(2_000 if os.environ.get("HUB_TEST_LONG") else 50)
+STEPS = 90
+KINDS = {
+    "answer lost", "busy", "commit lost", "crash", "down", "error after", "error before",
+    "webhook doubled", "webhook late", "webhook lost", "webhooks reordered",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> None:
+    """Failures of steps are the point here, not news."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def told(outcome: Outcome) -> str:
+    """What a person needs to follow a failure."""
+    last = "\n".join(outcome.trace[-40:])
+    return f"synchub simulate --seed {outcome.seed} --steps {STEPS}: {outcome.why}\n{last}"
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_promises_hold(block: int) -> None:
+    """P1, P2, P4, P5, P7 and P9 hold through crashes, lost answers, lag and disorder."""
+    faults: Counter[str] = Counter()
+    for seed in SEEDS[block::10]:
+        outcome = simulate(seed, STEPS)
+        assert outcome.ok, told(outcome)
+        faults += outcome.faults
+    assert len(faults) >= 8, f"the world was too kind: {faults}"
+
+
+def test_every_kind_of_fault_was_met() -> None:
+    """A set of runs in which a kind of fault never happened would prove nothing about it."""
+    faults: Counter[str] = Counter()
+    for seed in SEEDS[:12]:
+        faults += simulate(seed, STEPS).faults
+    assert not KINDS - set(faults), f"never met: {KINDS - set(faults)}"
+
+
+@pytest.mark.parametrize("seed", SEEDS[:5])
+def test_equal_seeds_give_equal_traces(seed: int) -> None:
+    """A failure can be looked at again: the same seed tells the same story."""
+    one, two = simulate(seed, STEPS), simulate(seed, STEPS)
+    assert one.trace == two.trace
+    assert one.faults == two.faults
