@@ -168,7 +168,10 @@ def show_run(hub: Hub, run: str) -> Answer:
 
 
 def apply(hub: Hub, run: str) -> Answer:
-    """Let the rows of a plan go."""
+    """Let the rows of a plan go, once every tool has a place for our ids."""
+    show_run(hub, run)
+    for system in hub.systems.values():
+        system.connector.prepare(system.api)
     try:
         counted = hub.env.commit(lambda rows: runs.apply(rows, hub, run), "apply")
     except runs.NoSuchRun as error:

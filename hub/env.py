@@ -67,6 +67,7 @@ class System:
     poll_ms: int = 30_000
     sweep_ms: int = 3_600_000
     epoch: int = 0
+    close: Callable[[], None] = lambda: None
 
     def spec_for(self, entity: str) -> ObjectSpec | None:
         """The object that holds an entity here."""

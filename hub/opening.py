@@ -80,19 +80,23 @@ def init(folder: Folder, described: Mapping[str, Any]) -> dict[str, Account]:
 
 def contact(name: str, one: Mapping[str, Any]) -> Account:
     """Whose account this is; reads only."""
-    vendor = one.get("vendor", name)
-    made = wiring.connector(vendor)
-    return made.account(api_for(made, one.get("base_url", ""), one["auth"]))
+    return account_of(
+        wiring.connector(one.get("vendor", name)), one.get("base_url", ""), one["auth"]
+    )
 
 
-def api_for(made: Connector, base_url: str, secrets: Mapping[str, str]) -> HttpApi:
-    """A client without a hub around it."""
+def account_of(made: Connector, base_url: str, secrets: Mapping[str, str]) -> Account:
+    """Ask with a client of its own, without a hub around it."""
     clock = wiring.Clock()
-    return HttpApi(
+    api = HttpApi(
         base_url or made.base_url(secrets),
         lambda: made.authorize(secrets),
         Budget(made.limits, clock.now, time.sleep),
     )
+    try:
+        return made.account(api)
+    finally:
+        api.close()
 
 
 def settings_of(name: str, one: Mapping[str, Any], account: Account) -> files.SystemSettings:
@@ -106,6 +110,7 @@ def settings_of(name: str, one: Mapping[str, Any], account: Account) -> files.Sy
         time_zone=account.time_zone,
         credentials=f"secrets/{name}",
         poll_seconds=2 if near else 30,
+        calls_per_second=one.get("calls_per_second"),
     )
 
 
@@ -180,7 +185,10 @@ def opened(folder: Folder) -> Iterator[Opened]:
             who = os.environ.get("USER", "init")
             version = store.transact(lambda rows: publish(rows, on_disk, who, wiring.Clock().now()))
         store.transact(lambda rows: wiring.register(rows, found))
-        yield Opened(wiring.build(found, rules, version, store, folder.path), store, found, differs)
+        hub = wiring.build(found, rules, version, store, folder.path)
+        yield Opened(hub, store, found, differs)
+        for system in hub.systems.values():
+            system.close()
     finally:
         store.close()
 
@@ -212,7 +220,7 @@ def check(folder: Folder) -> list[str]:
         try:
             secrets = files.read_secrets(folder.path / one.credentials)
             made = wiring.connector(one.vendor)
-            account = made.account(api_for(made, one.base_url, secrets))
+            account = account_of(made, one.base_url, secrets)
         except (LookupError, ValueError) as error:
             wrong.append(f"{name}: {error}")
             continue

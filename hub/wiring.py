@@ -169,6 +169,7 @@ def system(
         specs,
         tools,
         poll_ms=int(one.poll_seconds * 1000),
+        close=api.close,
         sweep_ms=int(one.sweep_seconds * 1000),
     )
 

@@ -308,6 +308,12 @@ class Connector(Protocol):
     def account(self, api: Api) -> Account:
         """Whose account this is, read without side effects."""
 
+    def prepare(self, api: Api) -> tuple[str, ...]:
+        """Make in the tool what writes need (a place for our id); says what was made.
+
+        Called by apply, never before.
+        """
+
     def begin(self, api: Api, spec: ObjectSpec, now_ms: int) -> str:
         """The cursor of `changes` from which on nothing made after now is missed."""
 

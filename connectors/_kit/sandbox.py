@@ -224,6 +224,11 @@ class Host:
             )
         )
 
+    def settings(self) -> dict[str, float]:
+        """What `synchub init` should set for this sandbox: it may allow more calls than vendors."""
+        allowed = getattr(self.sandbox, "calls_per_second", None)
+        return {} if allowed is None else {"calls_per_second": allowed}
+
     def state(self) -> dict[str, Any]:
         """Counters by kind of call, and the sandbox's own numbers."""
         return {

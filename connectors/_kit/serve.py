@@ -151,6 +151,7 @@ def described(served: Mapping[str, Served]) -> dict[str, Any]:
         vendor: {
             "base_url": one.base_url,
             "auth": dict(one.host.sandbox.auth),
+            **one.host.settings(),
             "admin": {
                 name: {
                     "method": method,

@@ -295,6 +295,10 @@ class SimTool:
             raise Unavailable(f"{self.name} is down", sent=False)
         return tuple(self._shown(i) for i in ids)
 
+    def prepare(self, _api: Api) -> tuple[str, ...]:
+        """Nothing is missing."""
+        return ()
+
     def begin(self, _api: Api, _spec: ObjectSpec, _now_ms: int) -> str:
         """Every change so far is in the listing."""
         return str(len(self.changed))

@@ -107,6 +107,7 @@ class StripeSandbox:
     customers: int
     clock: Callable[[], int]
     vendor: str = "stripe"
+    calls_per_second: float = 200  # nobody else uses this account
     key: str = "sk_test_sandbox"
     secret: str = "whsec_sandbox"  # noqa: S105
     events: list[dict[str, Any]] = field(default_factory=list)

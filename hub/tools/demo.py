@@ -273,13 +273,19 @@ class Proof:
     matches: int = 0
     linked: int = 0
     false_links: list[str] = field(default_factory=list)
+    unwritten: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
         """Whether the demo may say that all is well."""
         few = sum(self.exceptions.values()) <= MOST_EXCEPTIONS * max(1, self.fields)
         enough = self.linked >= LEAST_LINKED * max(1, self.matches)
-        return not self.wrong and not self.false_links and few and enough and self.fields > 0
+        return (
+            not (self.wrong or self.false_links or self.unwritten)
+            and few
+            and enough
+            and self.fields > 0
+        )
 
 
 def prove(up: Running, seed: int, customers: int) -> Proof:
@@ -290,6 +296,8 @@ def prove(up: Running, seed: int, customers: int) -> Proof:
             for reading in everything(system, spec):
                 compare(hub, system, spec, reading, proof)
     judge_links(hub, seed, customers, proof)
+    parked = commands.parked(hub)["parked"]
+    proof.unwritten = [p["why"] for p in parked if p["kind"] in ("rejected", "unsupported")]
     return proof
 
 
@@ -352,9 +360,10 @@ def report(proof: Proof) -> None:
     odd = ", ".join(f"{n} x {k}" for k, n in proof.exceptions.items()) or "none"
     say(
         f"5. Read over the tools' APIs: {proof.equal} of {proof.fields} fields equal golden; "
-        f"exceptions: {odd}; wrong: {len(proof.wrong)}"
+        f"exceptions: {odd}; wrong: {len(proof.wrong)}, "
+        f"refused by a tool: {len(proof.unwritten)}"
     )
-    for line in proof.wrong[:10]:
+    for line in (*proof.wrong[:10], *proof.unwritten[:10]):
         say(f"     {line}")
     say(
         f"   Links: {proof.linked} of {proof.matches} sure matches linked, "

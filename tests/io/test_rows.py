@@ -141,7 +141,7 @@ def test_the_outbox_counts_up(store: Store) -> None:
     """Generated keys grow and are told."""
 
     def work(rows: Rows) -> list[int]:
-        row = {"topic": "t", "key": b"k", "value": None, "headers": {}, "at": 1}
+        row: dict[str, Any] = {"topic": "t", "key": b"k", "value": None, "headers": {}, "at": 1}
         return [rows.insert("outbox", row)["id"] for _ in range(3)]
 
     first, second = store.transact(work), store.transact(work)

@@ -1,0 +1,126 @@
+"""A hub's folder with sandboxes behind it, and the hub as a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from connectors._kit import serve
+from connectors._kit.serve import Served
+from hub import opening
+from hub.opening import Folder
+
+CLI = [sys.executable, "-c", "from hub.cli import main; main()"]
+
+
+@dataclass
+class Site:
+    """Sandboxes, a folder connected to them, and the hub's process while it is up."""
+
+    served: dict[str, Served]
+    folder: Folder
+    process: subprocess.Popen[str] | None = None
+    starts: int = 0
+    log: Path = field(default_factory=Path)
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command, run to its end."""
+        return subprocess.run(  # noqa: S603
+            [*CLI, *words], cwd=self.folder.path, capture_output=True, text=True, check=False,
+            timeout=120)  # fmt: skip
+
+    def asked(self, *words: str) -> Any:
+        """The JSON answer of a command that succeeds."""
+        done = self.call(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return orjson.loads(done.stdout)
+
+    def up(self) -> None:
+        """Start the hub and wait until it takes commands."""
+        self.starts += 1
+        with (self.folder.path / "up.log").open("a") as log:
+            self.process = subprocess.Popen(  # noqa: S603
+                [*CLI, "up"], cwd=self.folder.path, stdout=log, stderr=log, text=True)  # fmt: skip
+        wait(lambda: self.folder.socket().exists() and self.alive(), 30)
+
+    def alive(self) -> bool:
+        """Whether the hub answers."""
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder.path / "up.log").read_text()[-2000:]
+        try:
+            opening.ask(self.folder, "status")
+        except httpx.TransportError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """Kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.folder.socket().unlink(missing_ok=True)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(40)
+
+    def quiet(self, seconds: float = 60) -> bool:
+        """Wait until nothing is on its way."""
+        return wait(lambda: opening.ask(self.folder, "progress", run="")["quiet"], seconds)
+
+    def act(self, system: str, op: str, obj: str, native: str = "", **fields: Any) -> str:
+        """A person does something in a tool."""
+        answer = httpx.post(
+            f"{self.served[system].base_url}/_sandbox/act", trust_env=False,
+            json={"op": op, "object": obj, "id": native, "fields": fields})  # fmt: skip
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+    def connect(self) -> None:
+        """Plan and apply everything, with the hub up."""
+        wait(lambda: not opening.ask(self.folder, "status")["pending_inputs"], 60)
+        time.sleep(1)
+        run = opening.ask(self.folder, "plan")["run"]
+        opening.ask(self.folder, "apply", run=run)
+        assert self.quiet(120)
+
+
+def wait(condition: Callable[[], object], seconds: float) -> bool:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return bool(condition())
+
+
+@pytest.fixture
+def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Sites with so many customers; `kind` may be another class of server."""
+    made: list[Site] = []
+
+    def make(customers: int = 12, kind: type[Served] = Served) -> Site:
+        served = {v: kind(serve.host(v, 3, customers)).start() for v in ("hubspot", "stripe")}
+        folder = Folder(tmp_path / f"hub{len(made)}")
+        opening.init(folder, serve.described(served))
+        made.append(Site(served, folder))
+        return made[-1]
+
+    yield make
+    for site in made:
+        if site.process and site.process.poll() is None:
+            site.kill()
+        for one in site.served.values():
+            one.stop()

@@ -1,0 +1,141 @@
+"""The command line as a person or a program uses it, with a hub up and with none."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hub import opening
+from hub.cli import app
+from tests.end_to_end.conftest import Site
+
+
+def writes(site: Site) -> int:
+    """Writes that the sandboxes have counted."""
+    return sum(s.host.counts["write"] for s in site.served.values())
+
+
+def test_plan_apply_and_look_around_without_a_hub(make_site: Callable[..., Site]) -> None:
+    """Everything works while no hub is up, and a plan writes nothing."""
+    site = make_site(10)
+    assert site.call("check").returncode == 0
+    plan = site.asked("plan")
+    assert plan["rows"]
+    assert plan["totals"]
+    assert writes(site) == 0, "reads and searches only"
+    assert all(row["cells"] and row["cells"][0]["why"] for row in plan["rows"])
+    done = site.asked("apply", plan["run"])
+    assert done["done"] == done["rows"] == len(plan["rows"])
+    assert writes(site) > 0
+    assert site.asked("plan")["rows"] == [], "nothing is left to write"
+    again = site.call("apply", plan["run"])
+    assert again.returncode == 2
+    assert "applied already" in again.stderr
+    assert site.call("verify").returncode == 0
+    lines = site.call("export").stdout.splitlines()
+    assert len(lines) >= 8
+    assert site.asked("status")["pending_inputs"] == 0
+
+
+def test_the_same_commands_reach_a_hub_that_is_up(make_site: Callable[..., Site]) -> None:
+    """Commands go over the socket while a hub holds the file, and it stops within 30 s."""
+    site = make_site(8)
+    site.up()
+    site.connect()
+    assert site.asked("status")["applied"]
+    who = next(c["email"] for c in _people(site))
+    told = site.asked("explain", who.upper(), "email")
+    fields = told["customers"][0]["fields"]
+    assert fields["email"]["value"] == who.lower()
+    assert fields["email"]["from"]["system"] in ("hubspot", "stripe")
+    assert site.asked("history", who)["customers"][0]["versions"]
+    assert site.call("stop-writes").returncode == 0
+    assert site.asked("status")["writes_stopped"]
+    assert site.call("stop-writes", "--release").returncode == 0
+    assert site.asked("parked") == {"parked": []}
+    assert "tasks" in site.asked("review")
+    assert site.call("sweep").returncode == 0
+    assert site.stop() == 0
+
+
+def _people(site: Site) -> list[dict[str, str]]:
+    sandbox = site.served["stripe"].host.sandbox
+    return [c for c in sandbox._customers({}) if c["email"]]  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def test_an_edited_history_is_detected(make_site: Callable[..., Site]) -> None:
+    """Verify names the lane and entry of a row that was changed, removed, or cut off."""
+    site = make_site(6)
+    plan = site.asked("plan")
+    site.asked("apply", plan["run"])
+    assert site.asked("verify")["findings"] == []
+    with opening.opened(site.folder) as one:
+        row = one.store.view(lambda r: r.select("history", {"lane": 0}, order=("n",)))[0]
+        key = {"lane": row["lane"], "n": row["n"]}
+        one.store.transact(lambda r: r.update("history", key, {"at": 1, "body": b"forged"}))
+    assert site.call("verify").returncode == 1
+    with opening.opened(site.folder) as one:
+        one.store.transact(lambda r: r.delete("history", {}))
+        one.store.transact(lambda r: r.delete("lane", {}))
+    told = site.call("verify")
+    assert told.returncode == 1
+    assert "cut off" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["plan"], 2, "synchub init"),
+        (["init", "--from", "nowhere.json"], 2, "synchub sandbox --describe"),
+        (["explain"], 2, "Missing argument"),
+        (["frobnicate"], 2, "No such command"),
+        (["demo", "--customers", "x"], 2, "Invalid value"),
+        (["sandbox", "--describe", "x.json", "--systems", "nope"], 2, "no sandbox for 'nope'"),
+    ],
+)
+def test_wrong_use_says_what_would_be_right(
+    tmp_path: Path, words: list[str], code: int, said: str
+) -> None:
+    """Wrong arguments give one clear message and exit code 2."""
+    with contextlib.chdir(tmp_path):
+        done = CliRunner().invoke(app, words)
+    assert done.exit_code == code
+    assert said in done.output
+
+
+def test_every_command_has_help() -> None:
+    """Help teaches: each command says in one sentence what it is for."""
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert (command.callback.__doc__ or "").strip().endswith(".")
+
+
+def test_a_mistyped_key_stops_the_start(make_site: Callable[..., Site]) -> None:
+    """An unknown key in hub.yaml is named with its line and the nearest known one."""
+    site = make_site(5)
+    path = site.folder.path / "hub.yaml"
+    path.write_text(path.read_text().replace("poll_seconds", "pol_seconds", 1))
+    done = site.call("up")
+    assert done.returncode == 2
+    assert "did you mean poll_seconds?" in done.stderr
+    assert "line" in done.stderr
+
+
+def test_the_demo_proves_itself(tmp_path: Path) -> None:
+    """`synchub demo --once` ends with every field of every tool equal to golden."""
+    del tmp_path
+    done = CliRunner().invoke(app, ["demo", "--once", "--customers", "60"])
+    assert done.exit_code == 0, done.output
+    assert "All is proven." in done.output
+
+
+def test_simulate_gives_the_same_trace_twice() -> None:
+    """A seed can be looked at again and again."""
+    words = ["simulate", "--seed", "5", "--steps", "40", "--trace"]
+    one, two = (CliRunner().invoke(app, words) for _ in range(2))
+    assert one.exit_code == 0
+    assert one.output == two.output
