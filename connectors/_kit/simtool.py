@@ -299,9 +299,9 @@ class SimTool:
         """Nothing is missing."""
         return ()
 
-    def begin(self, _api: Api, _spec: ObjectSpec, _now_ms: int) -> str:
-        """Every change so far is in the listing."""
-        return str(len(self.changed))
+    def begin(self, _api: Api, _spec: ObjectSpec, now_ms: int) -> str:
+        """What a listing may not show yet comes as a change."""
+        return str(sum(stamp <= now_ms - self.profile.lag_ms for stamp, _ in self.changed))
 
     def listing(self, _api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """A page of the records that a reader sees now."""

@@ -1,0 +1,415 @@
+"""The little language of the stories: what people and tools do, line by line, and what must come.
+
+tools A B(conditional revisions) C(lag=3 settle=6)      the first has the highest rank
+rule phone authority A B
+A.jane name="Jane Doe" email=jane@x.com                 a person types; a new id is a new record
+A.jane delete   |   A.jane merges into A.joe
+capture A | resolve | deliver B | sweep A | wait 10 | sync | round
+B plans | B reads | B sends                             one write in its three parts
+next write of B: answer lost | error before | error after | busy        B is down | B is up
+    steward: A.jane is B.jane | A.jane is not B.jane | pin A.jane phone=1 | edit A.jane phone=1
+    steward: retract A.jane phone | keep A.jane | unlink A.jane | recreate A.jane
+expect golden A.jane phone=…          expect A.jane phone=…        expect B of A.jane phone=…
+expect A.jane is B.jane | A.jane is not B.jane | nobody in B for A.jane | somebody in B for A.jane
+expect A.jane phone is altered        expect asked A.jane           expect parked departed
+count writes … expect writes of B = 1      requests to write since then, failed ones too
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
+from hub import commands, deliver, inputs
+from hub.deliver import Link, Plan
+from hub.io import state
+from hub.io.rows import Rows
+from hub.pure.model import Actor, Decision, Golden, Record
+from hub.pure.rules import FieldRule
+from hub.tools.world import World, rules_for
+
+FLAGS = {
+    "conditional": "conditional",
+    "revisions": "revisions",
+    "unique": "unique_email",
+    "one-line-name": "one_line_name",
+    "shouts": "shouts",
+    "reformats": "reformats",
+}
+PARTS = ("line1", "line2", "city", "region", "postcode", "country")
+
+
+class StoryError(AssertionError):
+    """A line that does not hold, or that nobody understands."""
+
+
+def profile(options: Sequence[str]) -> Profile:
+    """How a tool behaves, from its options."""
+    made: dict[str, Any] = {FLAGS[o]: True for o in options if o in FLAGS}
+    for option in options:
+        name, _, value = option.partition("=")
+        if name in ("lag", "settle", "skew"):
+            made[f"{name}_ms"] = int(float(value) * 1000)
+        elif name in ("ignores", "refuses"):
+            made[name] = frozenset(value.split(","))
+        elif name == "truncates":
+            made["truncates"] = int(value)
+        elif option == "no-external-ids":
+            made["external_ids"] = False
+        elif option not in FLAGS:
+            raise StoryError(f"no option {option!r} of a tool")
+    return Profile(**made)
+
+
+def value_of(name: str, text: str) -> Any:
+    """A field's value as written in a story, in our shapes; "" clears."""
+    if text == "":
+        return [] if name == "tags" else None
+    if name == "name":
+        given, _, family = text.rpartition(" ")
+        return {"given": given, "family": family}
+    if name == "tags":
+        return sorted(text.split(","))
+    if name == "address":
+        given_parts = [p.strip() for p in text.split("|")]
+        return dict(zip(PARTS, (given_parts + [""] * 6)[:6], strict=True))
+    return text
+
+
+def pairs(words: Sequence[str]) -> dict[str, str]:
+    """name=value words."""
+    return dict(w.split("=", 1) for w in words)
+
+
+@dataclass
+class Story:
+    """One story, being told."""
+
+    world: World
+    plans: dict[str, list[Plan]] = field(default_factory=dict)
+    readings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    since: dict[str, int] = field(default_factory=dict)
+    proofs: int = 0
+
+    # -- who is meant --------------------------------------------------------------------------
+
+    def tool(self, name: str) -> SimTool:
+        """A tool by name."""
+        if name not in self.world.tools:
+            raise StoryError(f"no tool {name!r}")
+        return self.world.tools[name]
+
+    def record(self, who: str) -> Record:
+        """What the hub knows of A.jane."""
+        name, _, native = who.partition(".")
+        held = self.tool(name).held.get(native)
+        obj = held.object if held else PERSON
+        uid = self.world.uid(name, native, obj)
+        found = self.world.store.view(lambda r: state.load_record(r, uid)) if uid else None
+        if found is None:
+            raise StoryError(f"the hub does not know {who}")
+        return found
+
+    def golden(self, who: str) -> Golden:
+        """The golden record of A.jane."""
+        uid = self.record(who).uid
+        found = self.world.store.view(lambda r: state.golden_of(r, uid))
+        if found is None:
+            raise StoryError(f"{who} has no golden record")
+        return found
+
+    def beside(self, system: str, who: str) -> Record | None:
+        """The leading living record of the same customer in another tool."""
+        golden = self.golden(who)
+        members = self.world.store.view(lambda r: state.members_of(r, golden))
+        return next((m for m in members if m.system == system and m.alive and m.native_id), None)
+
+    # -- people and tools ----------------------------------------------------------------------
+
+    def types(self, who: str, words: Sequence[str]) -> None:
+        """A person types, deletes or merges."""
+        name, _, native = who.partition(".")
+        tool = self.tool(name)
+        if words[0] == "delete":
+            tool.delete(native)
+        elif words[:2] == ["merges", "into"]:
+            tool.merge(native, words[2].partition(".")[2])
+        else:
+            company = words[0] == "company"
+            spec = tool.firms if company else tool.people
+            app: dict[str, Any] = {}
+            for field_name, text in pairs(words[company:]).items():
+                app |= self.app(spec, field_name, text)
+            tool.act(native, app, obj=COMPANY if company else PERSON)
+
+    def app(self, spec: Any, name: str, text: str) -> dict[str, Any]:
+        """One typed field, in the tool's own terms."""
+        if name == "firm":
+            return {"firms": sorted(x for x in text.split(",") if x)}
+        if name == "consent":
+            return {"consent": {"email.marketing": self.consent(text)}}
+        value = value_of(name, text)
+        if name == "phone":
+            return {"tel": value}
+        given: dict[str, Any] = dict(spec.fields.by_name[name].give(value))
+        return {k: v or None for k, v in given.items()}
+
+    def consent(self, text: str) -> Any:
+        """out, in (no proof), or proof (a new one)."""
+        if text == "proof":
+            self.proofs += 1
+            return {"state": "in", "proof": f"proof-{self.proofs}", "at": self.world.clock()}
+        return {"state": "in"} if text == "in" else text or None
+
+    # -- the write in three parts --------------------------------------------------------------
+
+    def part(self, name: str, what: str) -> None:
+        """plans, reads, sends."""
+        system = self.world.hub.systems[name]
+        link = Link(self.world.hub, system, system.specs[PERSON])
+        commit = self.world.env.commit
+        if what == "plans":
+            self.plans[name] = commit(lambda r: deliver.plan_updates(r, link), "plan")
+        elif what == "plans-create":
+            self.plans[name] = commit(lambda r: deliver.plan_creates(r, link), "plan")
+        elif what == "reads":
+            self.readings[name] = deliver.read_again(link, self.plans[name])
+            self.plans[name] = commit(
+                lambda r: deliver.recheck(r, link, self.plans[name], self.readings[name]), "re"
+            )
+        elif what == "sends":
+            deliver.send(link, self.plans[name])
+
+    # -- stewards ------------------------------------------------------------------------------
+
+    def steward(self, words: list[str]) -> None:
+        """A decision of a person."""
+        if words[1] == "is":
+            self.verdict(words[0], words[-1], same=words[2] != "not")
+        else:
+            self.decide(words[0], words[1], words[2:])
+        self.world.resolve()
+
+    def verdict(self, one: str, two: str, *, same: bool) -> None:
+        """Same, or different."""
+        left, right = self.record(one), self.record(two)
+        said = Decision(
+            self.world.clock(),
+            "same" if same else "different",
+            self.world.env.uid(),
+            Actor("steward"),
+            other=right.uid,
+        )
+        self.world.store.transact(lambda r: inputs.decided(r, self.world.hub, left, said))
+
+    def decide(self, act: str, who: str, words: Sequence[str]) -> None:
+        """Pin, edit, retract; keep, unlink, recreate."""
+        record = self.record(who)
+        made = Decision(self.world.clock(), act, self.world.env.uid(), Actor("steward", "s"))
+        if act in ("pin", "edit"):
+            (cell, text), = pairs(words).items()  # fmt: skip
+            shown = self.golden(who).cell(cell).version
+            made = replace(made, cell=cell, value=value_of(cell, text), version=shown)
+        elif act == "retract":
+            claim = record.cell(words[0]).claim()
+            made = replace(made, cell=words[0], claim=claim.seq if claim else 0)
+        if act in ("keep", "unlink", "recreate"):
+            self.settle(record, made)
+            return
+        self.world.store.transact(lambda r: inputs.decided(r, self.world.hub, record, made))
+
+    def settle(self, record: Record, made: Decision) -> None:
+        """Through the same door as the command line."""
+
+        def work(rows: Rows) -> None:
+            item = f"departed:{record.uid}"
+            if rows.get("parked", id=item) is None:
+                item = f"unsupported:{record.uid}"
+            commands.settle(rows, self.world.hub, made.act, item, "s")
+
+        self.world.store.transact(work)
+
+    # -- expectations --------------------------------------------------------------------------
+
+    def expect(self, words: list[str]) -> None:
+        """One thing that must be so."""
+        if words[0] == "golden":
+            self.holds(words[2:], lambda n: self.golden_value(words[1], n))
+        elif words[0] == "writes":
+            done = self.world.tools[words[2]].calls["write"] - self.since.get(words[2], 0)
+            self.must(done == int(words[4]), f"{words[2]} was written {done} times")
+        elif words[0] in ("nobody", "somebody"):
+            found = self.beside(words[2], words[4])
+            self.must((found is None) == (words[0] == "nobody"), f"{found}")
+        elif words[0] == "asked":
+            self.must(bool(self.golden(words[1]).asks), "nobody is asked")
+        elif words[0] == "parked":
+            kinds = [p["kind"] for p in commands.parked(self.world.hub)["parked"]]
+            self.must(words[1] in kinds, f"parked: {kinds}")
+        elif words[1] == "of":
+            other = self.beside(words[0], words[2])
+            self.must(other is not None, f"nobody in {words[0]} for {words[2]}")
+            native = other.native_id if other else ""
+            self.holds(words[3:], lambda n: self.tool_value(f"{words[0]}.{native}", n))
+        else:
+            self.expect_record(words)
+
+    def expect_record(self, words: list[str]) -> None:
+        """What a record is, or holds."""
+        if words[1] == "is":
+            one, two = self.golden(words[0]).uid, self.golden(words[-1]).uid
+            self.must((one == two) == (words[2] != "not"), f"{one} and {two}")
+        elif len(words) > 3 and words[2] == "is":
+            found = self.word(words[0], words[1])
+            self.must(found == " ".join(words[3:]), f"it is {found}")
+        else:
+            self.holds(words[1:], lambda n: self.tool_value(words[0], n))
+
+    def must(self, good: bool, otherwise: str) -> None:  # noqa: FBT001
+        """Raise where it is not so."""
+        if not good:
+            raise StoryError(otherwise)
+
+    def holds(self, words: Sequence[str], look: Callable[[str], Any]) -> None:
+        """Each field has the value."""
+        for name, text in pairs(words).items():
+            found = look(name)
+            wanted = text if name in ("consent", "firms") else value_of(name, text)
+            wanted = wanted or None
+            found = found or None
+            self.must(found == wanted, f"{name} is {found!r}, not {wanted!r}")
+
+    def golden_value(self, who: str, name: str) -> Any:
+        """A golden value, sets whole."""
+        cells = self.golden(who).cells
+        if name == "tags":
+            return sorted(c[5:-1] for c, g in cells.items() if c.startswith("tags[") and g.value)
+        if name == "consent":
+            return getattr(cells.get("consent[email.marketing]"), "value", None)
+        return self.golden(who).cell(name).value
+
+    def tool_value(self, who: str, name: str) -> Any:
+        """What the tool holds now, asked there."""
+        system, _, native = who.partition(".")
+        held = self.tool(system).latest(native) or {}
+        if name == "firms":
+            return ",".join(held.get("firms") or ())
+        if name == "consent":
+            found = (held.get("consent") or {}).get("email.marketing")
+            return found.get("state") if isinstance(found, Mapping) else found
+        spec = self.tool(system).people if self.tool(system).held[native].object == PERSON \
+            else self.tool(system).firms  # fmt: skip
+        return spec.fields.take(held).values.get(name)
+
+    def word(self, who: str, cell: str) -> str:
+        """The word of the comparison."""
+        system, _, _ = who.partition(".")
+        record, golden = self.record(who), self.golden(who)
+        made = self.world.hub.systems[system]
+        link = Link(self.world.hub, made, made.specs[record.object])
+        row = self.world.store.view(lambda r: r.get("record", uid=record.uid)) or {}
+        found = self.world.store.view(lambda r: deliver.differences(
+            r, link, record, golden, leads=row["role"] == "primary"))  # fmt: skip
+        return next((d.word for d in found if d.cell == cell), "not known")
+
+
+# -- telling -----------------------------------------------------------------------------------
+
+
+def tell(text: str) -> Story:
+    """Run a story; raises `StoryError` naming the line that does not hold."""
+    lines = [(n, line.partition("#")[0].strip()) for n, line in enumerate(text.splitlines(), 1)]
+    told = [(n, line) for n, line in lines if line]
+    story = opening(told)
+    for number, line in told:
+        if line.split()[0] not in ("tools", "rule", "create", "widens", "restless"):
+            try:
+                step(story, line)
+            except (AssertionError, KeyError) as error:
+                raise StoryError(f"line {number}: {line}\n    {error!r}") from error
+    finish(story, restless=any(line == "restless" for _, line in told))
+    return story
+
+
+def opening(told: Sequence[tuple[int, str]]) -> Story:
+    """The world that the first lines describe."""
+    profiles: dict[str, Profile] = {}
+    changed: dict[str, FieldRule] = {}
+    create: dict[str, str] = {}
+    widens: set[str] = set()
+    for _, line in told:
+        words = line.split()
+        if words[0] == "tools":
+            for one in line.removeprefix("tools").replace(") ", ")\n").replace(" ", "\n", 0) \
+                    .strip().split("\n"):  # fmt: skip
+                profiles |= tools_in(one)
+        elif words[0] == "rule":
+            kind = rules_for(()).entities["person"][words[1]].kind
+            changed[words[1]] = FieldRule(
+                words[1], kind, cast("Strategy", words[2]), tuple(words[3:]), "identifier" in words
+            )
+        elif words[0] == "create":
+            create[words[1]] = words[2]
+        elif words[0] == "widens":
+            widens |= set(words[1:])
+    rules = rules_for(profiles, changed)
+    return Story(World(profiles, rules=rules, create=create, widens=frozenset(widens)))
+
+
+def tools_in(text: str) -> dict[str, Profile]:
+    """Names with options in brackets."""
+    found: dict[str, Profile] = {}
+    while text := text.strip():
+        name, bracket, _ = text.partition("(")
+        if bracket and " " not in name.strip():
+            options, _, text = text.partition(")")
+            found[name.strip()] = profile(options.partition("(")[2].split())
+        else:
+            head, _, text = text.partition(" ")
+            found[head] = Profile()
+    return found
+
+
+def step(story: Story, line: str) -> None:
+    """One line."""
+    words = shlex.split(line)
+    world = story.world
+    simple: Mapping[str, Callable[[], object]] = {
+        "sync": world.sync, "count": lambda: story.since.update(world.writes()),
+        "round": world.round, "resolve": world.resolve,
+        "capture": lambda: world.capture(words[1]), "deliver": lambda: world.deliver(words[1]),
+        "sweep": lambda: world.sweep(words[1]),
+        "wait": lambda: world.clock.pass_time(int(float(words[1]) * 1000)),
+        "next": lambda: story.tool(words[3].rstrip(":")).faults.append(" ".join(words[4:])),
+        "steward:": lambda: story.steward(words[1:]), "expect": lambda: story.expect(words[1:]),
+    }  # fmt: skip
+    if words[0] in simple:
+        simple[words[0]]()
+    elif words[0] in world.tools and words[1] == "is":
+        story.tool(words[0]).down = words[2] == "down"
+    elif words[0] in world.tools:
+        story.part(words[0], words[1])
+    elif "." in words[0]:
+        story.types(words[0], words[1:])
+    else:
+        raise StoryError("nobody understands this line")
+
+
+def finish(story: Story, *, restless: bool) -> None:
+    """After every story: inputs balance, orders agree, and silence."""
+    world = story.world
+    if not restless:
+        world.sync()
+        before = world.writes()
+        for _ in range(5):
+            world.round()
+        if world.writes() != before:
+            raise StoryError(f"not silent: {before} then {world.writes()}")
+    states = {r["status"] for r in world.store.view(lambda r: r.select("input"))}
+    if states - {"applied", "superseded", "parked", "pending" if restless else "applied"}:
+        raise StoryError(f"inputs are left: {states}")
+    if not restless and not world.orders_agree(5):
+        raise StoryError("another order of the same inputs gives another golden")

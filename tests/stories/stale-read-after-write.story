@@ -1,0 +1,16 @@
+# A lagging tool shows its old value after our write: that is no edit.
+tools A B(lag=3 settle=7)
+A.jane name="Jane Doe" email=jane@x.com note=one
+B.jane name="Jane Doe" email=jane@x.com note=one
+sync
+A.jane note=two
+capture A
+resolve
+deliver B
+resolve
+wait 1
+capture B
+resolve
+sync
+expect golden A.jane note=two
+expect B.jane note=two
