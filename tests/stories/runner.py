@@ -20,7 +20,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
 from hub import commands, deliver, inputs
@@ -28,7 +28,7 @@ from hub.deliver import Link, Plan
 from hub.io import state
 from hub.io.rows import Rows
 from hub.pure.model import Actor, Decision, Golden, Record
-from hub.pure.rules import FieldRule
+from hub.pure.rules import FieldRule, Strategy
 from hub.tools.world import World, rules_for
 
 FLAGS = {
