@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from hub import resolve
 from hub.env import Env, Hub
@@ -11,6 +12,8 @@ from hub.io import state
 from hub.io.rows import Rows, Store
 from hub.io.twin import DictStore
 from hub.pure.model import Input, Observation, Receipt, Record, Uid
+
+T = TypeVar("T")
 
 
 class Still:
@@ -27,12 +30,12 @@ class Still:
     def sleep(self, seconds: float) -> None:
         """Nobody to wait for."""
 
-    def commit(self, work, point):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def commit(self, work: Callable[[Rows], T], point: str) -> T:
         """See `Env`."""
         del point
         return self.store.transact(work)
 
-    def view(self, work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def view(self, work: Callable[[Rows], T]) -> T:
         """See `Env`."""
         return self.store.view(work)
 

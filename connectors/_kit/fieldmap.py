@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from typing import Any
 
 Value = None | bool | int | str | list[str] | Mapping[str, str | int]
 App = Mapping[str, object]
@@ -168,14 +169,14 @@ def text(
     )
 
 
-def email(name: str, app: str, **options: object) -> Field:
+def email(name: str, app: str, **options: Any) -> Field:
     """An e-mail address, as typed; the hub standardises it."""
-    return text(name, app, kind="email", **options)  # type: ignore[arg-type]
+    return text(name, app, kind="email", **options)
 
 
-def phone(name: str, app: str, **options: object) -> Field:
+def phone(name: str, app: str, **options: Any) -> Field:
     """A telephone number, as typed; the hub standardises it."""
-    return text(name, app, kind="phone", **options)  # type: ignore[arg-type]
+    return text(name, app, kind="phone", **options)
 
 
 def category(name: str, app: str, *, words: Mapping[str, str]) -> Field:

@@ -13,7 +13,7 @@ from functools import cache
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fastavro
 from fastavro.schema import SchemaParseException
@@ -94,7 +94,7 @@ def decode(name: str, data: bytes) -> dict[str, Any]:
     if stream.read(1):
         message = "bytes are left over"
         raise Undecodable(message)
-    return dict(found)  # type: ignore[arg-type]
+    return cast("dict[str, Any]", found)
 
 
 # -- shapes ------------------------------------------------------------------------------------

@@ -170,6 +170,16 @@ class Shape:
         return ", ".join(self.names[at] for at in places)
 
 
+def sort_stored(found: list[Stored], sorts: Iterable[Sort]) -> None:
+    """Put stored rows in an order; nulls come first."""
+
+    def by(at: int) -> Callable[[Stored], tuple[bool, Any]]:
+        return lambda stored: (stored[at] is not None, stored[at])
+
+    for at, descending in reversed(list(sorts)):
+        found.sort(key=by(at), reverse=descending)
+
+
 def check_limit(limit: int | None) -> None:
     """Raises Refused for a limit below zero."""
     if limit is not None and limit < 0:

@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from hub.io.migrate import migrate
 from hub.io.rows import Conflict, Refused, Row, Rows, StoreFull
-from hub.io.shapes import SHAPES, Shape, Stored, Term, check_limit, shape_of
+from hub.io.shapes import SHAPES, Shape, Stored, Term, check_limit, shape_of, sort_stored
 
 T = TypeVar("T")
 GROUP = 64  # works in one commit at most
@@ -238,13 +238,11 @@ class SqlRows:
         check_limit(limit)
         shape = self._shape(table)
         sorts, parts = shape.sorts(order), chunks(shape.terms(where))
-        found = [s for terms in parts for s in self._fetch(shape, terms, sorts, limit)]
+        found: list[Stored] = [
+            s for terms in parts for s in self._fetch(shape, terms, sorts, limit)
+        ]
         if len(parts) > 1:
-            for at, down in reversed(sorts):
-                found.sort(
-                    key=lambda s, at=at: (s[at] is not None, s[at]),  # type: ignore[misc]
-                    reverse=down,
-                )
+            sort_stored(found, sorts)
         return [shape.row(stored) for stored in found[:limit]]
 
     def _fetch(

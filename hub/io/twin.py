@@ -8,10 +8,11 @@ transaction from a journal. One thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from hub.io.rows import Conflict, Refused, Row, Rows, StoreFull
-from hub.io.shapes import SHAPES, Shape, Stored, Term, check_limit, shape_of
+from hub.io.shapes import SHAPES, Shape, Stored, Term, check_limit, shape_of, sort_stored
 
 T = TypeVar("T")
 Undo = Callable[[], None]
@@ -194,7 +195,7 @@ class DictRows:
         found = self._found(held, where)
         for stored in found:
             held.cut(held.shape.key_of(stored))
-            self.journal.append(lambda stored=stored: held.put(stored))  # type: ignore[misc]
+            self.journal.append(partial(held.put, stored))
         return len(found)
 
     def get(self, table: str, /, **key: Any) -> Row | None:
@@ -215,11 +216,7 @@ class DictRows:
         check_limit(limit)
         held = self._table(table)
         found = self._found(held, where)
-        for at, descending in reversed(held.shape.sorts(order)):
-            found.sort(
-                key=lambda s, at=at: (s[at] is not None, s[at]),  # type: ignore[misc]
-                reverse=descending,
-            )
+        sort_stored(found, held.shape.sorts(order))
         return [held.shape.row(stored) for stored in found[:limit]]
 
     def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:

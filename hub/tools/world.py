@@ -24,13 +24,13 @@ from hub.io.state import Vault
 from hub.io.twin import DictStore
 from hub.pure.decide import Context
 from hub.pure.model import Uid
-from hub.pure.rules import FieldRule, Rules, Tool
+from hub.pure.rules import FieldRule, Rules, Strategy, Tool
 
 T = TypeVar("T")
 START_MS = 1_790_000_000_000
 POLL_MS = 1_000
 NO_API = cast("Api", None)  # simulated tools are called, not asked over HTTP
-FIELDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+FIELDS: Mapping[str, Mapping[str, tuple[str, Strategy]]] = {
     "person": {
         "name": ("name", "newest"),
         "email": ("email", "newest"),
@@ -110,10 +110,7 @@ def rules_for(systems: Iterable[str], changed: Mapping[str, FieldRule] | None = 
     """Every field by the usual rule, all systems ranked in the order given."""
     ranks = tuple(systems)
     entities = {
-        entity: {
-            n: FieldRule(n, kind, strategy, ranks)  # type: ignore[arg-type]
-            for n, (kind, strategy) in found.items()
-        }
+        entity: {n: FieldRule(n, kind, strategy, ranks) for n, (kind, strategy) in found.items()}
         for entity, found in FIELDS.items()
     }
     entities["person"] |= changed or {}

@@ -128,7 +128,9 @@ def test_docs_are_copies(store: Store) -> None:
     found = store.view(lambda r: r.get("slot", uid=UID))
     assert found is not None
     found["holds"]["a"].append(3)
-    assert store.view(lambda r: r.get("slot", uid=UID))["holds"] == {"a": [1]}  # type: ignore[index]
+    again = store.view(lambda r: r.get("slot", uid=UID))
+    assert again is not None
+    assert again["holds"] == {"a": [1]}
 
 
 def test_a_view_does_not_write(store: Store) -> None:
