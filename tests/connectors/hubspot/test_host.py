@@ -82,6 +82,7 @@ def test_reads_get_over_short_failures(place: Place) -> None:
 
 def test_a_person_acts_and_is_heard(place: Place) -> None:
     """What is done at the admin address is told by webhook and seen by the connector."""
+    before = place.host.state()["records"]["contacts"]
     place.admin("register_webhook", url="http://127.0.0.1:1/hooks", secret="s", events="")
     own = place.admin("act", op="create", object="contact", fields={"email": "p@x.example"})["id"]
     place.admin("act", op="update", object="contact", id=own, fields={"phone": "1"})
@@ -93,7 +94,7 @@ def test_a_person_acts_and_is_heard(place: Place) -> None:
     place.admin("act", op="delete", object="contact", id=merged)
     place.admin("act", op="restore", object="contact", id=merged)
     assert CONNECTOR.read(place.api, CONTACTS, [merged])[0].state == "live"
-    assert place.host.state()["records"] == {"contacts": 201, "companies": 50}
+    assert place.host.state()["records"]["contacts"] == before + 1
 
 
 def test_calls_are_told_apart_by_what_they_do(place: Place) -> None:

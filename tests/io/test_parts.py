@@ -1,0 +1,305 @@
+"""Log, seal, codec, anchor, leases of calls: the small parts between the rules and the world."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors._kit.contract import Denied, Limits, Unavailable, Unreadable
+from hub.io import codec
+from hub.io.anchor import Anchor, BadAnchor
+from hub.io.codec import Codec, Undecodable, decode
+from hub.io.http import Budget, HttpApi, retry_after_ms
+from hub.io.log import Log
+from hub.io.rows import Store
+from hub.io.seal import BadKeyFile, CannotOpen, Seal, make_master, read_master, subject_key
+from hub.io.store import SqlStore
+from hub.io.twin import DictStore
+from hub.pure.model import Input, Observation, Record
+
+UID = "01a0c450-7f5a-75b1-a522-4a58b791f1d8"
+
+
+@pytest.fixture(params=["sqlite", "twin"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Each store in turn."""
+    made: Store = SqlStore(tmp_path / "hub.db") if request.param == "sqlite" else DictStore()
+    yield made
+    made.close()
+
+
+# -- log ---------------------------------------------------------------------------------------
+
+
+def test_the_log_keeps_the_order_of_each_key(store: Store) -> None:
+    """Messages of one key come in order, each once, until their position is committed."""
+    log = Log(4)
+    for n in range(30):
+        key = f"k{n % 5}".encode()
+        store.transact(lambda r, k=key, n=n: log.publish(r, "t", k, str(n).encode(), {}, n))  # type: ignore[misc]
+    store.transact(log.relay)
+    seen: dict[bytes, list[int]] = {}
+    while found := store.view(lambda r: log.poll(r, "g", ["t"], 7)):
+        again = store.view(lambda r: log.poll(r, "g", ["t"], 7))
+        assert found == again, "what is not committed comes again"
+        for m in found:
+            seen.setdefault(m.key, []).append(int(m.value or b"0"))
+        store.transact(lambda r, found=found: log.commit(r, "g", found))  # type: ignore[misc]
+    assert sorted(n for ns in seen.values() for n in ns) == list(range(30))
+    assert all(ns == sorted(ns) for ns in seen.values())
+    assert store.view(lambda r: log.lag(r, "g")) == 0
+
+
+def test_the_log_is_pruned_behind_every_group(store: Store) -> None:
+    """Nothing is dropped that a group has still to read; offsets go on afterwards."""
+    log = Log(1)
+    for n in range(6):
+        store.transact(lambda r, n=n: log.publish(r, "t", b"k", b"", {}, n))  # type: ignore[misc]
+    store.transact(log.relay)
+    first = store.view(lambda r: log.poll(r, "slow", ["t"], 2))
+    store.transact(lambda r: log.commit(r, "slow", first))
+    whole = store.view(lambda r: log.poll(r, "fast", ["t"], 9))
+    store.transact(lambda r: log.commit(r, "fast", whole))
+    assert store.transact(lambda r: log.prune(r, 100)) == 2
+    store.transact(lambda r: log.publish(r, "t", b"k", b"", {}, 7))
+    store.transact(log.relay)
+    assert [m.offset for m in store.view(lambda r: log.poll(r, "slow", ["t"], 9))] == [
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
+
+
+def test_what_failed_is_not_announced(store: Store) -> None:
+    """An event of a transaction that failed never reaches the log."""
+    log = Log(1)
+
+    def fail(rows: Any) -> None:
+        log.publish(rows, "t", b"k", b"", {}, 1)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        store.transact(fail)
+    assert store.transact(log.relay) == 0
+
+
+# -- seal --------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=500))
+def test_sealed_bytes_open_only_for_their_record(plain: bytes) -> None:
+    """What was sealed opens again, and nowhere else, and not when a bit was changed."""
+    seal = Seal(b"m" * 32, os.urandom)
+    key, other = seal.new_key(), "01a0c450-7f5a-75b1-a522-4a58b791f1d9"
+    sealed = seal.seal(UID, key, plain)
+    assert seal.open(UID, key, sealed) == plain
+    bent = sealed[:-1] + bytes([sealed[-1] ^ 1])
+    wrong = ((other, key, sealed), (UID, b"x" * 32, sealed), (UID, key, bent), (UID, key, b""))
+    for uid, its_key, data in wrong:
+        with pytest.raises(CannotOpen):
+            seal.open(uid, its_key, data)
+
+
+def test_an_erased_key_never_comes_back(store: Store) -> None:
+    """A record whose key was dropped cannot be opened, and gets no new key."""
+    seal = Seal(b"m" * 32, os.urandom)
+    key = store.transact(lambda r: subject_key(r, UID, seal))
+    assert store.transact(lambda r: subject_key(r, UID, seal)) == key
+    store.transact(lambda r: r.update("subject_key", {"uid": UID}, {"wrapped": b""}))
+    with pytest.raises(CannotOpen, match="erased"):
+        store.transact(lambda r: subject_key(r, UID, seal))
+
+
+def test_the_master_key_is_private(tmp_path: Path) -> None:
+    """A key file that others can read, or of the wrong size, stops with what to do."""
+    path = tmp_path / "secrets" / "master.key"
+    assert read_master(path) == made if (made := make_master(path, os.urandom)) else False
+    path.chmod(0o644)
+    with pytest.raises(BadKeyFile, match="chmod 600"):
+        read_master(path)
+    path.chmod(0o600)
+    path.write_bytes(b"short")
+    with pytest.raises(BadKeyFile, match="32"):
+        read_master(path)
+    with pytest.raises(BadKeyFile, match="backup"):
+        read_master(tmp_path / "none")
+
+
+# -- codec -------------------------------------------------------------------------------------
+
+VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        "email": st.none() | st.just("jane@x.com"),
+        "name": st.none() | st.just({"given": "Jane", "family": "Doe"}),
+        "tags": st.lists(st.sampled_from(["a", "b"]), unique=True),
+        "balance": st.none() | st.just({"minor": -5, "currency": "EUR"}),
+        "delinquent": st.none() | st.booleans(),
+        "note": st.none() | st.text(max_size=20).filter(lambda t: t.isprintable()),
+    },
+)
+
+
+@given(VALUES)
+def test_absent_and_cleared_stay_apart(values: dict[str, Any]) -> None:
+    """Covered and null is cleared, not covered is absent, after a way through Avro."""
+    record = Record(UID, "person", "crm", "contacts", "7")
+    item = Input(UID, 3, Observation(1, 2, values, {"phone": "no scope"}, {"x": "y"}))
+    told = decode("person_change", Codec().cdc(record, item))
+    after = told["after"]
+    assert sorted(after["covered"]) == sorted(values)
+    assert after["unknown"] == {"phone": "no scope"}
+    assert after["ext"] == {"x": "y"}
+    assert told["event_id"] == f"{UID}:3"
+    for name in codec.known_fields("person") - set(values) - {"covered", "unknown", "ext"}:
+        assert after[name] is None
+    if values.get("email"):
+        assert after["email"][0]["value"] == "jane@x.com"
+    if "tags" in values:
+        assert [t["value"] for t in after["tags"]] == values["tags"]
+
+
+@given(st.binary(max_size=200))
+def test_foreign_bytes_are_refused(data: bytes) -> None:
+    """No bytes from outside break the reader; they are refused with a reason."""
+    good = codec.MAGIC + codec.fingerprint("person_change")
+    for tried in (data, good + data):
+        with contextlib.suppress(Undecodable):
+            assert isinstance(decode("person_change", tried), dict)
+
+
+def test_schemas_only_have_optional_fields_with_defaults() -> None:
+    """Old and new versions read each other: entity fields are nullable or have a default."""
+    for name in ("person", "company"):
+        doc = json.loads((codec.SCHEMAS / f"{name}.avsc").read_text())
+        assert all("default" in f for f in doc["fields"]), name
+        assert "enum" not in json.dumps(doc)
+
+
+# -- anchor ------------------------------------------------------------------------------------
+
+
+def test_the_anchor_survives_a_power_cut(tmp_path: Path) -> None:
+    """A half-written last line is passed over; a damaged one is named."""
+    anchor = Anchor(tmp_path / "a" / "anchor.jsonl")
+    assert anchor.read() == {}
+    anchor.write({1: (2, "aa")}, 5)
+    anchor.write({1: (2, "aa")}, 6)
+    anchor.write({1: (3, "bb")}, 7)
+    assert len(anchor.path.read_text().splitlines()) == 2
+    with anchor.path.open("a") as file:
+        file.write('{"at": 8, "hea')
+    assert anchor.read() == {1: (3, "bb")}
+    with anchor.path.open("a") as file:
+        file.write("\n")
+    with pytest.raises(BadAnchor, match="line 3"):
+        anchor.read()
+
+
+# -- HTTP --------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Time that passes by sleeping."""
+
+    def __init__(self) -> None:
+        self.ms = 1_000_000
+
+    def now(self) -> int:
+        """The time."""
+        return self.ms
+
+    def sleep(self, seconds: float) -> None:
+        """Let it pass."""
+        self.ms += int(seconds * 1000) + 1
+
+
+def api(handler: Callable[[httpx.Request], httpx.Response], clock: Clock) -> HttpApi:
+    """A client to a handler."""
+    budget = Budget(Limits(10, 1_000), clock.now, clock.sleep)
+    return HttpApi("http://tool", lambda: {"Authorization": "Bearer secret-token"}, budget,
+                   httpx.MockTransport(handler))  # fmt: skip
+
+
+def test_reads_are_repeated_and_writes_never() -> None:
+    """A failing read is tried again; a failing write is sent once, its outcome unknown."""
+    seen: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.method)
+        return httpx.Response(503 if len(seen) < 3 else 200, json={})
+
+    assert api(handler, Clock()).get("/x").status == 200
+    assert len(seen) == 3
+    seen.clear()
+    with pytest.raises(Unavailable) as failure:
+        api(handler, Clock()).send("POST", "/x", json={})
+    assert failure.value.sent
+    assert seen == ["POST"]
+
+
+def test_the_tools_own_limit_is_believed() -> None:
+    """Nobody calls before the Retry-After of a 429 is over."""
+    clock, times = Clock(), []
+
+    def handler(_request: httpx.Request) -> httpx.Response:
+        times.append(clock.ms)
+        limited = len(times) == 1
+        return httpx.Response(429 if limited else 200, headers={"Retry-After": "7"}, json={})
+
+    api(handler, clock).get("/x")
+    assert times[1] - times[0] >= 7_000
+
+
+def test_the_budget_is_kept() -> None:
+    """Ten calls a second are ten calls a second."""
+    clock, times = Clock(), []
+
+    def handler(_request: httpx.Request) -> httpx.Response:
+        times.append(clock.ms)
+        return httpx.Response(200, json={})
+
+    client = api(handler, clock)
+    for _ in range(60):
+        client.get("/x")
+    worst = max(sum(t <= u < t + 1_000 for u in times) for t in times)
+    assert worst <= 21, "a burst of one second's portion, then the pace"
+    assert times[-1] - times[0] >= 4_500
+
+
+@pytest.mark.parametrize("broken", [httpx.ReadTimeout, httpx.ReadError, httpx.ConnectError])
+def test_a_broken_write_says_whether_it_was_sent(broken: type[httpx.TransportError]) -> None:
+    """Only a connection that was never made is surely not sent; no secret is in the message."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise broken("secret-token", request=request)
+
+    with pytest.raises(Unavailable) as failure:
+        api(handler, Clock()).send("POST", "/x?token=secret-token", json={})
+    assert failure.value.sent == (broken is not httpx.ConnectError)
+    assert "Bearer" not in str(failure.value)
+
+
+def test_denied_and_unreadable_answers() -> None:
+    """Credentials stop the connector; what is no JSON is unreadable."""
+    with pytest.raises(Denied, match="secrets/"):
+        api(lambda _: httpx.Response(401, text="no"), Clock()).get("/x")
+    with pytest.raises(Unreadable):
+        api(lambda _: httpx.Response(200, text="<html>"), Clock()).get("/x").json()
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("3", 3_000), ("0.5", 500), ("", 0), ("soon", 0)])
+def test_retry_after_in_all_its_forms(text: str, wanted: int) -> None:
+    """Seconds, fractions, nothing, nonsense."""
+    assert retry_after_ms({"retry-after": text}, 0) == wanted

@@ -1,0 +1,98 @@
+"""hub.yaml and rules.yaml: whatever is wrong stops the start, with line, key and what was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hub import settings
+from hub.settings import BadSettings, HubSettings, SystemSettings
+
+GOOD = HubSettings(
+    name="synchub",
+    systems={"crm": SystemSettings(vendor="hubspot", account="7"),
+             "billing": SystemSettings(vendor="stripe", base_url="http://127.0.0.1:1")},
+)  # fmt: skip
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a file is written."""
+    return tmp_path / "hub.yaml"
+
+
+def test_what_is_written_reads_back_equal(path: Path) -> None:
+    """`init` writes files that `check` accepts, and nothing is lost on the way."""
+    path.write_text(settings.render_hub(GOOD))
+    assert settings.load_hub(path) == GOOD
+    rules = settings.default_rules(("crm", "billing"))
+    path.write_text(settings.render_rules(rules))
+    assert settings.load_rules(path) == rules
+    assert settings.to_rules(rules, 3, "DE").of("person", "tags[vip]") is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("poll_seconds:", "pol_seconds:"), "did you mean poll_seconds?"),
+        (('vendor: "hubspot"', 'vendr: "hubspot"'), "did you mean vendor?"),
+        (("port: 8411", "port: 99999"), "private.port"),
+        (("create:", "# create:"), ""),
+        (('mode: "test"', 'mode: "prod"'), "'live' or 'test'"),
+        (("poll_seconds: 30", "poll_seconds: 0"), "greater than 0"),
+        (("  crm:", "  CRM-1:"), "is no name"),
+        (("anchor: synchub-anchor.jsonl", "anchor: .synchub/anchor.jsonl"), "outside"),
+        (("private:\n", "private:\n  host: 0.0.0.0\n"), "admin_token_file"),
+    ],
+)
+def test_what_is_wrong_is_named(path: Path, change: tuple[str, str], said: str) -> None:
+    """Each error names the file, the line and the key."""
+    text = settings.render_hub(GOOD)
+    assert change[0] in text
+    path.write_text(text.replace(change[0], change[1], 1))
+    if not said:
+        settings.load_hub(path)
+        return
+    with pytest.raises(BadSettings, match=r"hub\.yaml") as failure:
+        settings.load_hub(path)
+    assert said in str(failure.value)
+
+
+def test_all_errors_come_at_once(path: Path) -> None:
+    """Nobody has to start five times to learn of five errors."""
+    path.write_text("name: x\nsystems:\n  a: {vendor: v, x: 1}\n  b: {}\nfoo: 1\n")
+    with pytest.raises(BadSettings) as failure:
+        settings.load_hub(path)
+    assert len(str(failure.value).splitlines()) == 3
+    assert "line 3" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "- a", "just text", "a: [", "a: 1\na: 2", "\ta: 1", "a: &x [1]\nb: *x", "a: \x00",
+     "systems: 7", "x" * 2_000_000],
+)  # fmt: skip
+def test_hostile_files_are_refused(path: Path, text: str) -> None:
+    """No file breaks the reader."""
+    path.write_text(text)
+    with pytest.raises(BadSettings):
+        settings.load_hub(path)
+
+
+def test_credentials_are_private(tmp_path: Path) -> None:
+    """Files that others can read are refused, existing ones are never written over."""
+    path = tmp_path / "secrets" / "crm"
+    settings.write_secrets(path, {"token": "a"})
+    settings.write_secrets(path, {"token": "a"})
+    assert settings.read_secrets(path) == {"token": "a"}
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(BadSettings, match="other credentials"):
+        settings.write_secrets(path, {"token": "b"})
+    path.chmod(0o640)
+    with pytest.raises(BadSettings, match="chmod 600"):
+        settings.read_secrets(path)
+    path.chmod(0o600)
+    path.write_text("[1]")
+    with pytest.raises(BadSettings, match="names and texts"):
+        settings.read_secrets(path)
