@@ -295,23 +295,26 @@ class Stripe:
         return Page(tuple(good), after, done=True, expired=expired)
 
     def _events(self, api: Api, start: int) -> tuple[list[tuple[str, str, int]], int]:
-        """(event id, customer id, time in s) since a time, newest first; and the time now."""
+        """(event id, customer id, time in s) since a time, by type; and the time now (s)."""
         found: list[tuple[str, str, int]] = []
-        last, now_s = "", 0
+        now_s = 0
+        for kind in CHANGES:
+            events, at = self._events_of(api, kind, start)
+            found += events
+            now_s = now_s or at
+        return found, now_s
+
+    def _events_of(self, api: Api, kind: str, start: int) -> tuple[list[tuple[str, str, int]], int]:
+        found: list[tuple[str, str, int]] = []
+        last = ""
         while True:
-            params = [
-                ("limit", str(PAGE)),
-                ("created[gte]", str(start)),
-                *(("types[]", t) for t in CHANGES),
-                *([("starting_after", last)] if last else []),
-            ]
-            reply = api.get("/v1/events", params)
-            now_s = now_s or reply.start_ms // 1000
+            params = [("limit", str(PAGE)), ("created[gte]", str(start)), ("type", kind)]
+            reply = api.get("/v1/events", [*params, *([("starting_after", last)] if last else [])])
             items, more = listed(reply, "events")
             page = [event for item in items for event in named(mapping(item, "an event"))]
             found += [e for e in page if e[2] >= start]
             if not more or not items:
-                return found, now_s
+                return found, reply.start_ms // 1000
             following = id_of(mapping(items[-1], "an event"))
             if following == last:
                 raise Unreadable("Stripe: a page of events that makes no progress", reply.body)
