@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from connectors._kit.contract import ObjectSpec, Reading
 from hub.env import Hub, System
 from hub.io import state
-from hub.io.rows import Rows
+from hub.io.rows import Row, Rows
 from hub.pure.fold import expand
 from hub.pure.model import (
     Actor,
@@ -65,7 +65,7 @@ def take(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> str:
     record = state.load_record(rows, uid)
     if row is None or record is None:
         return "nothing"
-    if not reading.revision and reading.start_ms < row["read_end"]:
+    if begun_too_early(reading, row):
         return "stale"
     rows.update("record", {"uid": uid}, {"read_end": max(row["read_end"], reading.end_ms)})
     seen = observation(rows, hub, intake, reading)
@@ -86,6 +86,11 @@ def take(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> str:
         revision=reading.revision,
     )
     return "new"
+
+
+def begun_too_early(reading: Reading, row: Row) -> bool:
+    """Whether, without a revision to tell, another reading or write ended after this one began."""
+    return not reading.revision and bool(reading.start_ms < row["read_end"])
 
 
 def identify(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> Uid | None:

@@ -5,8 +5,8 @@ B.jane name="Jane Doe" email=jane@x.com
 sync
 expect B.jane note=Y
 B.jane note=Z
-sync
-expect A.jane note=Z
+capture B
+resolve
 B.jane note=Y
 sync
 expect A.jane note=Y

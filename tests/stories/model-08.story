@@ -1,5 +1,5 @@
 # A write was applied, its answer lost; a reading shows it, then a person types the old value back.
-tools A B
+tools A B(settle=5)
 A.jane name="Jane Doe" email=jane@x.com note=X
 B.jane name="Jane Doe" email=jane@x.com note=X
 sync
@@ -10,7 +10,6 @@ next write of B: answer lost
 deliver B
 resolve
 expect B.jane note=Y
-wait 1.5
 capture B
 resolve
 B.jane note=X

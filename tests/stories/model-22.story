@@ -8,12 +8,14 @@ sync
 A.jane consent=proof
 capture A
 resolve
+count writes
 B plans
 C.jane consent=out
 capture C
 resolve
 B reads
 B sends
+expect writes of B = 0
 resolve
 sync
 expect golden A.jane consent=out

@@ -7,10 +7,10 @@ A.jane note=two
 capture A
 resolve
 B plans
-B.jane job_title=Typed
+B.jane note=typed
 B reads
 B sends
 resolve
 sync
-expect B.jane job_title=Typed note=two
-expect A.jane job_title=Typed note=two
+expect B.jane note=typed
+expect A.jane note=typed

@@ -8,9 +8,9 @@ capture A
 resolve
 deliver B
 resolve
-wait 1
-capture B
+sweep B
 resolve
+expect golden A.jane note=two
 sync
 expect golden A.jane note=two
 expect B.jane note=two
