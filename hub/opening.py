@@ -52,17 +52,20 @@ class Folder:
 # -- init --------------------------------------------------------------------------------------
 
 
-def init(folder: Folder, described: Mapping[str, Any]) -> dict[str, Account]:
+def init(
+    folder: Folder, described: Mapping[str, Any], ports: tuple[int, int] = (8410, 8411)
+) -> dict[str, Account]:
     """Contact each described system, then write settings, rules and credentials.
 
-    Nothing is written before every system has answered. Raises `BadSettings`, or the connectors'
+    Nothing is written before every system has answered. `ports`: for webhooks and for operators,
+    or free ones. Raises `BadSettings`, or the connectors'
     own errors.
     """
     if (folder.path / HUB).exists():
         raise files.BadSettings(f"{folder.path / HUB} exists already; `synchub check` checks it")
     found = {name: contact(name, one) for name, one in described.items()}
     systems = {name: settings_of(name, described[name], account) for name, account in found.items()}
-    port, private = free_port(8410), free_port(8411)
+    port, private = (free_port(wanted) for wanted in ports)
     made = files.HubSettings(
         systems=systems, public=files.Public(port=port), private=files.Private(port=private)
     )
@@ -186,9 +189,11 @@ def opened(folder: Folder) -> Iterator[Opened]:
             version = store.transact(lambda rows: publish(rows, on_disk, who, wiring.Clock().now()))
         store.transact(lambda rows: wiring.register(rows, found))
         hub = wiring.build(found, rules, version, store, folder.path)
-        yield Opened(hub, store, found, differs)
-        for system in hub.systems.values():
-            system.close()
+        try:
+            yield Opened(hub, store, found, differs)
+        finally:
+            for system in hub.systems.values():
+                system.close()
     finally:
         store.close()
 

@@ -76,7 +76,7 @@ def tour(
         f"1. Two sandboxed tools with {customers} customers between them: "
         + ", ".join(f"{n} at {s.base_url}" for n, s in served.items())
     )
-    opening.init(folder, opening.read_description(folder.path / "sandboxes.json"))
+    opening.init(folder, opening.read_description(folder.path / "sandboxes.json"), (0, 0))
     with running(folder) as up:
         run_id = plan(up, served)
         apply(up, run_id)

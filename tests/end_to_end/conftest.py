@@ -114,7 +114,7 @@ def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     def make(customers: int = 12, kind: type[Served] = Served) -> Site:
         served = {v: kind(serve.host(v, 3, customers)).start() for v in ("hubspot", "stripe")}
         folder = Folder(tmp_path / f"hub{len(made)}")
-        opening.init(folder, serve.described(served))
+        opening.init(folder, serve.described(served), (0, 0))
         made.append(Site(served, folder))
         return made[-1]
 

@@ -26,11 +26,12 @@ def test_edits_travel_both_ways(tmp_path: Path) -> None:
         client = stripe.StripeClient(KEY, base_addresses={"api": address})
         made = client.v1.customers.create({"name": "Ada Byron", "email": "ada@x.example.com"})
         folder = Folder(tmp_path / "hub")
-        opening.init(folder, {
-            **serve.described(served),
-            "stripe": {"base_url": address, "calls_per_second": 100,
-                       "auth": {"secret_key": KEY, "webhook_secret": "whsec_local"}},
-        })  # fmt: skip
+        billing = {
+            "base_url": address,
+            "calls_per_second": 100,
+            "auth": {"secret_key": KEY, "webhook_secret": "whsec_local"},
+        }
+        opening.init(folder, {**serve.described(served), "stripe": billing}, (0, 0))
         assert folder.hub().systems["stripe"].account == "none"
         with running(folder) as up:
             hub = up.opened.hub
