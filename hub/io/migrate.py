@@ -15,7 +15,7 @@ from alembic.util.exc import CommandError
 HERE = Path(__file__).parent / "migrations"
 
 
-class NewerDatabase(Exception):  # noqa: N818  reads as what happened
+class NewerDatabase(Exception):
     """The database was written by a newer version; the text says what to do."""
 
 
@@ -25,9 +25,13 @@ def migrate(engine: sa.Engine) -> None:
     config.set_main_option("script_location", str(HERE).replace("%", "%%"))
     try:
         with engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # its driver begins none for tables
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:
-        message = (f"the database was written by a newer version of synchub ({error}): start that "
-                   "version, or restore the copy made before it")
+        message = (
+            f"the database was written by a newer version of synchub ({error}): start that "
+            "version, or restore the copy made before it"
+        )
         raise NewerDatabase(message) from error

@@ -25,7 +25,7 @@ T = TypeVar("T")
 Op = Literal["in", "lt", "le", "gt", "ge", "ne"]
 
 
-class Conflict(Exception):  # noqa: N818  it is no error of the program
+class Conflict(Exception):
     """A row with this primary or unique key exists."""
 
     def __init__(self, table: str, why: str) -> None:
@@ -35,11 +35,11 @@ class Conflict(Exception):  # noqa: N818  it is no error of the program
         self.why = why
 
 
-class Refused(Exception):  # noqa: N818  reads as what happened
+class Refused(Exception):
     """No database would do this: unknown name, wrong type, null where none may be, a bad key."""
 
 
-class StoreFull(Exception):  # noqa: N818  reads as what happened
+class StoreFull(Exception):
     """The disk is full or broken: nothing of the transaction was kept."""
 
 
@@ -79,7 +79,6 @@ def at_least(value: Any) -> Cond:
 def unlike(value: Any) -> Cond:
     """Anything else, null included; `unlike(None)` is any value at all."""
     return Cond("ne", value)
-
 
 
 class Rows(Protocol):
@@ -125,8 +124,10 @@ class Rows(Protocol):
 
 
 class Store(Protocol):
-    """Where the rows live. A thread has at most one transaction open: inside of a work, another
-    `transact` or `view` raises RuntimeError, as do `Rows` kept beyond their work.
+    """Where the rows live.
+
+    A thread has at most one transaction open: inside of a work, another `transact` or `view` raises
+    RuntimeError, as do `Rows` kept beyond their work.
     """
 
     def transact(self, work: Callable[[Rows], T]) -> T:
