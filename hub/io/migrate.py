@@ -25,6 +25,8 @@ def migrate(engine: sa.Engine) -> None:
     config.set_main_option("script_location", str(HERE).replace("%", "%%"))
     try:
         with engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # its driver begins none for tables
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:

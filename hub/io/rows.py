@@ -126,8 +126,8 @@ class Rows(Protocol):
 class Store(Protocol):
     """Where the rows live.
 
-    A thread has at most one transaction open: inside of a work, another `transact` or `view`
-    raises RuntimeError, as do `Rows` kept beyond their work.
+    A thread has at most one transaction open: inside of a work, another `transact` or `view` raises
+    RuntimeError, as do `Rows` kept beyond their work.
     """
 
     def transact(self, work: Callable[[Rows], T]) -> T:

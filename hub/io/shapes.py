@@ -6,16 +6,15 @@ stores bind through the same column types here, so that both refuse the same thi
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from operator import itemgetter
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from hub.io.rows import Cond, Refused, Row
 from hub.io.tables import METADATA
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Stored = tuple[Any, ...]
 Term = tuple[int, str, Any]  # column's place, operation ("eq", "null" or a Cond's), stored value
@@ -35,12 +34,14 @@ class Shape:
         self.names = tuple(column.name for column in columns)
         self.place = {name: at for at, name in enumerate(self.names)}
         self.key = tuple(self.place[column.name] for column in table.primary_key)
+        self.key_of = picker(self.key)
         self.puts = tuple(_put(column) for column in columns)
         self.gets = tuple(
             (column.name, get) for column in columns if (get := _get(column)) is not None
         )
         self.nullable = tuple(bool(column.nullable) for column in columns)
         self.generated = next((at for at, c in enumerate(columns) if _counts_up(c)), None)
+        self._sorts: dict[tuple[str, ...], tuple[Sort, ...]] = {}
         self._defaults = tuple(_default(column) for column in columns)
         self._steps = tuple(
             zip(self.names, self.puts, self._defaults, self._may_miss(), strict=True)
@@ -85,6 +86,13 @@ class Shape:
         except _WRONG as why:
             raise Refused(f"{self.name}.{name}: {why}") from why
         return tuple(stored)
+
+    def bind_whole(self, row: Mapping[str, Any]) -> Stored:
+        """A row as it is stored, its generated key included."""
+        stored = self.bind(row)
+        if self.generated is not None and stored[self.generated] is None:
+            raise Refused(f"{self.name}: only an insert makes a key")
+        return stored
 
     def bind_one(self, place: int, value: Any) -> Any:
         """One value of a condition as it is stored; it must not be None."""
@@ -139,10 +147,20 @@ class Shape:
 
     def sorts(self, order: Sequence[str]) -> tuple[Sort, ...]:
         """The order asked for, and then the primary key."""
-        names = [name.removeprefix("-") for name in order]
-        places = self.places(names)
-        asked = [(at, name.startswith("-")) for at, name in zip(places, order, strict=True)]
-        return (*asked, *((at, False) for at in self.key if at not in places))
+        asked = tuple(order)
+        if asked not in self._sorts:
+            places = self.places(name.removeprefix("-") for name in asked)
+            downs = [name.startswith("-") for name in asked]
+            rest = [(at, False) for at in self.key if at not in places]
+            self._sorts[asked] = (*zip(places, downs, strict=True), *rest)
+        return self._sorts[asked]
+
+    def sort(self, found: list[Stored], sorts: Iterable[Sort]) -> None:
+        """Put stored rows in this order, as a database would: null before every value."""
+        if len(found) > 1:
+            for at, down in reversed(tuple(sorts)):
+                key = partial(_null_first, at) if self.nullable[at] else itemgetter(at)
+                found.sort(key=key, reverse=down)
 
     def row(self, stored: Sequence[Any]) -> Row:
         """A stored row as callers see it; nothing of it is shared with the store."""
@@ -153,7 +171,7 @@ class Shape:
                 row[name] = get(value)
         return row
 
-    def given(self, row: Row, stored: Stored, generated: Any) -> Row:
+    def given(self, row: Mapping[str, Any], stored: Stored, generated: Any) -> Row:
         """What an insert returns: the row as given, with defaults and the generated key."""
         full = {name: row.get(name, default) for name, _, default, _ in self._steps}
         if self.generated is not None:
@@ -161,23 +179,17 @@ class Shape:
             full[self.names[at]] = generated if stored[at] is None else stored[at]
         return full
 
-    def key_of(self, stored: Sequence[Any]) -> Stored:
-        """The primary key of a stored row."""
-        return tuple([stored[at] for at in self.key])
-
     def said(self, places: Iterable[int]) -> str:
         """Column names for a message."""
         return ", ".join(self.names[at] for at in places)
 
 
-def sort_stored(found: list[Stored], sorts: Iterable[Sort]) -> None:
-    """Put stored rows in an order; nulls come first."""
-
-    def by(at: int) -> Callable[[Stored], tuple[bool, Any]]:
-        return lambda stored: (stored[at] is not None, stored[at])
-
-    for at, descending in reversed(list(sorts)):
-        found.sort(key=by(at), reverse=descending)
+def picker(places: Sequence[int]) -> Callable[[Stored], Stored]:
+    """What takes these places out of a stored row, as a tuple."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    place = places[0]
+    return lambda stored: (stored[place],)
 
 
 def check_limit(limit: int | None) -> None:
@@ -194,18 +206,20 @@ def shape_of(table: str) -> Shape:
         raise Refused(f"there is no table {table!r}") from None
 
 
+def _null_first(at: int, stored: Stored) -> tuple[bool, Any]:
+    return stored[at] is not None, stored[at]
+
+
 def _put(column: sa.Column[Any]) -> Callable[[Any], Any]:
     kind = cast("sa.TypeDecorator[Any]", column.type)
-    bind = kind.process_bind_param
-    return lambda value: bind(value, _NO_DIALECT)
+    return partial(kind.process_bind_param, dialect=_NO_DIALECT)
 
 
 def _get(column: sa.Column[Any]) -> Callable[[Any], Any] | None:
     kind = cast("sa.TypeDecorator[Any]", column.type)
     if type(kind).process_result_value is sa.TypeDecorator.process_result_value:
         return None
-    get = kind.process_result_value
-    return lambda value: get(value, _NO_DIALECT)
+    return partial(kind.process_result_value, dialect=_NO_DIALECT)
 
 
 def _default(column: sa.Column[Any]) -> Any:

@@ -2,441 +2,323 @@
 
 Works that wait at the same time share one database transaction and one sync to disk; each has a
 savepoint of its own, so one that fails takes nothing with it. Nothing is acknowledged before the
-commit has returned. Versions of SQLite up to 3.51.2 have a race in resetting the log with several
-writers: here only the writer thread writes and checkpoints, and a lock file keeps other processes
-out.
+commit has returned, and no work is ever run twice. Versions of SQLite up to 3.51.2 have a race in
+resetting the log with several writers: here only the writer thread writes and checkpoints, and a
+lock file keeps other processes out.
 """
 
 from __future__ import annotations
 
 import os
 import queue
+import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from functools import lru_cache
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import filelock
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import IntegrityError, OperationalError
 
 from hub.io.migrate import migrate
-from hub.io.rows import Conflict, Refused, Row, Rows, StoreFull
-from hub.io.shapes import SHAPES, Shape, Stored, Term, check_limit, shape_of, sort_stored
+from hub.io.rows import Rows
+from hub.io.sql import SqlRows, meaning
 
 T = TypeVar("T")
 GROUP = 64  # works in one commit at most
-CHUNK = 500  # values of an `in` in one statement
-CHECKPOINT_PAGES = 4_000
+CHECKPOINT_CHANGES = 5_000  # rows changed before the log is copied back, however busy
+IDLE_SECONDS = 0.5  # after which it is copied back anyway
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "busy_timeout=5000",
+    "cache_size=-65536",
+    "wal_autocheckpoint=0",  # the writer thread does it, when nobody waits for an answer
+    "journal_size_limit=67108864",
+    "secure_delete=ON",  # what was erased must not be found in the file
+)
 
 
 class Busy(Exception):
     """Another process holds the file; the text names it and says what to do."""
 
 
-# -- statements: built once per shape of a call --------------------------------------------------
+class Job:
+    """One work on its way through the writer."""
 
-_PLAIN = sa.MetaData()
+    def __init__(self, work: Callable[[Rows], Any] | None) -> None:
+        """`work` of None: write the file anew, without what was deleted."""
+        self.work = work
+        self.future: Future[Any] = Future()
+        self.result: Any = None
+        self.failure: BaseException | None = None
 
-
-def _plain_type(column: sa.Column[Any]) -> Any:
-    kind: Any = column.type
-    return kind.impl if isinstance(kind, sa.TypeDecorator) else kind
-
-
-_TABLES = {
-    name: sa.Table(
-        name,
-        _PLAIN,
-        *(
-            sa.Column(c.name, _plain_type(c), primary_key=c.primary_key)
-            for c in shape.table.columns
-        ),
-    )
-    for name, shape in SHAPES.items()
-}
-
-
-@lru_cache(1024)
-def _insert(name: str) -> Any:
-    return sqlite_insert(_TABLES[name])
-
-
-@lru_cache(1024)
-def _upsert(name: str) -> Any:
-    shape, statement = SHAPES[name], sqlite_insert(_TABLES[name])
-    keys = [shape.names[at] for at in shape.key]
-    rest = [n for n in shape.names if n not in keys]
-    if not rest:
-        return statement.on_conflict_do_nothing(index_elements=keys)
-    return statement.on_conflict_do_update(
-        index_elements=keys, set_={n: statement.excluded[n] for n in rest}
-    )
-
-
-Signature = tuple[tuple[int, str], ...]
-
-
-def _clause(name: str, at: int, op: str, n: int) -> Any:
-    column = _TABLES[name].c[SHAPES[name].names[at]]
-    value = sa.bindparam(f"w{n}", type_=column.type, expanding=op == "in")
-    clauses: dict[str, Callable[[], Any]] = {
-        "eq": lambda: column == value,
-        "in": lambda: column.in_(value),
-        "lt": lambda: column < value,
-        "le": lambda: column <= value,
-        "gt": lambda: column > value,
-        "ge": lambda: column >= value,
-        "ne": lambda: column.is_distinct_from(value),
-        "null": lambda: column.is_(None),
-        "any": lambda: column.is_not(None),
-    }
-    return clauses[op]()
-
-
-def _where(name: str, signature: Signature) -> list[Any]:
-    return [_clause(name, at, op, n) for n, (at, op) in enumerate(signature)]
-
-
-@lru_cache(1024)
-def _select(
-    name: str, signature: Signature, order: tuple[tuple[int, bool], ...], *, limited: bool
-) -> Any:
-    table = _TABLES[name]
-    columns = [table.c[SHAPES[name].names[at]] for at, _ in order]
-    sorts = [c.desc() if down else c for c, (_, down) in zip(columns, order, strict=True)]
-    statement = sa.select(table).where(*_where(name, signature)).order_by(*sorts)
-    return statement.limit(sa.bindparam("top", type_=sa.Integer())) if limited else statement
-
-
-@lru_cache(1024)
-def _count(name: str, signature: Signature) -> Any:
-    return sa.select(sa.func.count()).select_from(_TABLES[name]).where(*_where(name, signature))
-
-
-@lru_cache(1024)
-def _delete(name: str, signature: Signature) -> Any:
-    return sa.delete(_TABLES[name]).where(*_where(name, signature))
-
-
-@lru_cache(1024)
-def _update(name: str, signature: Signature, places: tuple[int, ...]) -> Any:
-    table, names = _TABLES[name], SHAPES[name].names
-    values = {names[at]: sa.bindparam(f"v{at}", type_=table.c[names[at]].type) for at in places}
-    return sa.update(table).where(*_where(name, signature)).values(values)
-
-
-def _signature(terms: Sequence[Term]) -> Signature:
-    return tuple((at, op) for at, op, _ in terms)
-
-
-def _values(terms: Sequence[Term]) -> dict[str, Any]:
-    return {
-        f"w{n}": list(value) if op == "in" else value
-        for n, (_, op, value) in enumerate(terms)
-        if op not in ("null", "any")
-    }
-
-
-class SqlRows:
-    """One open transaction."""
-
-    def __init__(self, connection: sa.Connection, *, writes: bool) -> None:
-        self._connection = connection
-        self._writes = writes
-        self.open = True
-
-    def _shape(self, name: str, *, write: bool = False) -> Shape:
-        if not self.open:
-            raise RuntimeError("this transaction is over")
-        if write and not self._writes:
-            raise Refused(f"{name}: a view does not write")
-        return shape_of(name)
-
-    def _run(self, name: str, statement: Any, values: Any = None) -> Any:
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Run inside a savepoint. Raises StoreFull when the whole transaction is lost."""
+        rows = SqlRows(connection, writes=True)
+        connection.execute("SAVEPOINT work")
         try:
-            return self._connection.execute(statement, values)
-        except IntegrityError as error:
-            raise Conflict(name, str(error.orig)) from None
-        except OperationalError as error:
-            raise StoreFull(str(error.orig)) from error
-
-    def insert(self, table: str, row: Row) -> Row:
-        """See `Rows`."""
-        shape = self._shape(table, write=True)
-        stored = shape.bind(row)
-        named = dict(zip(shape.names, stored, strict=True))
-        if shape.generated is not None and stored[shape.generated] is None:
-            del named[shape.names[shape.generated]]
-        result = self._run(table, _insert(table), named)
-        made = result.inserted_primary_key[0] if shape.generated is not None else None
-        return shape.given(row, stored, made)
-
-    def insert_many(self, table: str, rows: Iterable[Row]) -> None:
-        """See `Rows`."""
-        self._all_or_none(lambda: [self.insert(table, row) for row in rows])
-
-    def upsert(self, table: str, row: Row) -> None:
-        """See `Rows`."""
-        shape = self._shape(table, write=True)
-        self._run(table, _upsert(table), dict(zip(shape.names, shape.bind(row), strict=True)))
-
-    def upsert_many(self, table: str, rows: Iterable[Row]) -> None:
-        """See `Rows`."""
-        shape = self._shape(table, write=True)
-        stored = [dict(zip(shape.names, shape.bind(row), strict=True)) for row in rows]
-        if stored:
-            self._all_or_none(lambda: self._run(table, _upsert(table), stored))
-
-    def _all_or_none(self, work: Callable[[], object]) -> None:
-        self._connection.exec_driver_sql("SAVEPOINT many")
-        try:
-            work()
-        except (Conflict, Refused):
-            self._connection.exec_driver_sql("ROLLBACK TO many")
-            raise
+            self.result = self.work(rows) if self.work else None
+        except BaseException as failure:  # noqa: BLE001  it is raised where the work came from
+            self.failure = failure
         finally:
-            self._connection.exec_driver_sql("RELEASE many")
+            rows.open = False
+        if rows.broken is not None:
+            raise rows.broken
+        if self.failure is not None:
+            connection.execute("ROLLBACK TO work")
+        connection.execute("RELEASE work")
 
-    def update(self, table: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
-        """See `Rows`."""
-        shape = self._shape(table, write=True)
-        bound = shape.bind_changes(changes)
-        done = 0
-        for terms in chunks(shape.terms(where)):
-            statement = _update(table, _signature(terms), tuple(at for at, _ in bound))
-            values = {**_values(terms), **{f"v{at}": value for at, value in bound}}
-            done += self._run(table, statement, values).rowcount
-        return done
-
-    def delete(self, table: str, where: Mapping[str, Any]) -> int:
-        """See `Rows`."""
-        shape = self._shape(table, write=True)
-        return sum(
-            self._run(table, _delete(table, _signature(terms)), _values(terms)).rowcount
-            for terms in chunks(shape.terms(where))
-        )
-
-    def get(self, table: str, /, **key: Any) -> Row | None:
-        """See `Rows`."""
-        shape = self._shape(table)
-        shape.whole_key(key)
-        found = self._fetch(shape, shape.terms(key), (), None)
-        return shape.row(found[0]) if found else None
-
-    def select(
-        self,
-        table: str,
-        where: Mapping[str, Any] | None = None,
-        order: Sequence[str] = (),
-        limit: int | None = None,
-    ) -> list[Row]:
-        """See `Rows`."""
-        check_limit(limit)
-        shape = self._shape(table)
-        sorts, parts = shape.sorts(order), chunks(shape.terms(where))
-        found: list[Stored] = [
-            s for terms in parts for s in self._fetch(shape, terms, sorts, limit)
-        ]
-        if len(parts) > 1:
-            sort_stored(found, sorts)
-        return [shape.row(stored) for stored in found[:limit]]
-
-    def _fetch(
-        self,
-        shape: Shape,
-        terms: Sequence[Term],
-        order: tuple[tuple[int, bool], ...],
-        limit: int | None,
-    ) -> Sequence[Stored]:
-        statement = _select(shape.name, _signature(terms), order, limited=limit is not None)
-        values = _values(terms) | ({} if limit is None else {"top": limit})
-        found: Sequence[Stored] = self._run(shape.name, statement, values).fetchall()
-        return found
-
-    def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
-        """See `Rows`."""
-        shape = self._shape(table)
-        return sum(
-            int(self._run(table, _count(table, _signature(terms)), _values(terms)).scalar())
-            for terms in chunks(shape.terms(where))
-        )
-
-
-def chunks(terms: Sequence[Term]) -> list[list[Term]]:
-    """The same conditions with a long `in` cut into pieces; a database has a limit of parameters.
-
-    An `in` of nothing is true of nothing, and stays one piece.
-    """
-    parts: list[list[Term]] = [[]]
-    for at, op, value in terms:
-        if op == "in" and len(value) > CHUNK:
-            pieces = [value[n : n + CHUNK] for n in range(0, len(value), CHUNK)]
-            parts = [[*part, (at, op, piece)] for part in parts for piece in pieces]
+    def tell(self, lost: BaseException | None = None) -> None:
+        """Wake the caller; `lost` says that the commit failed, whatever the work did."""
+        failure = lost or self.failure
+        if failure is None:
+            self.future.set_result(self.result)
         else:
-            for part in parts:
-                part.append((at, op, value))
-    return parts
-
-
-# -- the store ---------------------------------------------------------------------------------
-
-Work = tuple[Callable[[Rows], Any], "Future[Any]"]
+            self.future.set_exception(failure)
 
 
 class SqlStore:
-    """`Store` on one SQLite file, which it creates and migrates. Raises `Busy`, `StoreFull`."""
+    """`Store` on one SQLite file, which it creates and migrates.
 
-    def __init__(self, path: Path) -> None:
-        """`path` of the database file; its folder is made with mode 0700."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = own(path)
-        if not path.exists():
-            path.touch(mode=0o600)
-        self._engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool)
-        sa.event.listen(self._engine, "connect", _prepare)
-        migrate(self._engine)
+    Raises `Busy`, `NewerDatabase`, `StoreFull`. With `single_thread` works run in the caller, for
+    a simulation; `pages_max` limits the file, in pages of 4 KiB.
+    """
+
+    def __init__(
+        self, path: Path | str, *, single_thread: bool = False, pages_max: int | None = None
+    ) -> None:
+        """`path` of the file, or `sqlite:///` and the path; its folder is made with mode 0700."""
+        self._path = Path(str(path).removeprefix("sqlite:///"))
         self._local = threading.local()
-        self._readers: list[sa.Connection] = []
-        self._works: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._gate = threading.Lock()
         self._closed = False
-        self._writer = threading.Thread(target=self._write, name="store", daemon=True)
-        self._writer.start()
+        self._idle: list[sqlite3.Connection] = []
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._lock = own(self._path)
+        try:
+            self._connection = self._prepared(pages_max)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._copied = 0
+        self._writer = None if single_thread else self._started()
+
+    def _prepared(self, pages_max: int | None) -> sqlite3.Connection:
+        self._path.touch(mode=0o600)
+        self._path.chmod(0o600)
+        with meant():
+            connection = connect(self._path)
+            try:
+                migrate(_engine(connection))
+                if pages_max is not None:
+                    connection.execute(f"PRAGMA max_page_count={pages_max}").fetchall()
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._write, name="store", daemon=True)
+        thread.start()
+        return thread
+
+    # -- for callers -------------------------------------------------------------------------------
 
     def transact(self, work: Callable[[Rows], T]) -> T:
         """See `Store`."""
-        if threading.current_thread() is self._writer or getattr(self._local, "busy", False):
-            raise RuntimeError("a transaction is open already")
-        if self._closed:
-            raise RuntimeError("the store is closed")
-        done: Future[T] = Future()
-        self._works.put((work, done))
-        return done.result()
+        done: T = self._do(Job(work))
+        return done
+
+    def scrub(self) -> None:
+        """Write the file anew, so that nothing deleted is left in it; needs its size twice."""
+        self._do(Job(None))
+
+    def _do(self, job: Job) -> Any:
+        self._alone()
+        with self._gate:
+            self._check_open()
+            self._jobs.put(job)
+        if self._writer is None:
+            self._run(self._waiting())
+        return job.future.result()
 
     def view(self, work: Callable[[Rows], T]) -> T:
         """See `Store`."""
-        if threading.current_thread() is self._writer or getattr(self._local, "busy", False):
-            raise RuntimeError("a transaction is open already")
+        self._alone()
+        self._check_open()
         connection = self._reader()
         rows = SqlRows(connection, writes=False)
         self._local.busy = True
-        connection.exec_driver_sql("BEGIN")
         try:
+            connection.execute("BEGIN")
             return work(rows)
         finally:
             rows.open = self._local.busy = False
-            connection.exec_driver_sql("ROLLBACK")
+            self._give_back(connection)
 
     def close(self) -> None:
         """Finish what was accepted, then let go of the file."""
-        if not self._closed:
+        with self._gate:
+            if self._closed:
+                return
             self._closed = True
-            self._works.put(None)
+            self._jobs.put(None)
+        if self._writer is not None:
             self._writer.join()
-            for connection in self._readers:
-                connection.close()
-            self._engine.dispose()
-            self._lock.release()
+        while self._idle:
+            self._idle.pop().close()
+        self._checkpoint("TRUNCATE")
+        self._connection.close()
+        self._lock.release()
 
-    def _reader(self) -> sa.Connection:
-        if not hasattr(self._local, "connection"):
-            connection = self._open()
-            connection.exec_driver_sql("PRAGMA query_only=ON")
-            self._local.connection = connection
-            self._readers.append(connection)
-        found: sa.Connection = self._local.connection
-        return found
+    def _alone(self) -> None:
+        if getattr(self._local, "busy", False):
+            raise RuntimeError("a transaction is open already")
 
-    def _open(self) -> sa.Connection:
-        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the store is closed")
+
+    # -- readers -----------------------------------------------------------------------------------
+
+    def _reader(self) -> sqlite3.Connection:
+        with suppress(IndexError):
+            return self._idle.pop()
+        with meant():
+            connection = connect(self._path)
+            connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            connection.rollback()
+        if self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    # -- the writer --------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        connection = self._open()
-        while (first := self._works.get()) is not None:
-            group = [first]
-            while len(group) < GROUP and not self._works.empty():
-                following = self._works.get()
-                if following is None:
-                    self._works.put(None)
+        while not self._closed or not self._jobs.empty():
+            self._run(self._waiting(wait=True))
+
+    def _waiting(self, *, wait: bool = False) -> deque[Job]:
+        group: deque[Job] = deque()
+        with suppress(queue.Empty):
+            while len(group) < GROUP:
+                job = self._next(block=wait and not group)
+                if job is None:
                     break
-                group.append(following)
-            self._commit(connection, group)
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
+                group.append(job)
+        return group
 
-    def _commit(self, connection: sa.Connection, group: list[Work]) -> None:
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+    def _next(self, *, block: bool) -> Job | None:
+        if not block or self._uncopied() == 0:
+            return self._jobs.get(block=block)
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            for work, done in group:
-                outcomes.append((done, *_in_savepoint(connection, work)))
-            connection.exec_driver_sql("COMMIT")
-        except (OperationalError, StoreFull) as error:
-            _roll_back(connection)
-            full = StoreFull(f"nothing of this was kept: {error}")
-            for _, done in group:
-                done.set_exception(full)
-            return
-        for done, result, failure in outcomes:
-            if failure is None:
-                done.set_result(result)
-            else:
-                done.set_exception(failure)
+            return self._jobs.get(timeout=IDLE_SECONDS)
+        except queue.Empty:
+            self._checkpoint("PASSIVE")
+            return self._jobs.get()
+
+    def _run(self, group: deque[Job]) -> None:
+        self._local.busy = True
+        try:
+            while group:
+                if group[0].work is None:
+                    self._rewrite(group.popleft())
+                else:
+                    self._commit(group)
+        finally:
+            self._local.busy = False
+        if self._uncopied() >= CHECKPOINT_CHANGES:
+            self._checkpoint("PASSIVE")
+
+    def _commit(self, group: deque[Job]) -> None:
+        """One transaction of as many works as there are; after a failure the rest is left."""
+        begun: list[Job] = []
+        lost: BaseException | None = None
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            while group and group[0].work is not None:
+                begun.append(group.popleft())
+                begun[-1].run(self._connection)
+            self._connection.execute("COMMIT")
+        except BaseException as error:  # noqa: BLE001  somebody waits for an answer, whatever it is
+            lost = _lost(error)
+            self._roll_back()
+            begun = begun or [group.popleft()]
+        for job in begun:
+            job.tell(lost)
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):  # SQLite may have done it by itself
+            self._connection.execute("ROLLBACK")
+        self._checkpoint("PASSIVE")  # a log copied back whole is written from its start: room
+
+    def _rewrite(self, job: Job) -> None:
+        try:
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            job.failure = _lost(error)
+        job.tell()
+
+    def _uncopied(self) -> int:
+        return self._connection.total_changes - self._copied
+
+    def _checkpoint(self, kind: str) -> None:
+        self._copied = self._connection.total_changes
+        with suppress(sqlite3.Error):  # the log keeps everything until it can be copied
+            self._connection.execute(f"PRAGMA wal_checkpoint({kind})").fetchall()
 
 
-def _in_savepoint(
-    connection: sa.Connection, work: Callable[[Rows], Any]
-) -> tuple[Any, BaseException | None]:
-    rows = SqlRows(connection, writes=True)
-    connection.exec_driver_sql("SAVEPOINT work")
+def _lost(error: BaseException) -> BaseException:
+    return meaning("store", error) if isinstance(error, sqlite3.Error) else error
+
+
+def _engine(connection: sqlite3.Connection) -> sa.Engine:
+    """What migrations want, around a connection that stays ours."""
+    return sa.create_engine("sqlite://", creator=lambda: connection, poolclass=sa.StaticPool)
+
+
+@contextmanager
+def meant() -> Iterator[None]:
+    """The driver's errors in our words."""
     try:
-        result = work(rows)
-    except StoreFull:
-        raise
-    except BaseException as error:  # noqa: BLE001  it is given to the caller who owns it
-        connection.exec_driver_sql("ROLLBACK TO work")
-        connection.exec_driver_sql("RELEASE work")
-        return None, error
-    finally:
-        rows.open = False
-    connection.exec_driver_sql("RELEASE work")
-    return result, None
+        yield
+    except sqlite3.Error as error:
+        raise meaning("store", error) from error
 
 
-def _roll_back(connection: sa.Connection) -> None:
-    try:
-        connection.exec_driver_sql("ROLLBACK")
-    except OperationalError:
-        return  # SQLite has rolled back by itself
-
-
-def _prepare(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "busy_timeout=5000",
-        f"wal_autocheckpoint={CHECKPOINT_PAGES}",
-        "cache_size=-65536",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection that begins no transaction by itself; one thread at a time uses it."""
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=512
+    )
+    for pragma in PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    return connection
 
 
 def own(path: Path) -> filelock.BaseFileLock:
     """Take the file for this process; raises `Busy` naming the one that has it."""
-    lock = filelock.FileLock(f"{path}.lock", mode=0o600)
-    holder = Path(f"{path}.pid")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = Path(f"{path}.lock")
+    lock = filelock.FileLock(place, mode=0o600)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        pid = holder.read_text().strip() if holder.exists() else "unknown"
+        pid = place.read_text().strip() or "unknown"
         message = (
-            f"{path} is in use by process {pid}; stop that hub first, or let this command "
-            "speak to it"
+            f"{path} is in use by process {pid}: stop that hub first, or let this command speak "
+            "to it"
         )
         raise Busy(message) from None
-    holder.write_text(f"{os.getpid()}\n")
+    place.write_text(f"{os.getpid()}\n")
     return lock

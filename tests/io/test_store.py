@@ -112,7 +112,7 @@ def test_a_full_disk_keeps_nothing_and_the_store_goes_on(tmp_path: Path) -> None
 
     def limit(pages: int) -> Any:
         def work(rows: Any) -> None:
-            rows._connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")  # noqa: SLF001
+            rows._connection.execute(f"PRAGMA max_page_count={pages}")  # noqa: SLF001
 
         return work
 
