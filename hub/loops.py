@@ -51,6 +51,8 @@ class Loops:
             self.env.wake(thread.name)
         for thread in self._threads:
             thread.join(seconds / max(1, len(self._threads)))
+        while resolve.step(self.hub) <= self.env.now():
+            pass  # what was taken in is resolved before the lights go out
         self.env.commit(lambda rows: keep_house(rows, self.hub, self.anchor), "stop")
         return not any(thread.is_alive() for thread in self._threads)
 
