@@ -36,7 +36,7 @@ def test_edits_travel_both_ways(tmp_path: Path) -> None:
         with running(folder) as up:
             hub = up.opened.hub
             listen(address, up.webhooks.port)
-            assert wait_for(lambda: commands.status(hub)["systems"]["stripe"]["records"], 20)
+            assert wait_for(lambda: commands.status(hub)["systems"]["hubspot"]["to_create"], 30)
             commands.apply(hub, commands.plan(hub)["run"])
             native = in_hubspot(hubspot, "ada@x.example.com")
             client.v1.customers.update(made.id, {"phone": "+442079460000"})
