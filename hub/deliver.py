@@ -29,7 +29,7 @@ from connectors._kit.contract import (
     Unavailable,
     Write,
 )
-from hub import inputs, slots
+from hub import inputs, leases, slots
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
@@ -432,6 +432,7 @@ def send(link: Link, ready: Sequence[Plan]) -> None:
     """Send in batches; every row gets a receipt, whatever happened to the request."""
     for start in range(0, len(ready), link.spec.write_batch):
         some = ready[start : start + link.spec.write_batch]
+        leases.hold(link.hub.env)
         began = link.hub.env.now()
         answers = ask_tool(link, [p.write for p in some if p.write])
         link.hub.env.commit(

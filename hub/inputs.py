@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from connectors._kit.contract import ObjectSpec, Reading
 from hub.env import Hub, System
 from hub.io import state
+from hub.io.log import traceparent
 from hub.io.rows import Row, Rows
 from hub.pure.fold import expand
 from hub.pure.model import (
@@ -46,7 +47,7 @@ def append(rows: Rows, hub: Hub, record: Record, body: Body, **more: object) -> 
         f"cdc.{record.system}.{record.object}",
         record.uid.encode(),
         hub.codec.cdc(record, item),
-        {},
+        traceparent(state.input_trace(rows, item.uid, item.seq), item.event_id),
         hub.env.now(),
     )
     return item.seq

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from hub.io import state
+from hub.io.log import digits, traceparent
 from hub.io.rows import Rows
 from hub.io.seal import CannotOpen
 from hub.pure.decide import Change, ChangeSet
@@ -44,12 +46,14 @@ def write(rows: Rows, hub: Hub, change: ChangeSet) -> None:
     lane = lane_of(change.uid)
     last = rows.get("lane", lane=lane) or {"n": 0, "head": START}
     n, at = last["n"] + 1, hub.env.now()
+    followed = trace(rows, change)
     head = {
         "causes": list(change.causes),
         "rules": hub.context.rules.version,
         "at": at,
         "number": change.number,
         "merged_into": change.merged_into,
+        "trace": followed,
     }
     body = closed(rows, hub, change)
     chained = digest(last["head"], lane, n, head, body)
@@ -73,9 +77,16 @@ def write(rows: Rows, hub: Hub, change: ChangeSet) -> None:
         f"golden.{entity.entity if entity else 'person'}",
         change.uid.encode(),
         hub.codec.golden(change),
-        {},
+        traceparent(followed, f"{change.uid}:{change.number}"),
         at,
     )
+
+
+def trace(rows: Rows, change: ChangeSet) -> str:
+    """The trace of the first input that led to a change set, or one of its own."""
+    places = (cause.rpartition(":") for cause in change.causes)
+    found = (state.input_trace(rows, uid, int(seq)) for uid, _, seq in places)
+    return next(filter(None, found), digits(f"{change.uid}:{change.number}", 16))
 
 
 def closed(rows: Rows, hub: Hub, change: ChangeSet) -> bytes:

@@ -14,12 +14,13 @@ from typing import Any
 
 import orjson
 
+from hub.io.log import digits
 from hub.io.rows import Rows, among
 from hub.io.seal import Seal, subject_key
 from hub.pure import pack
 from hub.pure.decide import EdgeId, Loaded, Need
 from hub.pure.identity import Key
-from hub.pure.model import Body, Edge, Golden, Input, Record, Uid
+from hub.pure.model import Body, Edge, Golden, Input, Intent, Receipt, Record, Uid
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,31 @@ def append_input(rows: Rows, vault: Vault, uid: Uid, body: Body, at: int, **more
             "end": more.pop("end", at),
             "body": vault.close(rows, uid, pack.pack(body)),
             "raw": vault.close(rows, uid, raw.decode("utf-8", "replace")) if raw else None,
+            "trace": trace_of(rows, uid, seq, body),
             **more,
         },
     )
     return Input(uid, seq, body)
+
+
+def trace_of(rows: Rows, uid: Uid, seq: int, body: Body) -> str:
+    """Whose consequence this is: a write's that of its golden value, a receipt's that of its write.
+
+    What was seen or decided begins a trace of its own.
+    """
+    found = ""
+    if isinstance(body, Intent):
+        last = rows.select("history", {"golden": body.golden}, order=("-version",), limit=1)
+        found = last[0]["head"]["trace"] if last else ""
+    elif isinstance(body, Receipt):
+        found = input_trace(rows, uid, seq - 1)
+    return found or digits(f"{uid}:{seq}", 16)
+
+
+def input_trace(rows: Rows, uid: Uid, seq: int) -> str:
+    """The trace that an input belongs to, "" where there is no such input."""
+    row = rows.get("input", uid=uid, seq=seq)
+    return str(row["trace"]) if row else ""
 
 
 def pending_inputs(rows: Rows, uids: Iterable[Uid]) -> list[dict[str, Any]]:

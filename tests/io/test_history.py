@@ -58,10 +58,27 @@ def test_history_names_the_inputs_of_its_own_records_only() -> None:
     world = tell(TOLD + 'A.bob name="Bob Roe" email=bob@y.com\n').world
     for native in ("jane", "bob"):
         uid = world.uid("A", native)
-        golden = world.store.view(lambda rows, uid=uid: state.golden_of(rows, uid))
-        assert golden is not None
         found = entries(world, "A", native)
         owners = {cause.partition(":")[0] for e in found for cause in e["causes"]}
-        assert owners <= set(golden.members)
+        assert uid in owners
+        assert owners <= {uid, world.uid("B", "jane" if native == "jane" else "B-2")}
     last = {c["cell"]: c["after"] for e in entries(world, "A", "bob") for c in e["changes"]}
     assert last["email"]["by"]["kind"] == "person"
+
+
+def test_one_trace_leads_from_the_edit_to_the_write_in_the_other_tool() -> None:
+    """Change event, golden event, write and receipt of one edit carry one trace id."""
+    world = tell(TOLD).world
+    before = trace_ids(world)
+    world.tools["A"].act("jane", {"title": "Surgeon"})
+    world.sync()
+    topics: dict[str, set[str]] = {}
+    for trace, topic in trace_ids(world) - before:
+        topics.setdefault(trace, set()).add(topic)
+    assert {"cdc.A.people", "golden.person", "cdc.B.people"} in topics.values()
+
+
+def trace_ids(world: World) -> set[tuple[str, str]]:
+    """Trace id and topic of everything on the log."""
+    found = world.store.view(lambda rows: rows.select("log"))
+    return {(row["headers"]["traceparent"].split("-")[1], row["topic"]) for row in found}
