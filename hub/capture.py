@@ -269,7 +269,9 @@ def close_hints(
         keys = [row["id"] for n in asked for row in wanted[n]]
         inputs.answer(rows, keys, "answered")
         how = take_or_note(rows, hub, intake, reading)
-        inputs.answer(rows, [k for k in keys if not k.startswith("again:")], words[how])
+        told = [k for k in keys if not k.startswith("again:")]
+        by = inputs.latest(rows, intake.system.name, reading) if how == "new" else None
+        inputs.answer(rows, told, words[how], by)
 
 
 def put_off(rows: Rows, hub: Hub, wanted: dict[str, list[Row]], after_ms: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from hub import explain as explaining
 from hub import export as exporting
-from hub import inputs, runs, slots, sweep
+from hub import inputs, runs, slots, sweep, switches
 from hub.env import Hub
 from hub.io import history as chronicle
 from hub.io import state
@@ -34,8 +34,8 @@ def status(hub: Hub) -> Answer:
     """Each system: records, what waits, what is held, failures; and what needs a person."""
     return hub.env.view(
         lambda rows: {
-            "applied": rows.get("meta", name="applied") is not None,
-            "writes_stopped": stopped(rows),
+            "applied": switches.read(rows, "applied") is not None,
+            "writes_stopped": bool(switches.read(rows, "writes stopped")),
             "pending_inputs": rows.count("input", {"status": "pending"}),
             "systems": {name: system_status(rows, name) for name in hub.systems},
             "customers": rows.count("golden", {"merged_into": None}),
@@ -47,12 +47,6 @@ def status(hub: Hub) -> Answer:
             },
         }
     )
-
-
-def stopped(rows: Rows) -> bool:
-    """Whether the one switch is thrown."""
-    row = rows.get("meta", name="writes stopped")
-    return bool(row and row["value"])
 
 
 def system_status(rows: Rows, name: str) -> Answer:
@@ -186,12 +180,10 @@ def progress(hub: Hub, run: str) -> Answer:
     return hub.env.view(lambda rows: {**runs.progress(rows, run), "quiet": runs.quiet(rows)})
 
 
-def stop_writes(hub: Hub, on: bool = True) -> Answer:  # noqa: FBT001, FBT002  a switch
+def stop_writes(hub: Hub, on: bool = True, who: str = "steward") -> Answer:  # noqa: FBT001, FBT002  a switch
     """The one switch: nothing is written into any tool until it is released."""
-    hub.env.commit(
-        lambda rows: rows.upsert("meta", {"name": "writes stopped", "value": "yes" if on else ""}),
-        "stop writes",
-    )
+    by = Actor("steward", who)
+    hub.env.commit(lambda rows: switches.turn(rows, hub, "writes stopped", on, by), "stop writes")
     return {"writes_stopped": on}
 
 

@@ -29,7 +29,7 @@ from connectors._kit.contract import (
     Unavailable,
     Write,
 )
-from hub import inputs, leases, slots
+from hub import inputs, leases, slots, switches
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
@@ -97,9 +97,8 @@ def step(hub: Hub, system: System) -> int:
 def may_write(rows: Rows, system: System) -> bool:
     """Nothing is written before the first apply, nor while writes are stopped."""
     row = rows.get("system", name=system.name)
-    applied = rows.get("meta", name="applied")
-    stopped = rows.get("meta", name="writes stopped")
-    return bool(row and row["writes"] and applied and not (stopped and stopped["value"]))
+    flowing = switches.read(rows, "applied") and not switches.read(rows, "writes stopped")
+    return bool(row and row["writes"] and flowing)
 
 
 # -- updates -----------------------------------------------------------------------------------
@@ -349,6 +348,7 @@ def recheck(
 ) -> list[Plan]:
     """The plans that still stand, marked as sent; the others are called off or agreed."""
     ready: list[Plan] = []
+    allowed = may_write(rows, link.system)
     for plan in plans:
         reading = readings.get(plan.record.native_id)
         if reading is not None and moved(rows, link, plan, reading):
@@ -357,11 +357,11 @@ def recheck(
             inputs.take(rows, link.hub, Intake(link.system, link.spec, "deliver"), reading)
         elif not plan.sends:
             agree(rows, link, plan, reading)
-        elif still_right(rows, link, plan):
+        elif allowed and still_right(rows, link, plan):
             rows.update("intent", {"key": plan.key}, {"status": "sent"})
             ready.append(plan)
         else:
-            retract(rows, link, plan, "golden had moved")
+            retract(rows, link, plan, "golden had moved" if allowed else "writes were stopped")
     return ready
 
 
@@ -380,8 +380,6 @@ def moved(rows: Rows, link: Link, plan: Plan, reading: Reading) -> bool:
 
 def still_right(rows: Rows, link: Link, plan: Plan) -> bool:
     """Whether golden, computed now, would send the same."""
-    if not may_write(rows, link.system):
-        return False
     row = rows.get("record", uid=plan.record.uid)
     golden = state.golden_of(rows, plan.record.uid)
     if row is None or golden is None:
@@ -650,11 +648,12 @@ def commit_create(rows: Rows, link: Link, golden: Golden) -> Plan:
 def recheck_creates(rows: Rows, link: Link, plans: Sequence[Plan]) -> list[Plan]:
     """The creates that are still wanted with the same values."""
     ready: list[Plan] = []
+    allowed = may_write(rows, link.system)
     for plan in plans:
         golden = state.golden_of(rows, plan.golden.uid)
         same = (
-            golden is not None
-            and may_write(rows, link.system)
+            allowed
+            and golden is not None
             and values_of(creates.first_values(golden, link.tool)) == values_of(plan.sends)
         )
         if golden and same and still_alone(rows, link, plan, golden):

@@ -344,7 +344,14 @@ def again(rows: Rows, record: Record, now: int, due: int) -> None:
         )
 
 
-def answer(rows: Rows, keys: Iterable[str], how: str) -> None:
-    """Close notes, saying how: answered, nothing new, or parked."""
+def answer(rows: Rows, keys: Iterable[str], how: str, by: str | None = None) -> None:
+    """Close notes, saying how (answered, nothing new, or parked), and by which input."""
     for key in keys:
-        rows.update("hint", {"id": key}, {"state": how})
+        rows.update("hint", {"id": key}, {"state": how, "answer": by})
+
+
+def latest(rows: Rows, system: str, reading: Reading) -> str | None:
+    """The event id of the last input of the record that was read."""
+    uid = state.find_alias(rows, system, reading.object, reading.native_id)
+    row = rows.get("record", uid=uid) if uid else None
+    return f"{uid}:{row['next_seq'] - 1}" if row and row["next_seq"] > 1 else None

@@ -15,7 +15,7 @@ import httpx
 import orjson
 
 from connectors._kit.contract import Account, Connector
-from hub import commands, listeners, runs, wiring
+from hub import commands, listeners, republish, runs, wiring
 from hub import settings as files
 from hub.env import Hub
 from hub.io import seal
@@ -190,6 +190,8 @@ def opened(folder: Folder) -> Iterator[Opened]:
         store.transact(lambda rows: wiring.register(rows, found))
         hub = wiring.build(found, rules, version, store, folder.path)
         try:
+            if store.view(lambda rows: republish.due(rows, hub)):
+                republish.republish(hub, "published")
             yield Opened(hub, store, found, differs)
         finally:
             for system in hub.systems.values():

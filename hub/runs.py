@@ -14,13 +14,13 @@ from typing import Any
 
 import orjson
 
-from hub import capture, deliver, resolve, slots
+from hub import capture, deliver, resolve, slots, switches
 from hub.deliver import Link
 from hub.env import Hub
 from hub.io import state
 from hub.io.rows import Row, Rows, above
 from hub.pure import compare, creates
-from hub.pure.model import Golden, Record, Sent, Uid, Value, key_of
+from hub.pure.model import Actor, Golden, Record, Sent, Uid, Value, key_of
 
 HELD = "needs plan"
 
@@ -213,7 +213,7 @@ def apply(rows: Rows, hub: Hub, run_id: str) -> dict[str, int]:
         message = f"run {run_id} was applied already; `synchub plan` makes a new one"
         raise NoSuchRun(message)
     planned = {_place(r): r for r in rows.select("run_row", {"run": run_id})}
-    first = rows.get("meta", name="applied") is None
+    first = switches.read(rows, "applied") is None
     counted = {"released": 0, "held": 0}
     for link in links(hub):
         for row in list(rows_of(rows, link)):
@@ -227,7 +227,7 @@ def apply(rows: Rows, hub: Hub, run_id: str) -> dict[str, int]:
                     {"run": run_id, "n": frozen["n"]},
                     {"state": "released" if same else "held"},
                 )
-    rows.upsert("meta", {"name": "applied", "value": run_id})
+    switches.turn(rows, hub, "applied", run_id, Actor("steward"))
     rows.update("run", {"id": run_id}, {"state": "applying"})
     return counted
 

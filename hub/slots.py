@@ -3,7 +3,7 @@
 A slot belongs to its record; a wanted create to a golden record and an object. Holds are words
 that only the act named beside them lifts:
 
-    needs plan        a later plan and its apply
+    needs plan        a later plan and its apply (after the first connection, or new rules)
     departed          a decision about a record that is gone (synchub parked)
     unsupported       a decision about a record that holds only our copies
     rejected          a change of golden: the tool refused these values

@@ -178,9 +178,11 @@ def open_input(rows: Rows, vault: Vault, row: dict[str, Any]) -> Input:
     return Input(row["uid"], row["seq"], pack.unpack_body(row["kind"], doc))
 
 
-def all_inputs(rows: Rows, vault: Vault) -> list[Input]:
-    """Every input that was folded, for replay: applied and superseded ones."""
-    found = rows.select("input", {"status": among(["applied", "superseded"])}, order=("uid", "seq"))
+def folded_inputs(rows: Rows, vault: Vault, uids: Iterable[Uid] | None = None) -> list[Input]:
+    """Every input that was folded, of these records or of all, for replay."""
+    where: dict[str, Any] = {"status": among(["applied", "superseded"])}
+    where |= {} if uids is None else {"uid": among(uids)}
+    found = rows.select("input", where, order=("uid", "seq"))
     return [open_input(rows, vault, row) for row in found]
 
 

@@ -20,6 +20,7 @@ from hub.pure import cluster, consent, identity, survivorship
 from hub.pure.fold import Folded, Terms, fold
 from hub.pure.identity import Key
 from hub.pure.model import (
+    HUB,
     Actor,
     Decision,
     Edge,
@@ -36,7 +37,7 @@ from hub.pure.model import (
     field_of,
     key_of,
 )
-from hub.pure.rules import Rules, Tools
+from hub.pure.rules import Rules, Tool, Tools
 
 EdgeId = tuple[Uid, Uid, str]
 
@@ -128,7 +129,11 @@ class Context:
 
     def terms(self, record: Record) -> Terms:
         """What the fold of this record needs."""
-        return Terms(self.tools[record.system, record.object], self.rules)
+        tool = THE_HUB if record.entity == HUB else self.tools[record.system, record.object]
+        return Terms(tool, self.rules)
+
+
+THE_HUB = Tool(HUB, HUB, HUB, {})
 
 
 # -- fold --------------------------------------------------------------------------------------
@@ -251,7 +256,7 @@ def decide(
         for k, e in {**loaded.edges, **effects.edges_put}.items()
         if k not in effects.edges_drop
     }
-    seeds = set(batch.after) | set(touched)
+    seeds = {u for u in {*batch.after, *touched} if u in records and records[u].entity != HUB}
     component = closure(seeds, [*edges.values(), *loaded.edges.values()], records)
     found = cluster.partition({u: records[u] for u in component}, edges.values())
     effects.contradictions = found.contradictions

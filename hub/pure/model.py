@@ -19,6 +19,7 @@ from typing import Any, Literal
 Uid = str  # canonical lower-case UUID text; sorts like its bytes
 Value = Any  # a JSON value in the shapes of connectors/_kit/fieldmap.py; None means cleared
 Vector = Mapping[Uid, int]
+HUB = "hub"  # entity, system and object of the pseudo-records: inputs about the hub itself
 
 
 def element(name: str, key: str) -> str:
