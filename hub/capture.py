@@ -279,15 +279,34 @@ def put_off(rows: Rows, hub: Hub, wanted: dict[str, list[Row]], after_ms: int) -
     for row in (r for found in wanted.values() for r in found):
         tried = row["attempts"] + 1
         wait = max(after_ms, BACK_OFF_MS[min(tried, len(BACK_OFF_MS)) - 1])
+        given_up = tried >= GIVE_UP_AFTER
         rows.update(
             "hint",
             {"id": row["id"]},
             {
                 "attempts": tried,
                 "not_before": hub.env.now() + wait,
-                "state": "parked" if tried >= GIVE_UP_AFTER else "open",
+                "state": "parked" if given_up else "open",
             },
         )
+        if given_up:
+            park_hint(rows, hub, row)
+
+
+def park_hint(rows: Rows, hub: Hub, row: Row) -> None:
+    """A record that cannot be read, however often it is tried, is for a person."""
+    rows.upsert(
+        "parked",
+        {
+            "id": f"hint:{row['id']}",
+            "kind": "hint",
+            "state": "open",
+            "at": hub.env.now(),
+            "system": row["system"],
+            "why": f"{row['object']} {row['native_id']} could not be read in {GIVE_UP_AFTER} tries",
+            "doc": {"hint": row["id"]},
+        },
+    )
 
 
 # -- webhooks ----------------------------------------------------------------------------------

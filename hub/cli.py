@@ -458,12 +458,12 @@ def review_lines(answer: dict[str, Any]) -> Iterator[str]:
 
 @app.command()
 def parked(
-    act: Annotated[str, typer.Argument(help="list, keep, unlink, recreate")] = "list",
+    act: Annotated[str, typer.Argument(help="list, keep, unlink, recreate, dismiss")] = "list",
     item: Annotated[str, typer.Argument(help="the item, as listed")] = "",
     directory: Where = HERE,
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """What was set aside. For a record that is gone: keep it so, unlink it, or recreate it."""
+    """What was set aside. A record that is gone: keep, unlink, recreate; anything else: dismiss."""
     with told():
         answer = opening.ask(Folder(directory), "parked", act=act, item=item)
     show(answer, as_json=as_json, lines=parked_lines(answer))

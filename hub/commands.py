@@ -268,9 +268,15 @@ def parked(hub: Hub, act: str = "list", item: str = "", who: str = "steward") ->
                 ]
             )
         }
-    if act not in ("keep", "unlink", "recreate"):
-        raise Wrong(f"parked can list, keep, unlink, recreate; not {act!r}")
-    hub.env.commit(lambda rows: settle(rows, hub, act, item, who), "parked")
+    acts: Mapping[str, Callable[[Rows], None]] = {
+        "keep": lambda rows: settle(rows, hub, act, item, who),
+        "unlink": lambda rows: settle(rows, hub, act, item, who),
+        "recreate": lambda rows: settle(rows, hub, act, item, who),
+        "dismiss": lambda rows: dismiss(rows, hub, item, who),
+    }
+    if act not in acts:
+        raise Wrong(f"parked can list, {', '.join(acts)}; not {act!r}")
+    hub.env.commit(acts[act], "parked")
     hub.env.wake("resolve")
     return {"item": item, "decided": act}
 
@@ -285,11 +291,26 @@ def settle(rows: Rows, hub: Hub, act: str, item: str, who: str) -> None:
     rows.update("parked", {"id": item}, {"state": "done"})
 
 
-def parked_record(rows: Rows, item: str) -> Record:
-    """The record that a parked item is about."""
+def dismiss(rows: Rows, hub: Hub, item: str, who: str) -> None:
+    """Somebody has seen an item and wants nothing done about it; it is kept, with their name."""
+    row = open_item(rows, item)
+    if row["kind"] in ("departed", "unsupported"):
+        raise Wrong(f"{item} holds a link: decide keep, unlink or recreate")
+    seen = {"dismissed_by": who, "dismissed_at": hub.env.now()}
+    rows.update("parked", {"id": item}, {"state": "dismissed", "doc": {**row["doc"], **seen}})
+
+
+def open_item(rows: Rows, item: str) -> Row:
+    """A parked item that waits for somebody."""
     row = rows.get("parked", id=item)
     if row is None or row["state"] != "open":
         raise Wrong(f"nothing open is parked as {item!r}; `synchub parked` lists it")
+    return row
+
+
+def parked_record(rows: Rows, item: str) -> Record:
+    """The record that a parked item is about."""
+    row = open_item(rows, item)
     record = state.load_record(rows, row["uid"]) if row["uid"] else None
     if record is None:
         raise Wrong(f"{item} is not about a record; `synchub replay {item}` tries it again")
@@ -297,29 +318,44 @@ def parked_record(rows: Rows, item: str) -> Record:
 
 
 def replay(hub: Hub, item: str) -> Answer:
-    """Try again what was parked: an input is folded again, a refused write offered again."""
-
-    def again(rows: Rows) -> str:
-        row = rows.get("parked", id=item)
-        if row is None or row["state"] != "open":
-            raise Wrong(f"nothing open is parked as {item!r}; `synchub parked` lists it")
-        return replayed(rows, hub, row)
-
-    how = hub.env.commit(again, "replay")
-    hub.env.wake("resolve")
+    """Try again what was parked: a record is read again, a refused write offered again."""
+    how = hub.env.commit(lambda rows: replayed(rows, hub, open_item(rows, item)), "replay")
+    for loop in ("resolve", *(f"{k}:{s}" for s in hub.systems for k in ("capture", "sweep"))):
+        hub.env.wake(loop)
     return {"item": item, "replayed": how}
 
 
 def replayed(rows: Rows, hub: Hub, row: Row) -> str:
     """What replay means for this kind of item."""
-    record = state.load_record(rows, row["uid"]) if row["uid"] else None
-    if record is None:
-        raise Wrong(f"{row['id']} has no record to try again with; the next sweep reads it")
     rows.update("parked", {"id": row["id"]}, {"state": "done"})
+    record = state.load_record(rows, row["uid"]) if row["uid"] else None
+    if row["kind"] == "hint":
+        asked = {"state": "open", "attempts": 0, "not_before": 0}
+        rows.update("hint", {"id": row["doc"]["hint"]}, asked)
+        return "the record is asked for again"
+    if record is None:
+        sweep.request(rows, hub.systems[row["system"]])
+        return f"every record of {row['system']} is read again"
     inputs.again(rows, record, hub.env.now(), hub.env.now())
     if row["kind"] == "rejected":
         state.dirty(rows, record, hub.env.now())
         return "offered again when golden changes; the record is read again now"
+    return replay_input(rows, hub, record, row["doc"]["seq"])
+
+
+def replay_input(rows: Rows, hub: Hub, record: Record, seq: int) -> str:
+    """A decision is put again; of a reading that cannot be decoded another one is asked for."""
+    where = {"uid": record.uid, "seq": seq}
+    try:
+        body = state.open_input(rows, hub.vault, rows.select("input", where)[0]).body
+    except ValueError:
+        body = None
+    if isinstance(body, Decision):
+        seq = inputs.append(rows, hub, record, body, cause="replay")
+        by = f"{state.REPLAYED}{record.uid}:{seq}"
+        rows.update("input", where, {"status": "superseded", "by": by})
+        return "put again"
+    rows.update("input", where, {"status": "superseded", "by": f"{state.REPLAYED}a replay"})
     return "the record is read again: a full reading supersedes what could not be read"
 
 

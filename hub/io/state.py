@@ -22,6 +22,8 @@ from hub.pure.decide import EdgeId, Loaded, Need
 from hub.pure.identity import Key
 from hub.pure.model import Body, Edge, Golden, Input, Intent, Receipt, Record, Uid
 
+REPLAYED = "repaired by "  # why a parked input is superseded, without ever having been folded
+
 
 @dataclass(frozen=True)
 class Vault:
@@ -179,11 +181,14 @@ def open_input(rows: Rows, vault: Vault, row: dict[str, Any]) -> Input:
 
 
 def folded_inputs(rows: Rows, vault: Vault, uids: Iterable[Uid] | None = None) -> list[Input]:
-    """Every input that was folded, of these records or of all, for replay."""
+    """Every input that was folded, of these records or of all, for replay.
+
+    One that was parked and put again was never folded itself.
+    """
     where: dict[str, Any] = {"status": among(["applied", "superseded"])}
     where |= {} if uids is None else {"uid": among(uids)}
     found = rows.select("input", where, order=("uid", "seq"))
-    return [open_input(rows, vault, row) for row in found]
+    return [open_input(rows, vault, r) for r in found if not (r["by"] or "").startswith(REPLAYED)]
 
 
 # -- what decide needs -------------------------------------------------------------------------
