@@ -393,13 +393,20 @@ def history_lines(answer: dict[str, Any]) -> Iterator[str]:
 
 
 @app.command()
-def verify(directory: Where = HERE, as_json: AsJson = False) -> None:  # noqa: FBT002
+def verify(
+    directory: Where = HERE,
+    refold: Annotated[  # noqa: FBT002
+        bool, typer.Option("--refold", help="fold every input again and compare; takes a while")
+    ] = False,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
     """Detect an edited, reordered, removed or cut-off history; exit 1 when there is one."""
     folder = Folder(directory)
     with told():
-        answer = opening.ask(folder, "verify", anchor=str(folder.anchor().absolute()))
+        anchor = str(folder.anchor().absolute())
+        answer = opening.ask(folder, "verify", anchor=anchor, refold=refold)
     show(answer, as_json=as_json, lines=verify_lines(answer))
-    if answer["findings"]:
+    if answer["findings"] or answer.get("differs"):
         raise typer.Exit(1)
 
 
@@ -409,6 +416,10 @@ def verify_lines(answer: dict[str, Any]) -> Iterator[str]:
         yield f"lane {found['lane']}, entry {found['entry']}: {found['why']}"
     for lane, n in answer["unanchored"].items():
         yield f"lane {lane}: the last {n} entries are not in the anchor yet"
+    for found in answer.get("differs", ()):
+        yield f"{found['what']} differently: {', '.join(found['records'])}"
+    if answer.get("differs") == []:
+        yield "folding every recorded input again gives the same golden records"
     yield f"{answer['entries']} entries, " + (
         f"{len(answer['findings'])} findings" if answer["findings"] else "all in order"
     )

@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from hub import explain as explaining
 from hub import export as exporting
 from hub import inputs, runs, slots, sweep, switches
+from hub import replay as replaying
 from hub.env import Hub
 from hub.io import history as chronicle
 from hub.io import state
@@ -95,8 +98,12 @@ def history(hub: Hub, who: str) -> Answer:
     return hub.env.view(look)
 
 
-def verify(hub: Hub, anchor: str) -> Answer:
-    """Walk the whole history and compare it with its anchor."""
+def verify(hub: Hub, anchor: str, refold: bool = False) -> Answer:  # noqa: FBT001, FBT002  a switch
+    """Walk the whole history and compare it with its anchor.
+
+    With `refold` also fold every recorded input anew, and compare what comes of it with what is
+    there: `differs` lists golden records that are not what the inputs make of them.
+    """
     anchored = Anchor(Path(anchor)).read()
 
     def look(rows: Rows) -> Answer:
@@ -108,9 +115,21 @@ def verify(hub: Hub, anchor: str) -> Answer:
             "entries": rows.count("history"),
             "findings": [{"lane": f.lane, "entry": f.n, "why": f.why} for f in wrong],
             "unanchored": {str(lane): n for lane, n in ahead.items() if n > 0},
+            **({"differs": refolded(rows, hub)} if refold else {}),
         }
 
     return hub.env.view(look)
+
+
+def refolded(rows: Rows, hub: Hub) -> list[Answer]:
+    """Golden records in which the store and a fold of all its inputs differ."""
+    births, recorded = replaying.recorded(rows, hub)
+    made = replaying.refold(hub, births, recorded)
+    wanted = set(made.view(lambda again: list(exporting.golden_lines(again))))
+    held = set(exporting.golden_lines(rows))
+    differing = [(line, "stored") for line in held - wanted]
+    differing += [(line, "folded") for line in wanted - held]
+    return [{"what": what, "records": orjson.loads(line)["records"]} for line, what in differing]
 
 
 def export(hub: Hub) -> Answer:
