@@ -15,7 +15,7 @@ by sending again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
@@ -65,6 +65,7 @@ class Plan:
     write: Write | None = None
     version_at: int = 0
     key: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | None:
         slots.clean(rows, record)
         return None
     at = rows.get("golden", uid=golden.uid)
-    return Plan(record, golden, sends, version_at=at["at"] if at else 0)
+    return Plan(record, golden, sends, version_at=at["at"] if at else 0, run=slot["run"] or "")
 
 
 def to_agree(record: Record, golden: Golden, found: Iterable[Difference]) -> bool:
@@ -232,10 +233,15 @@ def commit_intent(rows: Rows, link: Link, plan: Plan) -> Plan:
         return plan
     key = f"{plan.record.uid}:{plan.golden.number}:{link.hub.env.now()}"
     intent = Intent(
-        link.hub.env.now(), "update", plan.sends, plan.golden.members, plan.golden.uid, key
+        link.hub.env.now(),
+        "update",
+        plan.sends,
+        plan.golden.members,
+        plan.golden.uid,
+        key,
+        plan.run,
     )
-    seq = inputs.append(rows, link.hub, plan.record, intent, cause="deliver")
-    note_intent(rows, link, plan.record.uid, seq, plan.golden.uid, "update", key)
+    note_intent(rows, link, plan.record, intent)
     write = Write(
         "update",
         plan.record.native_id,
@@ -245,25 +251,26 @@ def commit_intent(rows: Rows, link: Link, plan: Plan) -> Plan:
         expected=plan.record.revision[1] if link.spec.conditional else None,
         **associations(rows, link, plan),
     )
-    return Plan(plan.record, plan.golden, plan.sends, write, plan.version_at, key)
+    return replace(plan, write=write, key=key)
 
 
-def note_intent(  # noqa: PLR0917
-    rows: Rows, link: Link, uid: Uid, seq: int, golden: Uid, op: str, key: str
-) -> None:
-    """The intent's row: what is open in this system, and how far it got."""
+def note_intent(rows: Rows, link: Link, record: Record, intent: Intent) -> None:
+    """The input, and its row: what is open in this system, for which run, and how far it got."""
+    run = intent.run or None
+    seq = inputs.append(rows, link.hub, record, intent, cause="deliver", run=run)
     rows.insert(
         "intent",
         {
-            "uid": uid,
+            "uid": record.uid,
             "seq": seq,
             "system": link.system.name,
             "object": link.spec.object,
-            "golden": golden,
-            "op": op,
+            "golden": intent.golden,
+            "op": intent.op,
             "status": "planned",
-            "at": link.hub.env.now(),
-            "key": key,
+            "at": intent.at,
+            "key": intent.key,
+            "run": run,
         },
     )
 
@@ -590,7 +597,7 @@ def plan_creates(rows: Rows, link: Link) -> list[Plan]:
         golden = state.load_goldens(rows, [row["golden"]])[row["golden"]]
         if golden is None or row["holds"] or not may_create(rows, link, golden, row, passed):
             continue
-        plans.append(commit_create(rows, link, golden))
+        plans.append(commit_create(rows, link, golden, row["run"] or ""))
         rows.delete(
             "wanted", {"golden": golden.uid, "system": link.system.name, "object": link.spec.object}
         )
@@ -624,7 +631,7 @@ def may_create(rows: Rows, link: Link, golden: Golden, wanted: Row, passed: int)
     return False
 
 
-def commit_create(rows: Rows, link: Link, golden: Golden) -> Plan:
+def commit_create(rows: Rows, link: Link, golden: Golden, run: str) -> Plan:
     """The intent of a create is its record's first input; its uid is the external id."""
     hub = link.hub
     record = Record(
@@ -638,9 +645,9 @@ def commit_create(rows: Rows, link: Link, golden: Golden) -> Plan:
     sends = creates.first_values(golden, link.tool)
     key = f"{record.uid}:create"
     members = tuple(sorted({*golden.members, record.uid}))
-    intent = Intent(hub.env.now(), "create", sends, members, golden.uid, key)
-    seq = inputs.append(rows, hub, record, intent, cause="deliver")
-    note_intent(rows, link, record.uid, seq, golden.uid, "create", key)
+    note_intent(
+        rows, link, record, Intent(hub.env.now(), "create", sends, members, golden.uid, key, run)
+    )
     write = Write("create", "", changes(link, record, sends), record.uid, key)
     return Plan(record, golden, sends, write, key=key)
 

@@ -219,7 +219,9 @@ def apply(rows: Rows, hub: Hub, run_id: str) -> dict[str, int]:
         for row in list(rows_of(rows, link)):
             frozen = planned.get((row.system, row.golden, row.uid, row.op))
             same = frozen is not None and frozen["doc"]["print"] == row.print
-            settle_row(rows, link, row, released=same, hold=first or frozen is not None)
+            settle_row(
+                rows, link, row, run=run_id if same else "", hold=first or frozen is not None
+            )
             counted["released" if same else "held"] += 1
             if frozen is not None:
                 rows.update(
@@ -236,16 +238,17 @@ def _place(row: Row) -> tuple[str, Uid, Uid, str]:
     return row["system"], row["golden"], row["uid"] or "", row["op"]
 
 
-def settle_row(rows: Rows, link: Link, row: PlannedRow, *, released: bool, hold: bool) -> None:
-    """Take the hold off a row that goes, put it on one that needs another plan."""
+def settle_row(rows: Rows, link: Link, row: PlannedRow, *, run: str, hold: bool) -> None:
+    """Take the hold off a row that goes with a run, put it on one that needs another plan."""
     table = "slot" if row.uid else "wanted"
     where: dict[str, Any] = (
         {"uid": row.uid}
         if row.uid
         else {"golden": row.golden, "system": row.system, "object": link.spec.object}
     )
-    if released:
+    if run:
         slots.lift(rows, table, where, HELD)
+        rows.update(table, where, {"run": run})
     elif hold:
         kept = rows.get(table, **where)
         if kept is not None:

@@ -127,7 +127,9 @@ def came_back(rows: Rows, record: Record) -> None:
 
 def clean(rows: Rows, record: Record) -> None:
     """Nothing is left to do for this link."""
-    rows.update("slot", {"uid": record.uid}, {"dirty": None, "attempts": 0, "not_before": 0})
+    rows.update(
+        "slot", {"uid": record.uid}, {"dirty": None, "attempts": 0, "not_before": 0, "run": None}
+    )
 
 
 def postpone(rows: Rows, record: Record, until: int) -> None:

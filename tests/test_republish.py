@@ -61,6 +61,8 @@ def test_a_changed_strategy_decides_anew_and_waits_for_a_plan() -> None:
     world.sync()
     for tool in world.tools.values():
         assert [(tool.latest(i) or {})["tel"] for i in tool.living()] == ["+12025550101"]
+    intents = world.store.view(lambda r: r.select("intent"))
+    assert [i["run"] for i in intents if i["run"]] == ["run-1", "run-1"], "both know their run"
     assert world.orders_agree()
 
 

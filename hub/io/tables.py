@@ -311,6 +311,7 @@ _table(
     _must("not_before", Ms, 0),
     _must("attempts", Int, 0),
     _must("holds", Doc),
+    _may("run", Text),
     index=(("system", "dirty"),),
 )
 _table(
@@ -322,6 +323,7 @@ _table(
     _must("not_before", Ms, 0),
     _must("attempts", Int, 0),
     _must("holds", Doc),
+    _may("run", Text),
     index=(("system", "dirty"),),
 )
 _table(
