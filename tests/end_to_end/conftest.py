@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,26 @@ CLI = [sys.executable, "-c", "from hub.cli import main; main()"]
 
 @dataclass
 class Site:
-    """Sandboxes, a folder connected to them, and the hub's process while it is up."""
+    """Sandboxes, a folder connected to them, and the hub's process while it is up.
+
+    `code`: where another version of the program lies that is to be run in place of this one.
+    """
 
     served: dict[str, Served]
     folder: Folder
     process: subprocess.Popen[str] | None = None
     starts: int = 0
-    log: Path = field(default_factory=Path)
+    code: Path | None = None
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command, run to its end."""
         return subprocess.run(  # noqa: S603
-            [*CLI, *words], cwd=self.folder.path, capture_output=True, text=True, check=False,
-            timeout=120)  # fmt: skip
+            [*CLI, *words], cwd=self.folder.path, env=self.environment(), capture_output=True,
+            text=True, check=False, timeout=120)  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        """Ours, with the other version's code in front where there is one."""
+        return {**os.environ, **({"PYTHONPATH": str(self.code)} if self.code else {})}
 
     def asked(self, *words: str) -> Any:
         """The JSON answer of a command that succeeds."""
@@ -49,7 +57,8 @@ class Site:
         self.starts += 1
         with (self.folder.path / "up.log").open("a") as log:
             self.process = subprocess.Popen(  # noqa: S603
-                [*CLI, "up"], cwd=self.folder.path, stdout=log, stderr=log, text=True)  # fmt: skip
+                [*CLI, "up"], cwd=self.folder.path, env=self.environment(), stdout=log, stderr=log,
+                text=True)  # fmt: skip
         wait(lambda: self.folder.socket().exists() and self.alive(), 30)
 
     def alive(self) -> bool:
@@ -86,6 +95,14 @@ class Site:
             json={"op": op, "object": obj, "id": native, "fields": fields})  # fmt: skip
         assert answer.status_code == 200, answer.text
         return str(answer.json()["id"])
+
+    def billed(self) -> list[dict[str, Any]]:
+        """Every customer in billing, over its API."""
+        answer = httpx.get(
+            f"{self.served['stripe'].base_url}/v1/customers", params={"limit": "100"},
+            headers={"Authorization": "Bearer sk_test_sandbox"}, trust_env=False)  # fmt: skip
+        found: list[dict[str, Any]] = answer.json()["data"]
+        return found
 
     def connect(self) -> None:
         """Plan and apply everything, with the hub up."""
