@@ -7,7 +7,9 @@ reading. Acceptance is the commit of the transaction that holds the input and it
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from connectors._kit.contract import ObjectSpec, Reading
 from hub.env import Hub, System

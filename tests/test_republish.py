@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from hub import republish, runs, switches
+from hub.pure.model import Golden
+from hub.pure.pack import unpack
 from hub.pure.rules import FieldRule, Rules
 from hub.tools.world import World
 from tests.stories.runner import tell
@@ -36,7 +38,7 @@ def published(world: World, **changed: Any) -> World:
 def golden(world: World, name: str) -> Any:
     """A golden value of the one customer."""
     (row,) = world.store.view(lambda r: r.select("golden", {"merged_into": None}))
-    return row["doc"]["cells"][name]["value"]
+    return unpack(Golden, row["doc"]).cells[name].value
 
 
 def with_authority(rules: Rules, name: str, *ranks: str) -> Mapping[str, Mapping[str, FieldRule]]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import to_builtins
 
 from hub.io import state
 from hub.io.log import digits, traceparent
@@ -94,7 +95,9 @@ def closed(rows: Rows, hub: Hub, change: ChangeSet) -> bytes:
     owned: dict[Uid, list[dict[str, Any]]] = {}
     for owner, side in (s for c in change.changes for s in sides(c, change.uid)):
         owned.setdefault(owner, []).append(side)
-    sealed = {u: b64encode(hub.vault.close(rows, u, s)).decode() for u, s in owned.items()}
+    sealed = {
+        u: b64encode(hub.vault.close(rows, u, orjson.dumps(s))).decode() for u, s in owned.items()
+    }
     return orjson.dumps(sealed, option=orjson.OPT_SORT_KEYS)
 
 
@@ -102,7 +105,7 @@ def sides(change: Change, golden: Uid) -> Iterator[tuple[Uid, dict[str, Any]]]:
     """Before and after of one cell, with the record whose key seals it: who won, by which rule."""
     for side, cell in (("before", change.before), ("after", change.after)):
         if cell is not None:
-            who = {"by": asdict(change.actor)} if side == "after" else {}
+            who = {"by": to_builtins(change.actor)} if side == "after" else {}
             told = {"value": cell.value, "winner": cell.winner, "rule": cell.rule, **who}
             yield (
                 cell.winner[0] if cell.winner else golden,
@@ -126,7 +129,7 @@ def opened(rows: Rows, hub: Hub, body: bytes) -> dict[str, Any]:
     erased = 0
     for owner, sealed in orjson.loads(body).items():
         try:
-            readable += hub.vault.open(rows, owner, b64decode(sealed))
+            readable += orjson.loads(hub.vault.open(rows, owner, b64decode(sealed)))
         except CannotOpen:
             erased += 1
     return {"changes": paired(readable), "erased": erased}

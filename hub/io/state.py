@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-import orjson
-
 from hub.io.log import digits
 from hub.io.rows import Rows, among
 from hub.io.seal import Seal, subject_key
@@ -32,13 +30,13 @@ class Vault:
     seal: Seal
     pepper: bytes
 
-    def close(self, rows: Rows, uid: Uid, value: Any) -> bytes:
-        """A JSON value, sealed under the record's key."""
-        return self.seal.seal(uid, subject_key(rows, uid, self.seal), orjson.dumps(value))
+    def close(self, rows: Rows, uid: Uid, plain: bytes) -> bytes:
+        """Bytes, sealed under the record's key."""
+        return self.seal.seal(uid, subject_key(rows, uid, self.seal), plain)
 
-    def open(self, rows: Rows, uid: Uid, sealed: bytes) -> Any:
+    def open(self, rows: Rows, uid: Uid, sealed: bytes) -> bytes:
         """What was sealed; raises `CannotOpen` when the key is gone or the bytes were changed."""
-        return orjson.loads(self.seal.open(uid, subject_key(rows, uid, self.seal), sealed))
+        return self.seal.open(uid, subject_key(rows, uid, self.seal), sealed)
 
     def digest(self, text: str) -> bytes:
         """A keyed digest of 16 bytes."""
@@ -138,7 +136,7 @@ def append_input(rows: Rows, vault: Vault, uid: Uid, body: Body, at: int, **more
             "start": more.pop("start", at),
             "end": more.pop("end", at),
             "body": vault.close(rows, uid, pack.pack(body)),
-            "raw": vault.close(rows, uid, raw.decode("utf-8", "replace")) if raw else None,
+            "raw": vault.close(rows, uid, raw) if raw else None,
             "trace": trace_of(rows, uid, seq, body),
             **more,
         },

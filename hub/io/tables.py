@@ -255,7 +255,7 @@ _table(
     _must("next_seq", Int),
     _must("folded", Int),
     _must("read_end", Ms, 0),
-    _must("doc", Doc),
+    _must("doc", Blob),
     sa.UniqueConstraint("local", name="record_local_once"),
     index=(("golden",), ("system", "object", "state"), ("entity", "state")),
 )
@@ -289,7 +289,7 @@ _table(
     _must("rules", Int),
     _may("merged_into", Uid),
     _must("at", Ms),
-    _must("doc", Doc),
+    _must("doc", Blob),
     index=(("entity",),),
 )
 _table(

@@ -14,7 +14,9 @@ inputs of different records commute.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from hub.pure import cluster, consent, identity, survivorship
 from hub.pure.fold import Folded, Terms, fold
