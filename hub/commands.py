@@ -55,12 +55,12 @@ def status(hub: Hub) -> Answer:
 def system_status(rows: Rows, name: str) -> Answer:
     """One system."""
     failure = rows.get("meta", name=f"failure:{name}")
-    held = [r for r in rows.select("slot", {"system": name, "dirty": above(-1)}) if r["holds"]]
+    dirty = {"system": name, "dirty": above(-1)}
     return {
         "records": rows.count("record", {"system": name, "state": "live"}),
-        "to_look_at": rows.count("slot", {"system": name, "dirty": above(-1)}) - len(held),
-        "to_create": rows.count("wanted", {"system": name}),
-        "held": len(held),
+        "to_look_at": rows.count("slot", {**dirty, "held": False}),
+        "to_create": rows.count("wanted", {"system": name, "held": False}),
+        "held": sum(rows.count(t, {**dirty, "held": True}) for t in ("slot", "wanted")),
         "open_hints": rows.count("hint", {"system": name, "state": "open"}),
         "counters": {r["name"]: r["n"] for r in rows.select("counter", {"system": name})},
         "last_failure": failure["value"] if failure else None,
@@ -315,6 +315,8 @@ def dismiss(rows: Rows, hub: Hub, item: str, who: str) -> None:
     row = open_item(rows, item)
     if row["kind"] in ("departed", "unsupported"):
         raise Wrong(f"{item} holds a link: decide keep, unlink or recreate")
+    if row["kind"] == "lost create":
+        slots.lift(rows, "wanted", row["doc"]["wanted"], "asked")
     seen = {"dismissed_by": who, "dismissed_at": hub.env.now()}
     rows.update("parked", {"id": item}, {"state": "dismissed", "doc": {**row["doc"], **seen}})
 

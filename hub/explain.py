@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hub import deliver
-from hub.deliver import Link
 from hub.env import Hub
 from hub.io import state
 from hub.io.rows import Refused, Rows
+from hub.links import Link, differences
 from hub.pure import standardize
 from hub.pure.identity import Key
 from hub.pure.model import Claim, Golden, GoldenCell, Record, Uid
@@ -117,9 +116,7 @@ def tool_view(rows: Rows, hub: Hub, record: Record, golden: Golden, field: str) 
         return {"state": record.state}
     link = Link(hub, system, system.specs[record.object])
     row = rows.get("record", uid=record.uid)
-    found = deliver.differences(
-        rows, link, record, golden, leads=bool(row and row["role"] == "primary")
-    )
+    found = differences(rows, link, row, record, golden) if row else []
     return {
         d.cell: {"holds": d.observed, "state": d.word, **({"why": d.why} if d.why else {})}
         for d in found
