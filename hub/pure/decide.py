@@ -13,7 +13,7 @@ inputs of different records commute.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -268,30 +268,50 @@ def decide(
         if k not in effects.edges_drop
     }
     seeds = {u for u in {*batch.after, *touched} if u in records and records[u].entity != HUB}
-    component = closure(seeds, [*edges.values(), *loaded.edges.values()], records)
-    found = cluster.partition({u: records[u] for u in component}, edges.values())
-    effects.contradictions = found.contradictions
-    for group in found.groups:
-        resolve_group(group, found, records, loaded, context, batch, effects)
-    retire(component, found, loaded, batch, effects)
+    known = Neighbours([*edges.values(), *loaded.edges.values()], records)
+    for component in known.components(seeds):
+        here = [edges[e.id] for e in known.edges_of(component) if e.id in edges]
+        found = cluster.partition(component, here)
+        effects.contradictions += found.contradictions
+        for group in found.groups:
+            resolve_group(group, found, component, loaded, context, batch, effects)
+        retire(component, found, loaded, batch, effects)
     mark(batch, effects)
     return effects
 
 
-def closure(seeds: Iterable[Uid], edges: Iterable[Edge], records: Mapping[Uid, Record]) -> set[Uid]:
-    """All records that any edge, standing or just dropped, connects with the seeds."""
-    beside: dict[Uid, set[Uid]] = {}
-    for e in edges:
-        beside.setdefault(e.a, set()).add(e.b)
-        beside.setdefault(e.b, set()).add(e.a)
-    found: set[Uid] = set()
-    waiting = [u for u in seeds if u in records]
-    while waiting:
-        uid = waiting.pop()
-        if uid not in found:
-            found.add(uid)
-            waiting += [u for u in beside.get(uid, ()) if u in records]
-    return found
+class Neighbours:
+    """Records and the edges, standing or just dropped, that connect them."""
+
+    def __init__(self, edges: Iterable[Edge], records: Mapping[Uid, Record]) -> None:
+        self.records = records
+        self.beside: dict[Uid, dict[EdgeId, Edge]] = {}
+        for e in edges:
+            if e.a in records and e.b in records:
+                self.beside.setdefault(e.a, {})[e.id] = e
+                self.beside.setdefault(e.b, {})[e.id] = e
+
+    def components(self, seeds: Iterable[Uid]) -> Iterator[dict[Uid, Record]]:
+        """Each connected set that holds a seed, once, in the order of their smallest seeds."""
+        seen: set[Uid] = set()
+        for seed in sorted(seeds):
+            if seed not in seen:
+                found = self._from(seed)
+                seen |= found
+                yield {uid: self.records[uid] for uid in sorted(found)}
+
+    def _from(self, seed: Uid) -> set[Uid]:
+        found, waiting = {seed}, [seed]
+        while waiting:
+            beside = self.beside.get(waiting.pop(), {}).values()
+            fresh = {end for e in beside for end in (e.a, e.b)} - found
+            found |= fresh
+            waiting += fresh
+        return found
+
+    def edges_of(self, component: Iterable[Uid]) -> list[Edge]:
+        """All edges inside a component."""
+        return list({i: e for u in component for i, e in self.beside.get(u, {}).items()}.values())
 
 
 # -- relations ---------------------------------------------------------------------------------
@@ -391,21 +411,21 @@ def judge(item: Input, batch: Batch, loaded: Loaded, effects: Effects) -> None:
 def resolve_group(  # noqa: PLR0917
     group: cluster.Group,
     found: cluster.Partition,
-    records: Mapping[Uid, Record],
+    component: Mapping[Uid, Record],
     loaded: Loaded,
     context: Context,
     batch: Batch,
     effects: Effects,
 ) -> None:
     """The golden record of one group, and what is new about it."""
-    members = [records[u] for u in group.members]
+    members = [component[u] for u in group.members]
     owner = {u: g.uid for g in found.groups for u in g.members}
     before = loaded.golden.get(group.uid)
     golden = Golden(
         uid=group.uid,
         entity=members[0].entity,
         members=group.members,
-        cells=golden_cells(members, records.values(), loaded, context),
+        cells=golden_cells(members, component.values(), loaded, context),
         number=before.number if before else 0,
         rules=context.rules.version,
         asks=group.asks,
@@ -533,11 +553,15 @@ def causes(batch: Batch, members: Iterable[Uid], before: Golden | None) -> tuple
 
 
 def retire(
-    component: set[Uid], found: cluster.Partition, loaded: Loaded, batch: Batch, effects: Effects
+    component: Mapping[Uid, Record],
+    found: cluster.Partition,
+    loaded: Loaded,
+    batch: Batch,
+    effects: Effects,
 ) -> None:
     """Golden ids that lead no group any more: merged into the one their record is in now."""
     owner = {u: g.uid for g in found.groups for u in g.members}
-    for uid in sorted(component - {g.uid for g in found.groups}):
+    for uid in sorted(component.keys() - {g.uid for g in found.groups}):
         before = loaded.golden.get(uid)
         if before is not None and before.merged_into != owner[uid]:
             gone = replace(
