@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import httpx
 import pytest
 
-pytest.register_assert_rewrite("connectors._kit.conformance", "connectors._kit.trial")
-
-from connectors._kit.conformance import CHECKS, Check  # noqa: E402
-from connectors._kit.contract import Connector  # noqa: E402
-from connectors._kit.trial import VirtualClock, maker, objects  # noqa: E402
-from hub.io.http import Budget, HttpApi  # noqa: E402
-
-
-def connect(
-    connector: Connector,
-    transport: httpx.BaseTransport,
-    secrets: Mapping[str, str],
-    clock: VirtualClock,
-) -> HttpApi:
-    """The hub's own client, on virtual time."""
-    budget = Budget(connector.limits, clock, clock.sleep)
-    return HttpApi("http://tool.test", lambda: connector.authorize(secrets), budget, transport)
+from connectors._kit.conformance import CHECKS, Check
+from connectors._kit.trial import maker, objects
+from tests.connectors.tools import connect
 
 
 @pytest.mark.parametrize("one", CHECKS, ids=lambda one: one.__name__)
