@@ -10,7 +10,7 @@ from hub.io.rows import Refused, Rows
 from hub.links import Link, differences
 from hub.pure import standardize
 from hub.pure.identity import Key
-from hub.pure.model import Claim, Golden, GoldenCell, Record, Uid
+from hub.pure.model import Actor, Claim, Golden, GoldenCell, Record, Uid
 
 
 def find(rows: Rows, hub: Hub, text: str) -> list[Golden]:
@@ -103,10 +103,15 @@ def claim_line(record: Record, claim: Claim) -> dict[str, Any]:
         "value": claim.value,
         "typed": claim.raw,
         "at": claim.at,
-        "by": claim.actor.id or claim.actor.kind,
+        "by": who(claim.actor),
         "first_snapshot": claim.bound,
         "event": f"{record.uid}:{claim.seq}",
     }
+
+
+def who(actor: Actor) -> str:
+    """A person, an app, ourselves: as far as the tool told, and by which way."""
+    return " ".join(filter(None, (actor.kind, actor.id, actor.via and f"({actor.via})")))
 
 
 def tool_view(rows: Rows, hub: Hub, record: Record, golden: Golden, field: str) -> dict[str, Any]:

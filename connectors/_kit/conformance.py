@@ -244,6 +244,24 @@ def changes_come_to_an_end_and_may_be_repeated(make: Make) -> None:
 
 
 @check
+def nobody_is_named_for_what_another_did(make: Make) -> None:
+    """A person's change is no app's, and ours is no person's, in changes as in a read."""
+    world = make()
+    cursor = world.begin()
+    theirs, ours = world.person_creates(1), world.created(2)
+    world.wait(MINUTE)
+    shown = newest(world.changes(cursor)), world.read(theirs, ours)
+    assert all(found[theirs].actor.kind in ("person", "unknown") for found in shown)
+    assert all(found[ours].actor.kind in ("hub", "app", "unknown") for found in shown)
+    world.write(update(theirs, one_text(world.spec, 3)))
+    world.person_edits(ours, 4)
+    world.wait(MINUTE)
+    shown = newest(world.changes(cursor)), world.read(theirs, ours)
+    assert all(found[theirs].actor.kind in ("hub", "app", "unknown") for found in shown)
+    assert all(found[ours].actor.kind in ("person", "unknown") for found in shown)
+
+
+@check
 def a_quiet_year_expires_nothing(make: Make) -> None:
     """Who asks regularly never needs a full pass, although nothing happens."""
     world = make(5)

@@ -72,6 +72,7 @@ from connectors.hubspot.webhooks import read_hints
 
 GROUP: Final = "synchub"
 PAGE: Final = 100
+WITH_HISTORY: Final = 50  # a batch read tells who changed what for so many records at most
 OVERLAP_MS: Final = 120_000  # search lag and stamps that become visible out of order
 HORIZON_MS: Final = 90 * 86_400_000  # archived records are listed for about this long
 SWEEP_MS: Final = 60_000  # rest after a scan of archived records, for each page beyond the first
@@ -349,8 +350,10 @@ class HubSpot:
         self, api: Api, spec: ObjectSpec, ids: Iterable[str], query: str = "", key: str = ""
     ) -> tuple[list[Reading], list[Broken], Reply]:
         """One batch read; ids that are not found are simply not in the answer."""
-        wanted = {"inputs": [{"id": i} for i in ids], "properties": asked(spec)}
-        request = {**wanted, "propertiesWithHistory": [], **({"idProperty": key} if key else {})}
+        inputs = [{"id": i} for i in ids]
+        past = spec.fields.app_names if len(inputs) <= WITH_HISTORY else ()
+        wanted = {"inputs": inputs, "properties": asked(spec), "propertiesWithHistory": past}
+        request = {**wanted, **({"idProperty": key} if key else {})}
         reply = api.search(f"/crm/v3/objects/{spec.object}/batch/read{query}", request)
         found = items_of(body_of(reply, 200, 207).get("results"), "results")
         return (*parse(spec, found, reply), reply)
@@ -383,6 +386,7 @@ class HubSpot:
     ) -> Reading | None:
         """An id that batches do not know: merged away, or gone for good."""
         params = [("properties", ",".join(asked(spec)))]
+        params += [("propertiesWithHistory", ",".join(spec.fields.app_names))]
         params += [("associations", "companies")] if spec.links else []
         reply = api.get(f"/crm/v3/objects/{spec.object}/{native_id}", params)
         if reply.status == codes.NOT_FOUND:

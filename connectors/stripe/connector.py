@@ -21,6 +21,7 @@ from httpx import codes
 
 from connectors._kit.contract import (
     Account,
+    Actor,
     Answer,
     Api,
     Denied,
@@ -42,6 +43,7 @@ from connectors._kit.fieldmap import FieldMap, address, email, flag, full_name, 
 
 VERSION: Final = "2026-06-24.dahlia"
 EXTERNAL_ID: Final = "synchub_id"
+OUR_KEYS: Final = "synchub:"  # how our idempotency keys begin
 PAGE: Final = 100
 PAGES_AT_ONCE: Final = 10
 OVERLAP_S: Final = 600  # events become visible out of order
@@ -183,11 +185,12 @@ def readings(items: Iterable[Any], reply: Reply) -> tuple[list[Reading], list[tu
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event, the customer that it is about, and when it happened (s)."""
+    """An event, the customer that it is about, when it happened (s), and who did it."""
 
     id: str
     customer: str
     at: int
+    actor: Actor
 
 
 # -- the cursor of changes ---------------------------------------------------------------------
@@ -354,13 +357,17 @@ class Stripe:
     def changes(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """Customers that events name; each is read again, for events tell old states."""
         at = Cursor.of(cursor)
-        ids, handled = dict[str, None](), frozenset(at.seen)
+        last, handled = dict[str, Event](), frozenset(at.seen)
         for _ in range(PAGES_AT_ONCE):
             events, at = self._events(api, at)
-            ids |= {e.customer: None for e in events if e.id not in handled}
-            if at.over or len(ids) >= PAGE:
+            for e in reversed(events):
+                if e.id not in handled and e.at >= last.get(e.customer, e).at:
+                    last[e.customer] = e
+            if at.over or len(last) >= PAGE:
                 break
-        found = self.read(api, spec, list(ids))
+        found = tuple(
+            replace(r, actor=last[r.native_id].actor) for r in self.read(api, spec, list(last))
+        )
         if not at.over:
             return Page(found, at.text(), done=False)
         expired = at.t < at.until - HORIZON_S
@@ -411,7 +418,7 @@ class Stripe:
         path = "/v1/customers" + (f"/{own}" if write.op == "update" else "")
         try:
             reply = api.send(
-                "POST", path, form=form(write), headers={"Idempotency-Key": f"synchub:{write.key}"}
+                "POST", path, form=form(write), headers={"Idempotency-Key": OUR_KEYS + write.key}
             )
             return answer(reply)
         except Unavailable as error:
@@ -441,7 +448,18 @@ def named(event: Mapping[str, Any]) -> Iterator[Event]:
     """The customer that an event is about, if it is about one."""
     obj = mapping(mapping(event.get("data"), "an event's data").get("object"), "an event's object")
     if str(event.get("type")) in CHANGES and obj.get("object", "customer") == "customer":
-        yield Event(id_of(event), id_of(obj), whole(event, "created") or 0)
+        yield Event(id_of(event), id_of(obj), whole(event, "created") or 0, actor_of(event))
+
+
+def actor_of(event: Mapping[str, Any]) -> Actor:
+    """Who did it, as far as Stripe tells: a request by API, ours by its idempotency key."""
+    request = event.get("request")
+    if not isinstance(request, dict):
+        return Actor()
+    key, own = str(request.get("idempotency_key") or ""), str(request.get("id") or "")
+    if key.startswith(OUR_KEYS):
+        return Actor("hub", own, "API")
+    return Actor("app", own, "API") if own else Actor(via="dashboard or automatic")
 
 
 def hint_of(raw: bytes) -> Iterator[Hint]:

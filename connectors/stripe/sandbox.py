@@ -332,7 +332,7 @@ class StripeSandbox:
         found = list(islice(items, limit + 1))
         return {"object": "list", "url": url, "has_more": len(found) > limit, "data": found[:limit]}
 
-    def _create(self, form: Mapping[str, Any], request: httpx.Request) -> dict[str, Any]:
+    def _create(self, form: Mapping[str, Any], request: httpx.Request | None) -> dict[str, Any]:
         self._check(form)
         self.made += 1
         own = f"cus_N{base36(self.seed)}{base36(self.made).rjust(10, '0')}"
@@ -521,10 +521,9 @@ class StripeSandbox:
         if obj not in ("customers", "customer"):
             raise LookupError(f"no object {obj!r} here, only customers")
         form = {k: ("" if v is None else v) for k, v in fields.items()}
-        nothing = httpx.Request("POST", "http://dashboard")
         try:
             if op == "create":
-                return str(self._create(form, nothing)["id"])
+                return str(self._create(form, None)["id"])
             if op == "update":
                 return str(self._update(native_id, form, None)["id"])
             if op == "delete":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from connectors._kit.contract import Answer, Entity, Reading, Unreadable, Write
+from connectors._kit.contract import Actor, Answer, Entity, Reading, Unreadable, Write
 from connectors.hubspot.connector import COMPANIES, CONNECTOR, CONTACTS
 from tests.connectors.hubspot.tools import Clock, DirectApi, new_sandbox
 
@@ -145,6 +145,28 @@ def test_reading_does_not_wait_for_the_search_index(world: World) -> None:
 
 def _since(world: World, ago_ms: int) -> str:
     return CONNECTOR.begin(world.api, CONTACTS, world.clock.now_ms - ago_ms)
+
+
+def test_a_reading_says_who_made_the_latest_change(world: World) -> None:
+    """A person with their id and screen, an app with its id; many at once are not asked about."""
+    act = world.sandbox.act
+    typed = act("create", "contacts", "", {"email": "a@x.example"})
+    sent = world.contact("b@x.example")
+    actors = {r.native_id: r.actor for r in world.read(typed, sent)}
+    assert actors == {
+        typed: Actor("person", "12345", "CRM_UI"),
+        sent: Actor("app", "1", "INTEGRATION"),
+    }
+    act("update", "contacts", sent, {"phone": "1"})
+    world.write(update(typed, phone="2"))
+    actors = {r.native_id: r.actor for r in world.read(typed, sent)}
+    assert [actors[typed].kind, actors[sent].kind] == ["app", "person"]
+    assert b"propertiesWithHistory" not in world.read(typed)[0].raw
+    act("delete", "contacts", sent, {})
+    assert world.read(sent)[0].actor == Actor()
+    portal, now = world.sandbox.desk.portal, world.clock.now_ms
+    many = [str(portal.create("contacts", {}, now, "IMPORT").id) for _ in range(51)]
+    assert {r.actor for r in world.read(*many)} == {Actor()}
 
 
 # -- changes -----------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ import pytest
 import stripe
 
 from connectors._kit import serve
-from connectors._kit.contract import Forged, Inbound, Limits
+from connectors._kit.contract import Actor, Forged, Inbound, Limits, Write
 from connectors._kit.sandbox import HostTransport
 from connectors._kit.serve import Served
-from connectors.stripe.connector import CONNECTOR, sign
+from connectors.stripe.connector import CONNECTOR, CUSTOMERS, sign
 from hub.io.http import Budget, HttpApi
 
 
@@ -93,3 +93,18 @@ def test_either_signature_of_a_rotation_is_taken() -> None:
     for header in ("t=1", f"t={stamp},v1=é", f"t={stamp},v0={good[-64:]}", f"{good},t={stamp}"):
         with pytest.raises(Forged):
             CONNECTOR.hints(inbound(body, header), {"webhook_secret": "s"})
+
+
+def test_an_event_tells_who_did_it(api: HttpApi, served: Served) -> None:
+    """Ourselves by our key, another app by its request, and nobody is guessed for the rest."""
+    cursor = CONNECTOR.begin(api, CUSTOMERS, now())
+    act = served.host.sandbox.act
+    theirs = client(served).v1.customers.create({"email": "a@x.example"}).id
+    (ours,) = CONNECTOR.write(api, CUSTOMERS, [Write("create", "", {"name": "B"}, "uid", "k")])
+    persons = act("create", "customers", "", {"email": "c@x.example"})
+    both = act("create", "customers", "", {"email": "d@x.example"})
+    CONNECTOR.write(api, CUSTOMERS, [Write("update", both, {"phone": "1"}, "", "k2")])
+    actors = {r.native_id: r.actor for r in CONNECTOR.changes(api, CUSTOMERS, cursor).readings}
+    assert (actors[theirs].kind, actors[theirs].id[:4]) == ("app", "req_")
+    assert actors[ours.native_id].kind == actors[both].kind == "hub"
+    assert actors[persons] == Actor("unknown", "", "dashboard or automatic")
