@@ -41,7 +41,7 @@ test: lint ## lint, then the tests
 
 test-all: lint ## lint, then the tests with the long ones
 	@echo "==> pytest, the long ones too"
-	@HUB_TEST_LONG=1 $(PY) -m pytest -n 2 $(ARGS)
+	@HUB_TEST_LONG=1 $(PY) -m pytest -n 2 -o timeout=3600 $(ARGS)
 
 lint: setup-test ## ruff, mypy and the import contracts
 	@echo "==> ruff check"

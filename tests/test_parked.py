@@ -37,12 +37,18 @@ class Half:
         return self.tool.read(*given)
 
 
+def break_reads(world: World, *, broken: bool) -> None:
+    """Let the tool's reads fail, or work again."""
+    connector: Any = world.hub.systems["A"].connector
+    connector.broken = broken
+
+
 def given_up() -> World:
     """A tool that could not read a record for days while a webhook waited for it."""
     world = World({"A": Profile()}, wrap=Half)
     world.tools["A"].act("jane", {"mail": "jane@x.com"})
     world.sync()
-    world.hub.systems["A"].connector.broken = True  # type: ignore[attr-defined]
+    break_reads(world, broken=True)
     hint = Hint(PERSON, "jane", "news-1")
     system = world.hub.systems["A"]
     world.store.transact(lambda rows: capture.accept(rows, world.hub, system, [hint]))
@@ -64,7 +70,7 @@ def test_a_hint_that_was_given_up_is_shown_and_can_be_asked_for_again() -> None:
     (item,) = parked(world)
     assert state_of(world) == "parked"
     assert "could not be read in 12 tries" in item["why"]
-    world.hub.systems["A"].connector.broken = False  # type: ignore[attr-defined]
+    break_reads(world, broken=False)
     world.tools["A"].act("jane", {"title": "Nurse"})
     commands.replay(world.hub, item["id"])
     world.capture("A")
