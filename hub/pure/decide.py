@@ -26,6 +26,7 @@ from hub.pure.model import (
     HUB,
     Actor,
     Cell,
+    Claim,
     Decision,
     Edge,
     Golden,
@@ -149,12 +150,17 @@ THE_HUB = Tool(HUB, HUB, HUB, {})
 
 @dataclass
 class Batch:
-    """The records after the fold, and what the fold said of each input."""
+    """The records after the fold, and what the fold said of each input.
 
-    before: dict[Uid, Record]
-    after: dict[Uid, Record]
-    outcomes: dict[tuple[Uid, int], Folded]
-    together: dict[Uid, set[Uid]]
+    `together`: whom a record was delivered with on the way. `keys`: the match keys of records in
+    which anything was entered; those of all others are what they were.
+    """
+
+    before: dict[Uid, Record] = field(default_factory=dict)
+    after: dict[Uid, Record] = field(default_factory=dict)
+    outcomes: dict[tuple[Uid, int], Folded] = field(default_factory=dict)
+    together: dict[Uid, set[Uid]] = field(default_factory=dict)
+    keys: dict[Uid, frozenset[Key]] = field(default_factory=dict)
 
 
 def fold_all(
@@ -164,7 +170,7 @@ def fold_all(
 
     `births`: an empty record for each uid of the batch that the store does not have yet.
     """
-    batch = Batch({}, {}, {}, {})
+    batch = Batch()
     for item in sorted(inputs, key=lambda i: (i.uid, i.seq)):
         known = batch.after.get(item.uid) or loaded.records.get(item.uid) or births[item.uid]
         batch.before.setdefault(item.uid, known)
@@ -173,7 +179,17 @@ def fold_all(
             batch.after[item.uid] = outcome.record
             batch.together.setdefault(item.uid, set()).update(outcome.record.delivered)
             batch.outcomes[item.uid, item.seq] = outcome
+    batch.keys = {
+        uid: identity.match_keys(after, context.rules)
+        for uid, after in batch.after.items()
+        if claims_of(after) != claims_of(batch.before[uid])
+    }
     return batch
+
+
+def claims_of(record: Record) -> dict[str, tuple[Claim, ...]]:
+    """Everything that was ever entered in a record, by cell: what identity goes by."""
+    return {name: cell.claims for name, cell in record.cells.items() if cell.claims}
 
 
 # -- need --------------------------------------------------------------------------------------
@@ -191,7 +207,7 @@ def need(
     if missing := first - loaded.records.keys():
         return Need(records=frozenset(missing))
     batch = loaded.batch = loaded.batch or fold_all(inputs, loaded, context, births)
-    wanted_keys = {k for r in batch.after.values() for k in identity.match_keys(r, context.rules)}
+    wanted_keys = {key for keys in batch.keys.values() for key in keys}
     if keys := wanted_keys - loaded.keys.keys():
         return Need(keys=frozenset(keys))
     reach = first | {u for k in wanted_keys for u in loaded.keys[k]} | named_by(inputs)
@@ -326,11 +342,11 @@ def relate(
     effects: Effects,
 ) -> None:
     """Keys and edges that follow from the changed records and from verdicts."""
-    fresh = {uid: identity.match_keys(r, context.rules) for uid, r in batch.after.items()}
+    for uid, keys in batch.keys.items():
+        if keys != identity.match_keys(batch.before[uid], context.rules):
+            effects.keys[uid] = keys
+    compare_evidence(batch, records, loaded, context, effects)
     for uid, record in batch.after.items():
-        if fresh[uid] != identity.match_keys(batch.before[uid], context.rules):
-            effects.keys[uid] = fresh[uid]
-        compare_evidence(record, fresh, records, loaded, context, effects)
         for e in standing_edges(record, records, batch.together.get(uid, ())):
             if loaded.edges.get(e.id) != e:
                 effects.edges_put[e.id] = e
@@ -339,28 +355,33 @@ def relate(
 
 
 def compare_evidence(
-    record: Record,
-    fresh: Mapping[Uid, frozenset[Key]],
-    records: Mapping[Uid, Record],
-    loaded: Loaded,
-    context: Context,
-    effects: Effects,
+    batch: Batch, records: Mapping[Uid, Record], loaded: Loaded, context: Context, effects: Effects
 ) -> None:
-    """The evidence edges of one changed record: put what is new, drop what no longer holds."""
-    mine = fresh[record.uid]
-    near = {u for k in mine for u in loaded.keys.get(k, ())}
-    near |= {u for u, keys in fresh.items() if keys & mine}
-    found = identity.evidence_edges(
-        record, (records[u] for u in sorted(near) if u in records), context.rules
-    )
-    for e in found.values():
-        effects.edges_drop.discard(e.id)
-        if loaded.edges.get(e.id) != e:
-            effects.edges_put[e.id] = e
-    for key, e in loaded.edges.items():
-        other = e.b if e.a == record.uid else e.a
-        if record.uid in (e.a, e.b) and e.kind == "evidence" and other not in found:
-            effects.edges_drop.add(key)
+    """The evidence of records in which something was entered: put what is new, drop the rest."""
+    held = {key: set(uids) for key, uids in loaded.keys.items()}
+    for uid, keys in batch.keys.items():
+        for key in keys:
+            held.setdefault(key, set()).add(uid)
+    standing = evidence_by_record(batch.keys, loaded)
+    for uid, keys in batch.keys.items():
+        near = sorted({u for key in keys for u in held[key] if u in records})
+        found = identity.evidence_edges(records[uid], map(records.__getitem__, near), context.rules)
+        for e in found.values():
+            effects.edges_drop.discard(e.id)
+            if loaded.edges.get(e.id) != e:
+                effects.edges_put[e.id] = e
+        effects.edges_drop |= {e.id for other, e in standing[uid].items() if other not in found}
+
+
+def evidence_by_record(uids: Iterable[Uid], loaded: Loaded) -> dict[Uid, dict[Uid, Edge]]:
+    """For each of these records the evidence that stands, by the other record."""
+    found: dict[Uid, dict[Uid, Edge]] = {uid: {} for uid in uids}
+    for e in loaded.edges.values():
+        if e.kind == "evidence":
+            for own, other in ((e.a, e.b), (e.b, e.a)):
+                if own in found:
+                    found[own][other] = e
+    return found
 
 
 def spoken_for(record: Record) -> set[Uid]:
