@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ from hub import opening
 from hub.opening import Folder
 
 CLI = [sys.executable, "-c", "from hub.cli import main; main()"]
+# The tree of these tests, whichever one the environment was installed from.
+ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 @dataclass
@@ -35,8 +38,8 @@ class Site:
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command, run to its end."""
         return subprocess.run(  # noqa: S603
-            [*CLI, *words], cwd=self.folder.path, capture_output=True, text=True, check=False,
-            timeout=120)  # fmt: skip
+            [*CLI, *words], cwd=self.folder.path, env=ENV, capture_output=True, text=True,
+            check=False, timeout=120)  # fmt: skip
 
     def asked(self, *words: str) -> Any:
         """The JSON answer of a command that succeeds."""
@@ -49,7 +52,8 @@ class Site:
         self.starts += 1
         with (self.folder.path / "up.log").open("a") as log:
             self.process = subprocess.Popen(  # noqa: S603
-                [*CLI, "up"], cwd=self.folder.path, stdout=log, stderr=log, text=True)  # fmt: skip
+                [*CLI, "up"], cwd=self.folder.path, env=ENV, stdout=log, stderr=log,
+                text=True)  # fmt: skip
         wait(lambda: self.folder.socket().exists() and self.alive(), 30)
 
     def alive(self) -> bool:
