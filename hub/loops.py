@@ -14,7 +14,6 @@ import structlog
 from hub import capture, deliver, resolve, sweep
 from hub.env import Hub, System
 from hub.io import history
-from hub.io.anchor import Anchor
 from hub.io.rows import Rows, StoreFull
 from hub.wiring import RealEnv
 
@@ -30,7 +29,6 @@ class Loops:
 
     hub: Hub
     env: RealEnv
-    anchor: Anchor
     _stopping: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -39,7 +37,7 @@ class Loops:
         left = self.env.commit(lambda rows: deliver.recover(rows, self.hub), "start")
         if left:
             LOG.info("writes_of_unknown_outcome", count=left)
-        for name, step in steps(self.hub, self.anchor).items():
+        for name, step in steps(self.hub).items():
             thread = threading.Thread(target=self._run, args=(name, step), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -53,7 +51,7 @@ class Loops:
             thread.join(seconds / max(1, len(self._threads)))
         while resolve.step(self.hub) <= self.env.now():
             pass  # what was taken in is resolved before the lights go out
-        self.env.commit(lambda rows: keep_house(rows, self.hub, self.anchor), "stop")
+        self.env.commit(lambda rows: keep_house(rows, self.hub), "stop")
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self, name: str, step: Callable[[], int]) -> None:
@@ -63,18 +61,18 @@ class Loops:
     def _safely(self, name: str, step: Callable[[], int]) -> int:
         try:
             return step()
-        except StoreFull as error:
-            LOG.error("store_full", loop=name, why=str(error))  # noqa: TRY400  no trace is needed
+        except StoreFull:
+            LOG.exception("store_full", loop=name)
         except Exception:
             LOG.exception("step_failed", loop=name)
         return self.env.now() + SICK_MS
 
 
-def steps(hub: Hub, anchor: Anchor) -> dict[str, Callable[[], int]]:
+def steps(hub: Hub) -> dict[str, Callable[[], int]]:
     """The name of each loop and its step."""
     found: dict[str, Callable[[], int]] = {
         "resolve": lambda: resolve.step(hub),
-        "house": lambda: house(hub, anchor),
+        "house": lambda: house(hub),
     }
     for system in hub.systems.values():
         found |= of_system(hub, system)
@@ -96,13 +94,14 @@ def of_system(hub: Hub, system: System) -> dict[str, Callable[[], int]]:
     }
 
 
-def house(hub: Hub, anchor: Anchor) -> int:
+def house(hub: Hub) -> int:
     """Write the anchor and prune the log."""
-    hub.env.commit(lambda rows: keep_house(rows, hub, anchor), "house")
+    hub.env.commit(lambda rows: keep_house(rows, hub), "house")
     return hub.env.now() + ANCHOR_MS
 
 
-def keep_house(rows: Rows, hub: Hub, anchor: Anchor) -> None:
+def keep_house(rows: Rows, hub: Hub) -> None:
     """What has to be done now and then."""
-    anchor.write(history.heads(rows), hub.env.now())
+    if hub.anchor:
+        hub.anchor.write(history.heads(rows), hub.env.now())
     hub.log.prune(rows, hub.env.now() - KEEP_MS)
