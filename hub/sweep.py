@@ -6,12 +6,14 @@ dirty, and a record that a whole pass did not show is read by its id.
 
 from __future__ import annotations
 
+from typing import Any
+
 from connectors._kit.contract import ObjectSpec
 from hub import capture, inputs
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
-from hub.io.rows import Row, Rows, below
+from hub.io.rows import Row, Rows, at_least, below
 
 MISSING_AT_ONCE = 500
 
@@ -39,6 +41,8 @@ def page(hub: Hub, system: System, spec: ObjectSpec) -> int:
     def keep(rows: Rows) -> None:
         intake = Intake(system, spec, "sweep", snapshot=True)
         capture.take_page(rows, hub, intake, found)
+        if stream.cursor_in(rows, "sweep") != row:
+            return  # somebody has asked for a new pass meanwhile
         if found.done:
             missing(rows, hub, system, spec, started)
             state.count(rows, system.name, "sweeps")
@@ -78,7 +82,22 @@ def missing(rows: Rows, hub: Hub, system: System, spec: ObjectSpec, started: int
             )
 
 
-def request(rows: Rows, system: System) -> None:
+def request(rows: Rows, system: System, now: int) -> None:
     """Start a pass over all objects now."""
     for spec in system.specs.values():
-        rows.delete("cursor", {"system": system.name, "stream": "sweep", "shard": spec.object})
+        key = {"system": system.name, "stream": "sweep", "shard": spec.object}
+        rows.upsert("cursor", {**key, "value": f"{now}|", "at": now})
+
+
+def progress(rows: Rows, system: System, spec: ObjectSpec, since: int) -> dict[str, Any]:
+    """How far the pass is that was asked for at `since`."""
+    live = {"system": system.name, "object": spec.object, "state": "live"}
+    row = rows.get("cursor", system=system.name, stream="sweep", shard=spec.object)
+    started, cursor = str(row["value"]).split("|", 1) if row else ("0", "")
+    return {
+        "system": system.name,
+        "object": spec.object,
+        "read": rows.count("record", {**live, "read_end": at_least(since)}),
+        "records": rows.count("record", live),
+        "done": int(started) >= since and cursor == capture.DONE,
+    }
