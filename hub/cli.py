@@ -250,7 +250,7 @@ def with_hub_up(folder: Folder, work: Callable[[Tell], Answer]) -> Answer:
 def follow_run(folder: Folder, run: str, tell: Tell) -> Answer:
     """Wait until an applied run is through, telling how far it is."""
     while (found := opening.ask(folder, "progress", run=run))["open"]:
-        tell(f"{found['done']} of {found['rows']} rows written")
+        tell(shown.progress_line(found))
         time.sleep(ASK_SECONDS)
     return found
 

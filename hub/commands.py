@@ -18,7 +18,7 @@ from hub.io import state
 from hub.io.rows import Row, Rows
 from hub.pure.model import Actor, Decision, Record
 from hub.settings import RulesSettings
-from hub.status import status, still_reading
+from hub.status import status, still_reading, stopped, trouble
 
 Answer = dict[str, Any]
 
@@ -165,6 +165,8 @@ def refuse(rows: Rows, hub: Hub, run: str, *, anyway: bool) -> None:
         runs.planned(rows, run)
     except runs.NoSuchRun as error:
         raise Wrong(str(error)) from error
+    if stopped(rows):
+        raise Wrong("writes are stopped; `synchub stop-writes --release` lets them flow again")
     for other in runs.under_way(rows) if not anyway else ():
         done = runs.progress(rows, other)
         raise Wrong(
@@ -180,8 +182,14 @@ def refuse(rows: Rows, hub: Hub, run: str, *, anyway: bool) -> None:
 
 
 def progress(hub: Hub, run: str) -> Answer:
-    """How far a run is."""
-    return hub.env.view(lambda rows: {**runs.progress(rows, run), "quiet": runs.quiet(rows)})
+    """How far a run is, whether anything is on its way, and what it may be waiting for."""
+    return hub.env.view(
+        lambda rows: {
+            **runs.progress(rows, run),
+            "quiet": runs.quiet(rows),
+            "trouble": trouble(rows, hub),
+        }
+    )
 
 
 def stop_writes(hub: Hub, on: bool = True) -> Answer:  # noqa: FBT001, FBT002  a switch

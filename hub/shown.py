@@ -78,7 +78,7 @@ def visible(text: str) -> str:
 
 
 @contextmanager
-def telling() -> Iterator[Tell]:
+def telling(every: float = TELL_SECONDS) -> Iterator[Tell]:
     """How far something long is, on stderr: in place on a terminal, else a line now and then."""
     if sys.stderr.isatty():
         with Console(stderr=True).status("") as status:
@@ -88,7 +88,7 @@ def telling() -> Iterator[Tell]:
 
     def tell(text: str) -> None:
         nonlocal told
-        if time.monotonic() - told >= TELL_SECONDS:
+        if time.monotonic() - told >= every:
             told = time.monotonic()
             sys.stderr.write(visible(text) + "\n")
             sys.stderr.flush()
@@ -184,6 +184,12 @@ def plan_end(answer: Answer) -> Iterator[str]:
         )
     elif answer["rows"]:
         yield f"run {run} is stored; nothing was written. To write it: synchub apply {run}"
+
+
+def progress_line(answer: Answer) -> str:
+    """How far a run is, and what it may be waiting for."""
+    trouble = f"   ({'; '.join(answer['trouble'])})" if answer["trouble"] else ""
+    return f"{answer['done']} of {answer['rows']} rows written{trouble}"
 
 
 def apply_lines(answer: Answer) -> Iterator[str]:

@@ -39,7 +39,7 @@ def whole(rows: Rows, hub: Hub, now: int) -> Answer:
     parked = by_kind(rows.select("parked", {"state": "open"}))
     return {
         "applied": rows.get("meta", name="applied") is not None,
-        "writes_stopped": bool(switch and switch["value"]),
+        "writes_stopped": stopped(rows),
         "writes_stopped_since": since(switch),
         "pending_inputs": rows.count("input", {"status": "pending"}),
         "pending_since": pending[0]["at"] if pending else None,
@@ -52,6 +52,19 @@ def whole(rows: Rows, hub: Hub, now: int) -> Answer:
         "inputs": {s: rows.count("input", {"status": s}) for s in INPUTS},
         "log_lag": {g: hub.log.lag(rows, g) for g in groups(rows)},
     }
+
+
+def stopped(rows: Rows) -> bool:
+    """Whether the one switch is thrown."""
+    switch = rows.get("meta", name="writes stopped")
+    return bool(switch and switch["value"])
+
+
+def trouble(rows: Rows, hub: Hub) -> list[str]:
+    """What keeps writes from being done."""
+    failing = {n: failure(rows, n, hub.env.now()) for n in hub.systems}
+    found = [f"{n}: {f['last_failure']}" for n, f in failing.items() if f["failing_since"]]
+    return [*found, *(["writes are stopped"] if stopped(rows) else [])]
 
 
 def since(switch: Row | None) -> int | None:
