@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,18 +114,27 @@ def wait(condition: Callable[[], object], seconds: float) -> bool:
 @pytest.fixture
 def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Sites with so many customers; `kind` may be another class of server."""
+    with sites(tmp_path) as make:
+        yield make
+
+
+@contextmanager
+def sites(place: Path) -> Iterator[Callable[..., Site]]:
+    """What `make_site` gives, for any scope."""
     made: list[Site] = []
 
     def make(customers: int = 12, kind: type[Served] = Served) -> Site:
         served = {v: kind(serve.host(v, 3, customers)).start() for v in ("hubspot", "stripe")}
-        folder = Folder(tmp_path / f"hub{len(made)}")
+        folder = Folder(place / f"hub{len(made)}")
         opening.init(folder, serve.described(served), (0, 0))
         made.append(Site(served, folder))
         return made[-1]
 
-    yield make
-    for site in made:
-        if site.process and site.process.poll() is None:
-            site.kill()
-        for one in site.served.values():
-            one.stop()
+    try:
+        yield make
+    finally:
+        for site in made:
+            if site.process and site.process.poll() is None:
+                site.kill()
+            for one in site.served.values():
+                one.stop()
