@@ -47,9 +47,11 @@ app = typer.Typer(
     epilog=EXITS,
 )
 Where = Annotated[Path, typer.Option("--dir", help="the folder of hub.yaml")]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="print JSON for programs; times in ms since 1970, UTC")
+]
 HERE = Path()
-ASK_SECONDS = 0.3
+ASK_SECONDS = 0.5  # asking takes time from those who do the work
 
 
 @contextmanager
@@ -59,8 +61,10 @@ def told(interrupted: str = "interrupted") -> Iterator[None]:
         yield
     except (Wrong, BadSettings, BadKeyFile, BadAnchor, NewerDatabase, LookupError) as error:
         fail(str(error), WRONG_USE)
-    except (Busy, ConnectorError, StoreFull, OSError) as error:
+    except (Busy, ConnectorError, StoreFull) as error:
         fail(str(error), UNREACHABLE)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), UNREACHABLE)
     except KeyboardInterrupt:
         fail(interrupted, INTERRUPTED)
 

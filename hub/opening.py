@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import orjson
 
-from connectors._kit.contract import Account, Connector
+from connectors._kit.contract import Account, Connector, ConnectorError
 from hub import commands, listeners, rulesets, runs, wiring
 from hub import settings as files
 from hub.commands import Answer
@@ -230,7 +230,7 @@ def check(folder: Folder) -> list[str]:
             secrets = files.read_secrets(folder.path / one.credentials)
             made = wiring.connector(one.vendor)
             account = account_of(made, one.base_url, secrets)
-        except (LookupError, ValueError) as error:
+        except (LookupError, ValueError, ConnectorError) as error:
             wrong.append(f"{name}: {error}")
             continue
         if why := wiring.check_account(account, one):

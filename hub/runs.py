@@ -232,8 +232,8 @@ def planned(rows: Rows, run_id: str) -> list[Row]:
         raise NoSuchRun(f"there is no run {run_id!r}; `synchub plan` makes one")
     if run["state"] == "applying" and (done := progress(rows, run_id))["open"]:
         raise NoSuchRun(
-            f"run {run_id} is being applied, {done['done']} of {done['rows']} rows are written; a "
-            "hub that is up goes on with it: `synchub up`"
+            f"run {run_id} is being applied, {done['done']} of {done['rows']} rows are written: a "
+            f"hub that is up goes on with it (`synchub up`), `synchub plan {run_id}` shows how far"
         )
     if run["state"] != "planned":
         raise NoSuchRun(f"run {run_id} was applied already; `synchub plan` makes a new one")

@@ -432,8 +432,8 @@ def render_hub(found: HubSettings) -> str:
         f"  port: {found.public.port}              # webhooks arrive here",
     ]
     lines += [f"  url: {found.public.url}"] if found.public.url else []
-    lines += ["private:", f"  port: {found.private.port}              # status and metrics are here"]
-    lines += ["", "systems:"]
+    shown = f"  port: {found.private.port}              # status and metrics are here"
+    lines += ["private:", shown, "", "systems:"]
     for name, one in found.systems.items():
         lines += [f"  {name}:", *(f"    {line}" for line in system_lines(name, one))]
     return "\n".join(lines) + "\n"
