@@ -22,8 +22,9 @@ TODO: Mapping[str, str] = {
     "`synchub replay ITEM`",
     "ping-pong": "a tool keeps changing what the hub writes, so the field is not written any "
     "more: switch off that automation, then edit the field in one tool",
-    "webhook": "signed webhooks were not understood: `synchub parked` shows why",
-    "answer": "answers of a tool were not understood: `synchub parked` shows why",
+    "webhook": "signed webhooks were not understood: `synchub parked` shows why, and dismisses",
+    "answer": "answers of a tool were not understood: `synchub parked` shows why, and dismisses",
+    "hint": "records could not be read, however often it was tried: `synchub replay ITEM`",
     "input": "readings cannot be decoded: `synchub replay ITEM` reads the record again",
 }
 
@@ -80,10 +81,7 @@ def unanchored(status: Mapping[str, Any], now: int) -> Iterator[dict[str, Any]]:
 
 
 def of_system(name: str, one: Mapping[str, Any], now: int) -> Iterator[dict[str, Any]]:
-    """One system: it keeps failing, or records could not be read."""
+    """One system: it keeps failing."""
     since = one["failing_since"]
     if since is not None and now - since > FAILING_MS:
         yield alert("system failing", since, f"{name}: {one['last_failure']}", name)
-    if one["parked_hints"]:
-        todo = f"{name}: {one['parked_hints']} records could not be read: `synchub sweep` tries all"
-        yield alert("records not read", one["parked_hints_since"], todo, name)

@@ -272,7 +272,9 @@ def close_hints(
         keys = [row["id"] for n in asked for row in wanted[n]]
         inputs.answer(rows, keys, "answered")
         how = take_or_note(rows, hub, intake, reading)
-        inputs.answer(rows, [k for k in keys if not k.startswith("again:")], words[how])
+        told = [k for k in keys if not k.startswith("again:")]
+        by = inputs.latest(rows, intake.system.name, reading) if how == "new" else None
+        inputs.answer(rows, told, words[how], by)
 
 
 def put_off(rows: Rows, hub: Hub, wanted: dict[str, list[Row]], after_ms: int) -> None:
@@ -280,15 +282,34 @@ def put_off(rows: Rows, hub: Hub, wanted: dict[str, list[Row]], after_ms: int) -
     for row in (r for found in wanted.values() for r in found):
         tried = row["attempts"] + 1
         wait = max(after_ms, BACK_OFF_MS[min(tried, len(BACK_OFF_MS)) - 1])
+        given_up = tried >= GIVE_UP_AFTER
         rows.update(
             "hint",
             {"id": row["id"]},
             {
                 "attempts": tried,
                 "not_before": hub.env.now() + wait,
-                "state": "parked" if tried >= GIVE_UP_AFTER else "open",
+                "state": "parked" if given_up else "open",
             },
         )
+        if given_up:
+            park_hint(rows, hub, row)
+
+
+def park_hint(rows: Rows, hub: Hub, row: Row) -> None:
+    """A record that cannot be read, however often it is tried, is for a person."""
+    rows.upsert(
+        "parked",
+        {
+            "id": f"hint:{row['id']}",
+            "kind": "hint",
+            "state": "open",
+            "at": hub.env.now(),
+            "system": row["system"],
+            "why": f"{row['object']} {row['native_id']} could not be read in {GIVE_UP_AFTER} tries",
+            "doc": {"hint": row["id"]},
+        },
+    )
 
 
 # -- webhooks ----------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ def told(interrupted: str = "interrupted") -> Iterator[None]:
     """Errors that a person can do something about, as one text and an exit code."""
     try:
         yield
+    except (KeyError, IndexError):
+        raise  # these are ours, not the person's
     except (Wrong, BadSettings, BadKeyFile, BadAnchor, NewerDatabase, LookupError) as error:
         fail(str(error), WRONG_USE)
     except (Busy, ConnectorError, StoreFull) as error:
@@ -340,12 +342,18 @@ def history(
 
 
 @app.command()
-def verify(directory: Where = HERE, as_json: AsJson = False) -> None:  # noqa: FBT002
+def verify(
+    directory: Where = HERE,
+    refold: Annotated[  # noqa: FBT002
+        bool, typer.Option("--refold", help="fold every input again and compare; takes a while")
+    ] = False,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
     """Detect an edited, reordered, removed or cut-off history; exit 1 when there is one."""
     with told():
-        answer = opening.ask(Folder(directory), "verify")
+        answer = opening.ask(Folder(directory), "verify", refold=refold)
     show(answer, shown.verify_lines(answer), as_json=as_json)
-    if answer["findings"]:
+    if answer["findings"] or answer.get("differs"):
         raise typer.Exit(FOUND)
 
 
@@ -380,12 +388,12 @@ def review(
 
 @app.command()
 def parked(
-    act: Annotated[str, typer.Argument(help="list, keep, unlink, recreate")] = "list",
+    act: Annotated[str, typer.Argument(help="list, keep, unlink, recreate, dismiss")] = "list",
     item: Annotated[str, typer.Argument(help="the item, as listed")] = "",
     directory: Where = HERE,
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """What was set aside. For a record that is gone: keep it so, unlink it, or recreate it."""
+    """What was set aside. A record that is gone: keep, unlink, recreate; anything else: dismiss."""
     with told():
         answer = opening.ask(Folder(directory), "parked", act=act, item=item)
     show(answer, shown.parked_lines(answer), as_json=as_json)

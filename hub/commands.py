@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
+
 from hub import explain as explaining
 from hub import export as exporting
-from hub import inputs, rulesets, runs, slots, sweep
+from hub import inputs, rulesets, runs, slots, sweep, switches
+from hub import replay as replaying
 from hub.env import Hub
 from hub.io import history as chronicle
 from hub.io import state
@@ -69,8 +72,12 @@ def history(hub: Hub, who: str) -> Answer:
     return hub.env.view(look)
 
 
-def verify(hub: Hub) -> Answer:
-    """Walk the whole history and compare it with its anchor."""
+def verify(hub: Hub, refold: bool = False) -> Answer:  # noqa: FBT001, FBT002  a switch
+    """Walk the whole history and compare it with its anchor.
+
+    With `refold` also fold every recorded input anew, and compare what comes of it with what is
+    there: `differs` lists golden records that are not what the inputs make of them.
+    """
     anchored = hub.anchor.read() if hub.anchor else {}
 
     def look(rows: Rows) -> Answer:
@@ -82,9 +89,21 @@ def verify(hub: Hub) -> Answer:
             "entries": rows.count("history"),
             "findings": [{"lane": f.lane, "entry": f.n, "why": f.why} for f in wrong],
             "unanchored": {str(lane): n for lane, n in ahead.items() if n > 0},
+            **({"differs": refolded(rows, hub)} if refold else {}),
         }
 
     return hub.env.view(look)
+
+
+def refolded(rows: Rows, hub: Hub) -> list[Answer]:
+    """Golden records in which the store and a fold of all its inputs differ."""
+    births, recorded = replaying.recorded(rows, hub)
+    made = replaying.refold(hub, births, recorded)
+    wanted = set(made.view(lambda again: list(exporting.golden_lines(again))))
+    held = set(exporting.golden_lines(rows))
+    differing = [(line, "stored") for line in held - wanted]
+    differing += [(line, "folded") for line in wanted - held]
+    return [{"what": what, "records": orjson.loads(line)["records"]} for line, what in differing]
 
 
 def export(hub: Hub) -> Answer:
@@ -174,7 +193,7 @@ def refuse(rows: Rows, hub: Hub, run: str, *, anyway: bool) -> None:
             f"`synchub plan {other}` shows how far it is; --anyway applies this one beside it"
         )
     unread = {f"{name} {o}" for name in hub.systems for o in still_reading(rows, hub, name)}
-    if unread and rows.get("meta", name="applied") is None:
+    if unread and switches.read(rows, "applied") is None:
         raise Wrong(
             f"{', '.join(sorted(unread))} are not read to the end, so no plan shows them: "
             "`synchub plan` waits for them"
@@ -192,14 +211,13 @@ def progress(hub: Hub, run: str) -> Answer:
     )
 
 
-def stop_writes(hub: Hub, on: bool = True) -> Answer:  # noqa: FBT001, FBT002  a switch
+def stop_writes(hub: Hub, on: bool = True, who: str = "steward") -> Answer:  # noqa: FBT001, FBT002  a switch
     """The one switch: nothing is written into any tool until it is released."""
+    by = Actor("steward", who)
 
     def throw(rows: Rows) -> None:
-        switch = rows.get("meta", name="writes stopped")
-        if bool(switch and switch["value"]) != on:
-            value = str(hub.env.now()) if on else ""
-            rows.upsert("meta", {"name": "writes stopped", "value": value})
+        if stopped(rows) != on:
+            switches.turn(rows, hub, "writes stopped", on, by)
 
     hub.env.commit(throw, "stop writes")
     return {"writes_stopped": on}
@@ -311,9 +329,15 @@ def parked(hub: Hub, act: str = "list", item: str = "", who: str = "steward") ->
                 ]
             )
         }
-    if act not in ("keep", "unlink", "recreate"):
-        raise Wrong(f"parked can list, keep, unlink, recreate; not {act!r}")
-    hub.env.commit(lambda rows: settle(rows, hub, act, item, who), "parked")
+    acts: Mapping[str, Callable[[Rows], None]] = {
+        "keep": lambda rows: settle(rows, hub, act, item, who),
+        "unlink": lambda rows: settle(rows, hub, act, item, who),
+        "recreate": lambda rows: settle(rows, hub, act, item, who),
+        "dismiss": lambda rows: dismiss(rows, hub, item, who),
+    }
+    if act not in acts:
+        raise Wrong(f"parked can list, {', '.join(acts)}; not {act!r}")
+    hub.env.commit(acts[act], "parked")
     hub.env.wake("resolve")
     return {"item": item, "decided": act}
 
@@ -328,11 +352,26 @@ def settle(rows: Rows, hub: Hub, act: str, item: str, who: str) -> None:
     rows.update("parked", {"id": item}, {"state": "done"})
 
 
-def parked_record(rows: Rows, item: str) -> Record:
-    """The record that a parked item is about."""
+def dismiss(rows: Rows, hub: Hub, item: str, who: str) -> None:
+    """Somebody has seen an item and wants nothing done about it; it is kept, with their name."""
+    row = open_item(rows, item)
+    if row["kind"] in ("departed", "unsupported"):
+        raise Wrong(f"{item} holds a link: decide keep, unlink or recreate")
+    seen = {"dismissed_by": who, "dismissed_at": hub.env.now()}
+    rows.update("parked", {"id": item}, {"state": "dismissed", "doc": {**row["doc"], **seen}})
+
+
+def open_item(rows: Rows, item: str) -> Row:
+    """A parked item that waits for somebody."""
     row = rows.get("parked", id=item)
     if row is None or row["state"] != "open":
         raise Wrong(f"nothing open is parked as {item!r}; `synchub parked` lists it")
+    return row
+
+
+def parked_record(rows: Rows, item: str) -> Record:
+    """The record that a parked item is about."""
+    row = open_item(rows, item)
     record = state.load_record(rows, row["uid"]) if row["uid"] else None
     if record is None:
         raise Wrong(f"{item} is not about a record; `synchub replay {item}` tries it again")
@@ -340,31 +379,49 @@ def parked_record(rows: Rows, item: str) -> Record:
 
 
 def replay(hub: Hub, item: str) -> Answer:
-    """Try again what was parked: an input is folded again, a refused write offered again."""
-
-    def again(rows: Rows) -> str:
-        row = rows.get("parked", id=item)
-        if row is None or row["state"] != "open":
-            raise Wrong(f"nothing open is parked as {item!r}; `synchub parked` lists it")
-        return replayed(rows, hub, row)
-
-    how = hub.env.commit(again, "replay")
-    hub.env.wake("resolve")
+    """Try again what was parked: a record is read again, a refused write offered again."""
+    how = hub.env.commit(lambda rows: replayed(rows, hub, open_item(rows, item)), "replay")
+    for loop in ("resolve", *(f"{k}:{s}" for s in hub.systems for k in ("capture", "sweep"))):
+        hub.env.wake(loop)
     return {"item": item, "replayed": how}
 
 
 def replayed(rows: Rows, hub: Hub, row: Row) -> str:
     """What replay means for this kind of item."""
-    record = state.load_record(rows, row["uid"]) if row["uid"] else None
     if row["kind"] == "ping-pong":
         raise Wrong(f"{row['id']} ends when somebody edits {row['doc']['cells'][0]} in a tool")
-    if record is None:
-        raise Wrong(f"{row['id']} has no record to try again with; the next sweep reads it")
+    record = state.load_record(rows, row["uid"]) if row["uid"] else None
+    if record is not None and row["kind"] in ("departed", "unsupported"):
+        inputs.again(rows, record, hub.env.now(), hub.env.now())
+        return "the record is read again; unless it is back, decide keep, unlink or recreate"
     rows.update("parked", {"id": row["id"]}, {"state": "done"})
+    if row["kind"] == "hint":
+        asked = {"state": "open", "attempts": 0, "not_before": 0}
+        rows.update("hint", {"id": row["doc"]["hint"]}, asked)
+        return "the record is asked for again"
+    if record is None:
+        sweep.request(rows, hub.systems[row["system"]], hub.env.now())
+        return f"every record of {row['system']} is read again"
     inputs.again(rows, record, hub.env.now(), hub.env.now())
     if row["kind"] == "rejected":
         state.dirty(rows, record, hub.env.now())
         return "offered again when golden changes; the record is read again now"
+    return replay_input(rows, hub, record, row["doc"]["seq"])
+
+
+def replay_input(rows: Rows, hub: Hub, record: Record, seq: int) -> str:
+    """A decision is put again; of a reading that cannot be decoded another one is asked for."""
+    where = {"uid": record.uid, "seq": seq}
+    try:
+        body = state.open_input(rows, hub.vault, rows.select("input", where)[0]).body
+    except ValueError:
+        body = None
+    if isinstance(body, Decision):
+        seq = inputs.append(rows, hub, record, body, cause="replay")
+        by = f"{state.REPLAYED}{record.uid}:{seq}"
+        rows.update("input", where, {"status": "superseded", "by": by})
+        return "put again"
+    rows.update("input", where, {"status": "superseded", "by": f"{state.REPLAYED}a replay"})
     return "the record is read again: a full reading supersedes what could not be read"
 
 

@@ -15,7 +15,7 @@ by sending again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
@@ -29,7 +29,7 @@ from connectors._kit.contract import (
     Unavailable,
     Write,
 )
-from hub import inputs, slots
+from hub import inputs, leases, slots, switches
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
@@ -65,6 +65,7 @@ class Plan:
     write: Write | None = None
     version_at: int = 0
     key: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,8 @@ def step(hub: Hub, system: System) -> int:
 def may_write(rows: Rows, system: System) -> bool:
     """Nothing is written before the first apply, nor while writes are stopped."""
     row = rows.get("system", name=system.name)
-    applied = rows.get("meta", name="applied")
-    stopped = rows.get("meta", name="writes stopped")
-    return bool(row and row["writes"] and applied and not (stopped and stopped["value"]))
+    flowing = switches.read(rows, "applied") and not switches.read(rows, "writes stopped")
+    return bool(row and row["writes"] and flowing)
 
 
 # -- updates -----------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | None:
         slots.clean(rows, record)
         return None
     at = rows.get("golden", uid=golden.uid)
-    return Plan(record, golden, sends, version_at=at["at"] if at else 0)
+    return Plan(record, golden, sends, version_at=at["at"] if at else 0, run=slot["run"] or "")
 
 
 def to_agree(record: Record, golden: Golden, found: Iterable[Difference]) -> bool:
@@ -233,10 +233,15 @@ def commit_intent(rows: Rows, link: Link, plan: Plan) -> Plan:
         return plan
     key = f"{plan.record.uid}:{plan.golden.number}:{link.hub.env.now()}"
     intent = Intent(
-        link.hub.env.now(), "update", plan.sends, plan.golden.members, plan.golden.uid, key
+        link.hub.env.now(),
+        "update",
+        plan.sends,
+        plan.golden.members,
+        plan.golden.uid,
+        key,
+        plan.run,
     )
-    seq = inputs.append(rows, link.hub, plan.record, intent, cause="deliver")
-    note_intent(rows, link, plan.record.uid, seq, plan.golden.uid, "update", key)
+    note_intent(rows, link, plan.record, intent)
     write = Write(
         "update",
         plan.record.native_id,
@@ -246,25 +251,26 @@ def commit_intent(rows: Rows, link: Link, plan: Plan) -> Plan:
         expected=plan.record.revision[1] if link.spec.conditional else None,
         **associations(rows, link, plan),
     )
-    return Plan(plan.record, plan.golden, plan.sends, write, plan.version_at, key)
+    return replace(plan, write=write, key=key)
 
 
-def note_intent(  # noqa: PLR0917
-    rows: Rows, link: Link, uid: Uid, seq: int, golden: Uid, op: str, key: str
-) -> None:
-    """The intent's row: what is open in this system, and how far it got."""
+def note_intent(rows: Rows, link: Link, record: Record, intent: Intent) -> None:
+    """The input, and its row: what is open in this system, for which run, and how far it got."""
+    run = intent.run or None
+    seq = inputs.append(rows, link.hub, record, intent, cause="deliver", run=run)
     rows.insert(
         "intent",
         {
-            "uid": uid,
+            "uid": record.uid,
             "seq": seq,
             "system": link.system.name,
             "object": link.spec.object,
-            "golden": golden,
-            "op": op,
+            "golden": intent.golden,
+            "op": intent.op,
             "status": "planned",
-            "at": link.hub.env.now(),
-            "key": key,
+            "at": intent.at,
+            "key": intent.key,
+            "run": run,
         },
     )
 
@@ -349,6 +355,7 @@ def recheck(
 ) -> list[Plan]:
     """The plans that still stand, marked as sent; the others are called off or agreed."""
     ready: list[Plan] = []
+    allowed = may_write(rows, link.system)
     for plan in plans:
         reading = readings.get(plan.record.native_id)
         if reading is not None and moved(rows, link, plan, reading):
@@ -357,11 +364,11 @@ def recheck(
             inputs.take(rows, link.hub, Intake(link.system, link.spec, "deliver"), reading)
         elif not plan.sends:
             agree(rows, link, plan, reading)
-        elif still_right(rows, link, plan):
+        elif allowed and still_right(rows, link, plan):
             rows.update("intent", {"key": plan.key}, {"status": "sent"})
             ready.append(plan)
         else:
-            retract(rows, link, plan, "golden had moved")
+            retract(rows, link, plan, "golden had moved" if allowed else "writes were stopped")
     return ready
 
 
@@ -380,8 +387,6 @@ def moved(rows: Rows, link: Link, plan: Plan, reading: Reading) -> bool:
 
 def still_right(rows: Rows, link: Link, plan: Plan) -> bool:
     """Whether golden, computed now, would send the same."""
-    if not may_write(rows, link.system):
-        return False
     row = rows.get("record", uid=plan.record.uid)
     golden = state.golden_of(rows, plan.record.uid)
     if row is None or golden is None:
@@ -432,6 +437,7 @@ def send(link: Link, ready: Sequence[Plan]) -> None:
     """Send in batches; every row gets a receipt, whatever happened to the request."""
     for start in range(0, len(ready), link.spec.write_batch):
         some = ready[start : start + link.spec.write_batch]
+        leases.hold(link.hub.env)
         began = link.hub.env.now()
         answers = ask_tool(link, [p.write for p in some if p.write])
         link.hub.env.commit(
@@ -591,7 +597,7 @@ def plan_creates(rows: Rows, link: Link) -> list[Plan]:
         golden = state.load_goldens(rows, [row["golden"]])[row["golden"]]
         if golden is None or row["holds"] or not may_create(rows, link, golden, row, passed):
             continue
-        plans.append(commit_create(rows, link, golden))
+        plans.append(commit_create(rows, link, golden, row["run"] or ""))
         rows.delete(
             "wanted", {"golden": golden.uid, "system": link.system.name, "object": link.spec.object}
         )
@@ -625,7 +631,7 @@ def may_create(rows: Rows, link: Link, golden: Golden, wanted: Row, passed: int)
     return False
 
 
-def commit_create(rows: Rows, link: Link, golden: Golden) -> Plan:
+def commit_create(rows: Rows, link: Link, golden: Golden, run: str) -> Plan:
     """The intent of a create is its record's first input; its uid is the external id."""
     hub = link.hub
     record = Record(
@@ -639,9 +645,9 @@ def commit_create(rows: Rows, link: Link, golden: Golden) -> Plan:
     sends = creates.first_values(golden, link.tool)
     key = f"{record.uid}:create"
     members = tuple(sorted({*golden.members, record.uid}))
-    intent = Intent(hub.env.now(), "create", sends, members, golden.uid, key)
-    seq = inputs.append(rows, hub, record, intent, cause="deliver")
-    note_intent(rows, link, record.uid, seq, golden.uid, "create", key)
+    note_intent(
+        rows, link, record, Intent(hub.env.now(), "create", sends, members, golden.uid, key, run)
+    )
     write = Write("create", "", changes(link, record, sends), record.uid, key)
     return Plan(record, golden, sends, write, key=key)
 
@@ -649,11 +655,12 @@ def commit_create(rows: Rows, link: Link, golden: Golden) -> Plan:
 def recheck_creates(rows: Rows, link: Link, plans: Sequence[Plan]) -> list[Plan]:
     """The creates that are still wanted with the same values."""
     ready: list[Plan] = []
+    allowed = may_write(rows, link.system)
     for plan in plans:
         golden = state.golden_of(rows, plan.golden.uid)
         same = (
-            golden is not None
-            and may_write(rows, link.system)
+            allowed
+            and golden is not None
             and values_of(creates.first_values(golden, link.tool)) == values_of(plan.sends)
         )
         if golden and same and still_alone(rows, link, plan, golden):

@@ -7,11 +7,14 @@ reading. Acceptance is the commit of the transaction that holds the input and it
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from connectors._kit.contract import ObjectSpec, Reading
 from hub.env import Hub, System
 from hub.io import state
+from hub.io.log import traceparent
 from hub.io.rows import Row, Rows
 from hub.pure.fold import expand
 from hub.pure.model import (
@@ -46,7 +49,7 @@ def append(rows: Rows, hub: Hub, record: Record, body: Body, **more: object) -> 
         f"cdc.{record.system}.{record.object}",
         record.uid.encode(),
         hub.codec.cdc(record, item),
-        {},
+        traceparent(state.input_trace(rows, item.uid, item.seq), item.event_id),
         hub.env.now(),
     )
     return item.seq
@@ -343,7 +346,14 @@ def again(rows: Rows, record: Record, now: int, due: int) -> None:
         )
 
 
-def answer(rows: Rows, keys: Iterable[str], how: str) -> None:
-    """Close notes, saying how: answered, nothing new, or parked."""
+def answer(rows: Rows, keys: Iterable[str], how: str, by: str | None = None) -> None:
+    """Close notes, saying how (answered, nothing new, or parked), and by which input."""
     for key in keys:
-        rows.update("hint", {"id": key}, {"state": how})
+        rows.update("hint", {"id": key}, {"state": how, "answer": by})
+
+
+def latest(rows: Rows, system: str, reading: Reading) -> str | None:
+    """The event id of the last input of the record that was read."""
+    uid = state.find_alias(rows, system, reading.object, reading.native_id)
+    row = rows.get("record", uid=uid) if uid else None
+    return f"{uid}:{row['next_seq'] - 1}" if row and row["next_seq"] > 1 else None

@@ -6,18 +6,20 @@ A step that fails stops nothing but itself: it is counted, shown, and tried agai
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import structlog
 
-from hub import capture, deliver, resolve, sweep
+from hub import capture, deliver, leases, resolve, sweep
 from hub.env import Hub, System
 from hub.io import history
 from hub.io.rows import Rows, StoreFull
+from hub.leases import Lease, Leased, LeaseLost
 from hub.wiring import RealEnv
 
 LOG = structlog.get_logger()
+Step = Callable[[Hub], int]
 ANCHOR_MS = 10_000
 KEEP_MS = 3_600_000
 SICK_MS = 5_000
@@ -34,13 +36,22 @@ class Loops:
 
     def start(self) -> None:
         """Settle what the last process left open, then start every loop."""
-        left = self.env.commit(lambda rows: deliver.recover(rows, self.hub), "start")
+        found = steps(self.hub)
+        left, held = self.env.commit(lambda rows: self._begin(rows, list(found)), "start")
         if left:
             LOG.info("writes_of_unknown_outcome", count=left)
-        for name, step in steps(self.hub).items():
-            thread = threading.Thread(target=self._run, args=(name, step), name=name, daemon=True)
+        for name, step in found.items():
+            own = replace(self.hub, env=Leased(self.env, held[name]))
+            thread = threading.Thread(target=self._run, args=(name, step, own), name=name)
+            thread.daemon = True
             self._threads.append(thread)
             thread.start()
+
+    def _begin(self, rows: Rows, names: list[str]) -> tuple[int, dict[str, Lease]]:
+        """Whatever an older process of this file still wants to do is void from here on."""
+        now, owner = self.env.now(), self.env.uid()
+        found = {name: leases.take(rows, name, owner, now, at_once=True) for name in names}
+        return deliver.recover(rows, self.hub), {n: held for n, held in found.items() if held}
 
     def stop(self, seconds: float = 30) -> bool:
         """Let every loop finish its step; whether all did in time."""
@@ -54,13 +65,16 @@ class Loops:
         self.env.commit(lambda rows: keep_house(rows, self.hub), "stop")
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _run(self, name: str, step: Callable[[], int]) -> None:
+    def _run(self, name: str, step: Step, hub: Hub) -> None:
         while not self._stopping.is_set():
-            self.env.wait(name, self._safely(name, step))
+            self.env.wait(name, self._safely(name, step, hub))
 
-    def _safely(self, name: str, step: Callable[[], int]) -> int:
+    def _safely(self, name: str, step: Step, hub: Hub) -> int:
         try:
-            return step()
+            return step(hub)
+        except LeaseLost:
+            LOG.exception("lease_lost", loop=name)
+            self._stopping.set()
         except StoreFull:
             LOG.exception("store_full", loop=name)
         except Exception:
@@ -68,30 +82,25 @@ class Loops:
         return self.env.now() + SICK_MS
 
 
-def steps(hub: Hub) -> dict[str, Callable[[], int]]:
-    """The name of each loop and its step."""
-    found: dict[str, Callable[[], int]] = {
-        "resolve": lambda: resolve.step(hub),
-        "house": lambda: house(hub),
-    }
+def steps(hub: Hub) -> dict[str, Step]:
+    """The name of each loop, which is its lease's too, and its step."""
+    found: dict[str, Step] = {"resolve": resolve.step, "house": house}
     for system in hub.systems.values():
-        found |= of_system(hub, system)
+        for name, step in OF_SYSTEM.items():
+            found[f"{name}:{system.name}"] = guarded(step, system)
     return found
 
 
-def of_system(hub: Hub, system: System) -> dict[str, Callable[[], int]]:
-    """The loops of one system."""
-    return {
-        f"capture:{system.name}": lambda: capture.guarded(
-            hub, system, lambda: capture.step(hub, system)
-        ),
-        f"deliver:{system.name}": lambda: capture.guarded(
-            hub, system, lambda: deliver.step(hub, system)
-        ),
-        f"sweep:{system.name}": lambda: capture.guarded(
-            hub, system, lambda: sweep.step(hub, system)
-        ),
-    }
+OF_SYSTEM: Mapping[str, Callable[[Hub, System], int]] = {
+    "capture": capture.step,
+    "deliver": deliver.step,
+    "sweep": sweep.step,
+}
+
+
+def guarded(step: Callable[[Hub, System], int], system: System) -> Step:
+    """A step of one system, whose failure stays its own."""
+    return lambda hub: capture.guarded(hub, system, lambda: step(hub, system))
 
 
 def house(hub: Hub) -> int:

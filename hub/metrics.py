@@ -82,7 +82,6 @@ def of_systems(systems: Mapping[str, Any]) -> Iterator[Metric]:
         ("links_held", "Links that wait for a decision.", "held"),
         ("creates_wanted", "Records that are to be created.", "to_create"),
         ("hints_open", "Records that are to be read again.", "open_hints"),
-        ("hints_parked", "Records that could not be read.", "parked_hints"),
     ):
         yield gauge(name, text, "system", [((s,), one[key]) for s, one in systems.items()])
     failing = [((s,), float(one["failing_since"] is not None)) for s, one in systems.items()]

@@ -15,7 +15,7 @@ import httpx
 import orjson
 
 from connectors._kit.contract import Account, Connector, ConnectorError
-from hub import commands, listeners, rulesets, runs, wiring
+from hub import commands, listeners, republish, rulesets, runs, wiring
 from hub import settings as files
 from hub.commands import Answer
 from hub.env import Hub
@@ -164,6 +164,9 @@ def opened(folder: Folder) -> Iterator[Opened]:
         store.transact(lambda rows: wiring.register(rows, found))
         hub = wiring.build(found, rules, version, store, folder.path)
         try:
+            if store.view(lambda rows: republish.due(rows, hub)):
+                republish.republish(hub, "published")
+                anchor(hub)
             yield Opened(hub, store, found, rules != on_disk)
         finally:
             for system in hub.systems.values():
@@ -215,8 +218,13 @@ def read_up(hub: Hub, told: Callable[[str], None]) -> None:
     try:
         runs.catch_up(hub, told)
     finally:
-        if hub.anchor:  # what was resolved until here is history already
-            hub.anchor.write(hub.env.view(chronicle.heads), hub.env.now())
+        anchor(hub)
+
+
+def anchor(hub: Hub) -> None:
+    """Where no loop does it: what was resolved until here is history already."""
+    if hub.anchor:
+        hub.anchor.write(hub.env.view(chronicle.heads), hub.env.now())
 
 
 def check(folder: Folder) -> list[str]:

@@ -49,7 +49,7 @@ def recorded(rows: Rows, hub: Hub) -> tuple[list[Record], list[Input]]:
         Record(r["uid"], r["entity"], r["system"], r["object"])
         for r in rows.select("record", order=("local",))
     ]
-    return births, state.all_inputs(rows, hub.vault)
+    return births, state.folded_inputs(rows, hub.vault)
 
 
 def refold(hub: Hub, births: Iterable[Record], inputs: Sequence[Input], batch: int = 50) -> Store:

@@ -15,7 +15,7 @@ import structlog
 from hub import inputs, slots
 from hub.env import Hub
 from hub.io import history, state
-from hub.io.rows import Rows
+from hub.io.rows import Rows, above
 from hub.io.seal import CannotOpen
 from hub.pure.decide import Effects, Loaded, decide, need
 from hub.pure.model import Edge, Input, Record, Uid
@@ -113,6 +113,18 @@ def park(rows: Rows, hub: Hub, row: dict[str, Any], why: str) -> None:
     )
 
 
+def repair(rows: Rows, record: Record) -> None:
+    """A later reading supersedes the parked ones before it: nobody has to replay them."""
+    readings = {"uid": record.uid, "kind": "observation"}
+    for row in rows.select("input", {**readings, "status": "parked"}):
+        later = {**readings, "status": "applied", "seq": above(row["seq"])}
+        if last := rows.select("input", later, order=("-seq",), limit=1):
+            where = {"uid": row["uid"], "seq": row["seq"]}
+            by = f"{state.REPLAYED}{record.uid}:{last[0]['seq']}"
+            rows.update("input", where, {"status": "superseded", "by": by})
+            slots.close(rows, f"{row['uid']}:{row['seq']}")
+
+
 def answer(rows: Rows, hub: Hub, opened: Sequence[Input], touched: Iterable[Uid]) -> Effects:
     """Load what `decide` needs, then let it decide."""
     loaded = Loaded()
@@ -137,6 +149,7 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
         rows.update("input", {"uid": uid, "seq": seq}, {"status": status, "by": by or None})
     for record in effects.records.values():
         slots.settle_intent(rows, record)
+        repair(rows, record)
     unchanged = effects.moved - {g.uid for g in effects.groups}
     beside = state.load_goldens(rows, unchanged).values()
     for golden in (*effects.groups, *beside):

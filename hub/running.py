@@ -10,6 +10,7 @@ from typing import cast
 
 import structlog
 
+from hub import switches
 from hub.listeners import Listener, command_app, public_app, tcp, unix
 from hub.loops import Loops
 from hub.opening import Folder, Opened, opened
@@ -28,8 +29,7 @@ class Running:
 
     def applied(self) -> bool:
         """Whether writes flow."""
-        found = self.opened.hub.env.view(lambda rows: rows.get("meta", name="applied"))
-        return found is not None
+        return self.opened.hub.env.view(lambda rows: switches.read(rows, "applied")) is not None
 
 
 @contextmanager

@@ -14,13 +14,13 @@ from typing import Any
 
 import orjson
 
-from hub import capture, deliver, resolve, slots
+from hub import capture, deliver, resolve, slots, switches
 from hub.deliver import Link
 from hub.env import Hub
 from hub.io import state
 from hub.io.rows import Row, Rows, above
 from hub.pure import compare, creates
-from hub.pure.model import Golden, Record, Sent, Uid, Value, key_of
+from hub.pure.model import Actor, Golden, Record, Sent, Uid, Value, key_of
 
 HELD = "needs plan"
 
@@ -206,13 +206,15 @@ def totals(found: list[PlannedRow]) -> dict[str, int]:
 def apply(rows: Rows, hub: Hub, run_id: str) -> dict[str, int]:
     """Let the rows of a plan go; returns how many go and how many are held. Raises `NoSuchRun`."""
     frozen_rows = {_place(r): r for r in planned(rows, run_id)}
-    first = rows.get("meta", name="applied") is None
+    first = switches.read(rows, "applied") is None
     counted = {"released": 0, "held": 0}
     for link in links(hub):
         for row in list(rows_of(rows, link)):
             frozen = frozen_rows.get((row.system, row.golden, row.uid, row.op))
             same = frozen is not None and frozen["doc"]["print"] == row.print
-            settle_row(rows, link, row, released=same, hold=first or frozen is not None)
+            settle_row(
+                rows, link, row, run=run_id if same else "", hold=first or frozen is not None
+            )
             counted["released" if same else "held"] += 1
             if frozen is not None:
                 rows.update(
@@ -220,7 +222,7 @@ def apply(rows: Rows, hub: Hub, run_id: str) -> dict[str, int]:
                     {"run": run_id, "n": frozen["n"]},
                     {"state": "released" if same else "held"},
                 )
-    rows.upsert("meta", {"name": "applied", "value": run_id})
+    switches.turn(rows, hub, "applied", run_id, Actor("steward"))
     rows.update("run", {"id": run_id}, {"state": "applying"})
     return counted
 
@@ -250,16 +252,17 @@ def _place(row: Row) -> tuple[str, Uid, Uid, str]:
     return row["system"], row["golden"], row["uid"] or "", row["op"]
 
 
-def settle_row(rows: Rows, link: Link, row: PlannedRow, *, released: bool, hold: bool) -> None:
-    """Take the hold off a row that goes, put it on one that needs another plan."""
+def settle_row(rows: Rows, link: Link, row: PlannedRow, *, run: str, hold: bool) -> None:
+    """Take the hold off a row that goes with a run, put it on one that needs another plan."""
     table = "slot" if row.uid else "wanted"
     where: dict[str, Any] = (
         {"uid": row.uid}
         if row.uid
         else {"golden": row.golden, "system": row.system, "object": link.spec.object}
     )
-    if released:
+    if run:
         slots.lift(rows, table, where, HELD)
+        rows.update(table, where, {"run": run})
     elif hold:
         kept = rows.get(table, **where)
         if kept is not None:

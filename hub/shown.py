@@ -325,6 +325,10 @@ def verify_lines(answer: Answer) -> Iterator[str]:
         yield f"lane {found['lane']}, entry {found['entry']}: {found['why']}"
     for lane, n in answer["unanchored"].items():
         yield f"lane {lane}: the last {n} entries are not in the anchor yet"
+    for found in answer.get("differs", ()):
+        yield f"{found['what']} differently: {', '.join(found['records'])}"
+    if answer.get("differs") == []:
+        yield "folding every recorded input again gives the same golden records"
     yield f"{answer['entries']} entries, " + (
         f"{len(answer['findings'])} findings" if answer["findings"] else "all in order"
     )

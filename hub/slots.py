@@ -3,7 +3,7 @@
 A slot belongs to its record; a wanted create to a golden record and an object. Holds are words
 that only the act named beside them lifts:
 
-    needs plan        a later plan and its apply
+    needs plan        a later plan and its apply (after the first connection, or new rules)
     departed          a decision about a record that is gone (synchub parked)
     unsupported       a decision about a record that holds only our copies
     rejected          a change of golden: the tool refused these values
@@ -47,16 +47,17 @@ def park_loops(rows: Rows, hub: Hub, golden: Golden) -> None:
     caught = sorted(n for n, c in golden.cells.items() if c.parked and not golden.merged_into)
     before = rows.get("parked", id=item)
     if not caught:
-        if before:
-            close(rows, item)
+        close(rows, item)
         return
+    if before and before["state"] != "done" and before["doc"]["cells"] == caught:
+        return  # it waits for somebody, or somebody has seen it
     rows.upsert(
         "parked",
         {
             "id": item,
             "kind": "ping-pong",
             "state": "open",
-            "at": before["at"] if before and before["state"] == "open" else hub.env.now(),
+            "at": hub.env.now(),
             "uid": golden.uid,
             "why": f"{', '.join(caught)}: our own writes keep coming back changed; nothing more "
             "is written there until somebody edits it in a tool",
@@ -152,7 +153,9 @@ def came_back(rows: Rows, record: Record) -> None:
 
 def clean(rows: Rows, record: Record) -> None:
     """Nothing is left to do for this link."""
-    rows.update("slot", {"uid": record.uid}, {"dirty": None, "attempts": 0, "not_before": 0})
+    rows.update(
+        "slot", {"uid": record.uid}, {"dirty": None, "attempts": 0, "not_before": 0, "run": None}
+    )
 
 
 def postpone(rows: Rows, record: Record, until: int) -> None:

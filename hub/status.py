@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from hub import alerts
+from hub import alerts, switches
 from hub.capture import STILL_MS
 from hub.env import Hub
 from hub.io import history
@@ -34,13 +34,12 @@ def status(hub: Hub) -> Answer:
 
 def whole(rows: Rows, hub: Hub, now: int) -> Answer:
     """What concerns the hub as one."""
-    switch = rows.get("meta", name="writes stopped")
     pending = rows.select("input", {"status": "pending"}, order=("at",), limit=1)
     parked = by_kind(rows.select("parked", {"state": "open"}))
     return {
-        "applied": rows.get("meta", name="applied") is not None,
+        "applied": switches.read(rows, "applied") is not None,
         "writes_stopped": stopped(rows),
-        "writes_stopped_since": since(switch),
+        "writes_stopped_since": switches.since(rows, "writes stopped") if stopped(rows) else None,
         "pending_inputs": rows.count("input", {"status": "pending"}),
         "pending_since": pending[0]["at"] if pending else None,
         "systems": {name: of_system(rows, hub, name, now) for name in hub.systems},
@@ -56,8 +55,7 @@ def whole(rows: Rows, hub: Hub, now: int) -> Answer:
 
 def stopped(rows: Rows) -> bool:
     """Whether the one switch is thrown."""
-    switch = rows.get("meta", name="writes stopped")
-    return bool(switch and switch["value"])
+    return bool(switches.read(rows, "writes stopped"))
 
 
 def trouble(rows: Rows, hub: Hub) -> list[str]:
@@ -65,11 +63,6 @@ def trouble(rows: Rows, hub: Hub) -> list[str]:
     failing = {n: failure(rows, n, hub.env.now()) for n in hub.systems}
     found = [f"{n}: {f['last_failure']}" for n, f in failing.items() if f["failing_since"]]
     return [*found, *(["writes are stopped"] if stopped(rows) else [])]
-
-
-def since(switch: Row | None) -> int | None:
-    """When the switch was thrown."""
-    return int(switch["value"]) if switch and switch["value"].isdigit() else None
 
 
 def by_kind(found: list[Row]) -> dict[str, dict[str, int]]:
@@ -90,7 +83,6 @@ def groups(rows: Rows) -> list[str]:
 def of_system(rows: Rows, hub: Hub, name: str, now: int) -> Answer:
     """One system."""
     held = [r for r in rows.select("slot", {"system": name, "dirty": above(-1)}) if r["holds"]]
-    unread = rows.select("hint", {"system": name, "state": "parked"}, order=("at",))
     cursors = rows.select("cursor", {"system": name, "stream": "changes"})
     return {
         "records": rows.count("record", {"system": name, "state": "live"}),
@@ -98,8 +90,6 @@ def of_system(rows: Rows, hub: Hub, name: str, now: int) -> Answer:
         "to_create": rows.count("wanted", {"system": name}),
         "held": len(held),
         "open_hints": rows.count("hint", {"system": name, "state": "open"}),
-        "parked_hints": len(unread),
-        "parked_hints_since": unread[0]["at"] if unread else None,
         "still_reading": still_reading(rows, hub, name),
         "changes_read_at": {r["shard"]: r["at"] for r in cursors if r["at"]},
         "counters": {r["name"]: r["n"] for r in rows.select("counter", {"system": name})},

@@ -5,6 +5,8 @@ import os
 from hypothesis import settings
 
 # Tests share their cores, so how long one example takes says nothing; pytest's timeout ends a hang.
-settings.register_profile("short", deadline=None)
+# The short run takes the same examples each time, so that a change is judged by itself; the long
+# run looks for new ones.
+settings.register_profile("short", deadline=None, max_examples=200, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=2_000)
 settings.load_profile("long" if os.environ.get("HUB_TEST_LONG") == "1" else "short")

@@ -1,22 +1,28 @@
 """The history of every golden record: append-only, sealed, hash-chained in eight lanes.
 
 An entry's digest covers the digest before it in its lane, its open head and its sealed body, so an
-edited, reordered or removed entry breaks the chain; a cut tail shows against the anchor file. The
-values in a body are sealed under the key of the golden record's first record.
+edited, reordered or removed entry breaks the chain; a cut tail shows against the anchor file. Each
+value in a body is sealed under the key of the record in which it was claimed: who erases a person's
+records erases them from the history too, and leaves the rest of it readable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec import to_builtins
 
+from hub.io import state
+from hub.io.log import digits, traceparent
 from hub.io.rows import Rows
+from hub.io.seal import CannotOpen
 from hub.pure.decide import Change, ChangeSet
-from hub.pure.model import GoldenCell, Uid
+from hub.pure.model import Uid
 
 if TYPE_CHECKING:
     from hub.env import Hub
@@ -41,14 +47,16 @@ def write(rows: Rows, hub: Hub, change: ChangeSet) -> None:
     lane = lane_of(change.uid)
     last = rows.get("lane", lane=lane) or {"n": 0, "head": START}
     n, at = last["n"] + 1, hub.env.now()
+    followed = trace(rows, change)
     head = {
         "causes": list(change.causes),
         "rules": hub.context.rules.version,
         "at": at,
         "number": change.number,
         "merged_into": change.merged_into,
+        "trace": followed,
     }
-    body = hub.vault.close(rows, change.uid, [told(c) for c in change.changes])
+    body = closed(rows, hub, change)
     chained = digest(last["head"], lane, n, head, body)
     rows.insert(
         "history",
@@ -70,29 +78,70 @@ def write(rows: Rows, hub: Hub, change: ChangeSet) -> None:
         f"golden.{entity.entity if entity else 'person'}",
         change.uid.encode(),
         hub.codec.golden(change),
-        {},
+        traceparent(followed, f"{change.uid}:{change.number}"),
         at,
     )
 
 
-def told(change: Change) -> dict[str, Any]:
-    """One changed cell: before, after, who won and by which rule."""
-    return {"cell": change.cell, "before": _side(change.before), "after": _side(change.after)}
+def trace(rows: Rows, change: ChangeSet) -> str:
+    """The trace of the first input that led to a change set, or one of its own."""
+    places = (cause.rpartition(":") for cause in change.causes)
+    found = (state.input_trace(rows, uid, int(seq)) for uid, _, seq in places)
+    return next(filter(None, found), digits(f"{change.uid}:{change.number}", 16))
 
 
-def _side(cell: GoldenCell | None) -> Any:
-    if cell is None:
-        return None
-    return {"value": cell.value, "winner": cell.winner, "rule": cell.rule}
+def closed(rows: Rows, hub: Hub, change: ChangeSet) -> bytes:
+    """The changed cells, each side of them sealed under the record that it was claimed in."""
+    owned: dict[Uid, list[dict[str, Any]]] = {}
+    for owner, side in (s for c in change.changes for s in sides(c, change.uid)):
+        owned.setdefault(owner, []).append(side)
+    sealed = {
+        u: b64encode(hub.vault.close(rows, u, orjson.dumps(s))).decode() for u, s in owned.items()
+    }
+    return orjson.dumps(sealed, option=orjson.OPT_SORT_KEYS)
+
+
+def sides(change: Change, golden: Uid) -> Iterator[tuple[Uid, dict[str, Any]]]:
+    """Before and after of one cell, with the record whose key seals it: who won, by which rule."""
+    for side, cell in (("before", change.before), ("after", change.after)):
+        if cell is not None:
+            who = {"by": to_builtins(change.actor)} if side == "after" else {}
+            told = {"value": cell.value, "winner": cell.winner, "rule": cell.rule, **who}
+            yield (
+                cell.winner[0] if cell.winner else golden,
+                {"cell": change.cell, "side": side, **told},
+            )
 
 
 def entries(rows: Rows, hub: Hub, golden: Uid) -> list[dict[str, Any]]:
-    """The opened history of one golden record, oldest first."""
+    """The opened history of one golden record, oldest first.
+
+    Each change has `before` and `after`, None where there was no value; `erased` counts the
+    records whose part of an entry can be opened no more.
+    """
     found = rows.select("history", {"golden": golden}, order=("version", "lane", "n"))
-    return [
-        {**r["head"], "version": r["version"], "changes": hub.vault.open(rows, golden, r["body"])}
-        for r in found
-    ]
+    return [{**r["head"], "version": r["version"], **opened(rows, hub, r["body"])} for r in found]
+
+
+def opened(rows: Rows, hub: Hub, body: bytes) -> dict[str, Any]:
+    """What can still be opened of an entry's body."""
+    readable: list[dict[str, Any]] = []
+    erased = 0
+    for owner, sealed in orjson.loads(body).items():
+        try:
+            readable += orjson.loads(hub.vault.open(rows, owner, b64decode(sealed)))
+        except CannotOpen:
+            erased += 1
+    return {"changes": paired(readable), "erased": erased}
+
+
+def paired(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The two sides of each cell together again."""
+    cells: dict[str, dict[str, Any]] = {}
+    for side in found:
+        cell = cells.setdefault(side["cell"], {"cell": side["cell"], "before": None, "after": None})
+        cell[side["side"]] = {k: v for k, v in side.items() if k not in ("cell", "side")}
+    return [cells[name] for name in sorted(cells)]
 
 
 # -- verify ------------------------------------------------------------------------------------

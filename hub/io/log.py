@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from zlib import crc32
 
 from hub.io.rows import Row, Rows, at_least, below
@@ -156,6 +157,16 @@ class Log:
             if r["group"]
         ]
         return min(groups, default=int(end["offset"]))
+
+
+def traceparent(trace: str, event_id: str) -> dict[str, str]:
+    """The W3C header by which one edit can be followed; `trace` is 32 hexadecimal digits."""
+    return {"traceparent": f"00-{trace}-{digits(event_id, 8)}-01"}
+
+
+def digits(text: str, size: int) -> str:
+    """Hexadecimal digits of so many bytes that stand for this text, never all zero."""
+    return blake2b(text.encode(), digest_size=size).hexdigest()
 
 
 def _message(row: Row) -> Message:

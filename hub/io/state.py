@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-import orjson
-
+from hub.io.log import digits
 from hub.io.rows import Rows, among
 from hub.io.seal import Seal, subject_key
 from hub.pure import pack
 from hub.pure.decide import EdgeId, Loaded, Need
 from hub.pure.identity import Key
-from hub.pure.model import Body, Edge, Golden, Input, Record, Uid
+from hub.pure.model import Body, Edge, Golden, Input, Intent, Receipt, Record, Uid
+
+REPLAYED = "repaired by "  # why a parked input is superseded, without ever having been folded
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Vault:
     seal: Seal
     pepper: bytes
 
-    def close(self, rows: Rows, uid: Uid, value: Any) -> bytes:
-        """A JSON value, sealed under the record's key."""
-        return self.seal.seal(uid, subject_key(rows, uid, self.seal), orjson.dumps(value))
+    def close(self, rows: Rows, uid: Uid, plain: bytes) -> bytes:
+        """Bytes, sealed under the record's key."""
+        return self.seal.seal(uid, subject_key(rows, uid, self.seal), plain)
 
-    def open(self, rows: Rows, uid: Uid, sealed: bytes) -> Any:
+    def open(self, rows: Rows, uid: Uid, sealed: bytes) -> bytes:
         """What was sealed; raises `CannotOpen` when the key is gone or the bytes were changed."""
-        return orjson.loads(self.seal.open(uid, subject_key(rows, uid, self.seal), sealed))
+        return self.seal.open(uid, subject_key(rows, uid, self.seal), sealed)
 
     def digest(self, text: str) -> bytes:
         """A keyed digest of 16 bytes."""
@@ -135,11 +136,32 @@ def append_input(rows: Rows, vault: Vault, uid: Uid, body: Body, at: int, **more
             "start": more.pop("start", at),
             "end": more.pop("end", at),
             "body": vault.close(rows, uid, pack.pack(body)),
-            "raw": vault.close(rows, uid, raw.decode("utf-8", "replace")) if raw else None,
+            "raw": vault.close(rows, uid, raw) if raw else None,
+            "trace": trace_of(rows, uid, seq, body),
             **more,
         },
     )
     return Input(uid, seq, body)
+
+
+def trace_of(rows: Rows, uid: Uid, seq: int, body: Body) -> str:
+    """Whose consequence this is: a write's that of its golden value, a receipt's that of its write.
+
+    What was seen or decided begins a trace of its own.
+    """
+    found = ""
+    if isinstance(body, Intent):
+        last = rows.select("history", {"golden": body.golden}, order=("-version",), limit=1)
+        found = last[0]["head"]["trace"] if last else ""
+    elif isinstance(body, Receipt):
+        found = input_trace(rows, uid, seq - 1)
+    return found or digits(f"{uid}:{seq}", 16)
+
+
+def input_trace(rows: Rows, uid: Uid, seq: int) -> str:
+    """The trace that an input belongs to, "" where there is no such input."""
+    row = rows.get("input", uid=uid, seq=seq)
+    return str(row["trace"]) if row else ""
 
 
 def pending_inputs(rows: Rows, uids: Iterable[Uid]) -> list[dict[str, Any]]:
@@ -156,10 +178,15 @@ def open_input(rows: Rows, vault: Vault, row: dict[str, Any]) -> Input:
     return Input(row["uid"], row["seq"], pack.unpack_body(row["kind"], doc))
 
 
-def all_inputs(rows: Rows, vault: Vault) -> list[Input]:
-    """Every input that was folded, for replay: applied and superseded ones."""
-    found = rows.select("input", {"status": among(["applied", "superseded"])}, order=("uid", "seq"))
-    return [open_input(rows, vault, row) for row in found]
+def folded_inputs(rows: Rows, vault: Vault, uids: Iterable[Uid] | None = None) -> list[Input]:
+    """Every input that was folded, of these records or of all, for replay.
+
+    One that was parked and put again was never folded itself.
+    """
+    where: dict[str, Any] = {"status": among(["applied", "superseded"])}
+    where |= {} if uids is None else {"uid": among(uids)}
+    found = rows.select("input", where, order=("uid", "seq"))
+    return [open_input(rows, vault, r) for r in found if not (r["by"] or "").startswith(REPLAYED)]
 
 
 # -- what decide needs -------------------------------------------------------------------------

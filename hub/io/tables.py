@@ -205,7 +205,6 @@ _table(
     _must("not_before", Ms, 0),
     _must("attempts", Int, 0),
     _may("answer", Text),
-    _may("detail", Text),
     index=(("system", "state", "not_before"),),
 )
 
@@ -225,6 +224,7 @@ _table(
     _must("cause", Text, ""),
     _may("run", Text),
     _may("by", Text),
+    _must("trace", Text, ""),
     _must("body", Sealed),
     _may("raw", Sealed),
     index=(("status", "at"),),
@@ -237,16 +237,6 @@ _table(
     _must("uid", Uid),
     index=(("uid",),),
     small=True,
-)
-_table(
-    "verdict",
-    _key("id", Text),
-    _must("a", Uid),
-    _must("b", Uid),
-    _must("same", Flag),
-    _must("at", Ms),
-    _must("by", Text),
-    index=(("a",), ("b",)),
 )
 _table("ruleset", _key("version", Int), _must("at", Ms), _must("by", Text), _must("doc", Doc))
 
@@ -265,7 +255,7 @@ _table(
     _must("next_seq", Int),
     _must("folded", Int),
     _must("read_end", Ms, 0),
-    _must("doc", Doc),
+    _must("doc", Blob),
     sa.UniqueConstraint("local", name="record_local_once"),
     index=(("golden",), ("system", "object", "state"), ("entity", "state")),
 )
@@ -299,7 +289,7 @@ _table(
     _must("rules", Int),
     _may("merged_into", Uid),
     _must("at", Ms),
-    _must("doc", Doc),
+    _must("doc", Blob),
     index=(("entity",),),
 )
 _table(
@@ -310,18 +300,6 @@ _table(
     index=(("other",),),
     small=True,
 )
-_table(
-    "consent",
-    _key("uid", Uid),
-    _key("seq", Int),
-    _key("cell", Text),
-    _must("kind", Text),
-    _must("at", Ms),
-    _may("address", Blob),
-    _must("doc", Doc),
-    index=(("address",),),
-)
-
 # -- what is to be written, and what was -------------------------------------------------------
 _table(
     "slot",
@@ -333,6 +311,7 @@ _table(
     _must("not_before", Ms, 0),
     _must("attempts", Int, 0),
     _must("holds", Doc),
+    _may("run", Text),
     index=(("system", "dirty"),),
 )
 _table(
@@ -344,6 +323,7 @@ _table(
     _must("not_before", Ms, 0),
     _must("attempts", Int, 0),
     _must("holds", Doc),
+    _may("run", Text),
     index=(("system", "dirty"),),
 )
 _table(
@@ -420,7 +400,6 @@ _table(
     _must("headers", Doc),
     _must("at", Ms),
 )
-_table("log_end", _key("topic", Text), _key("partition", Int), _must("offset", Int), small=True)
 _table(
     "position",
     _key("group", Text),

@@ -14,12 +14,16 @@ inputs of different records commute.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from hub.pure import cluster, consent, identity, survivorship
 from hub.pure.fold import Folded, Terms, fold
 from hub.pure.identity import Key
 from hub.pure.model import (
+    HUB,
+    Actor,
     Decision,
     Edge,
     Golden,
@@ -35,7 +39,7 @@ from hub.pure.model import (
     field_of,
     key_of,
 )
-from hub.pure.rules import Rules, Tools
+from hub.pure.rules import Rules, Tool, Tools
 
 EdgeId = tuple[Uid, Uid, str]
 
@@ -45,7 +49,8 @@ class Loaded:
     """What has been read from the store so far. An absent record is a new one.
 
     `edges_of`: records whose edges are all in `edges`. `keys`: match key to the uids that have it.
-    `ends`: record uid to golden id, for the other ends of associations.
+    `ends`: record uid to golden id, for the other ends of associations. `batch`: what the inputs
+    make of their records, once these are there; it is worked out once.
     """
 
     records: dict[Uid, Record | None] = field(default_factory=dict)
@@ -54,6 +59,7 @@ class Loaded:
     keys: dict[Key, frozenset[Uid]] = field(default_factory=dict)
     golden: dict[Uid, Golden | None] = field(default_factory=dict)
     ends: dict[Uid, Uid] = field(default_factory=dict)
+    batch: Batch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +78,20 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One changed cell of a golden record, for history: `causes` are event ids of the batch."""
+    """One changed cell of a golden record, for history. `actor`: who entered the new winner."""
 
     cell: str
     before: GoldenCell | None
     after: GoldenCell | None
+    actor: Actor
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """A new version of a golden record, or its end (`golden` None: merged into `merged_into`)."""
+    """A new version of a golden record, or its end (`golden` None: merged into `merged_into`).
+
+    `causes`: event ids of the inputs of its records, then and now, that led to it.
+    """
 
     uid: Uid
     number: int
@@ -123,7 +133,11 @@ class Context:
 
     def terms(self, record: Record) -> Terms:
         """What the fold of this record needs."""
-        return Terms(self.tools[record.system, record.object], self.rules)
+        tool = THE_HUB if record.entity == HUB else self.tools[record.system, record.object]
+        return Terms(tool, self.rules)
+
+
+THE_HUB = Tool(HUB, HUB, HUB, {})
 
 
 # -- fold --------------------------------------------------------------------------------------
@@ -170,7 +184,7 @@ def need(
     first = {i.uid for i in inputs} | set(touched)
     if missing := first - loaded.records.keys():
         return Need(records=frozenset(missing))
-    batch = fold_all(inputs, loaded, context, births)
+    batch = loaded.batch = loaded.batch or fold_all(inputs, loaded, context, births)
     wanted_keys = {k for r in batch.after.values() for k in identity.match_keys(r, context.rules)}
     if keys := wanted_keys - loaded.keys.keys():
         return Need(keys=frozenset(keys))
@@ -233,7 +247,7 @@ def decide(
     births: Mapping[Uid, Record],
 ) -> Effects:
     """The effects of these inputs, given all that `need` asked for."""
-    batch = fold_all(inputs, loaded, context, births)
+    batch = loaded.batch or fold_all(inputs, loaded, context, births)
     effects = Effects(records=dict(batch.after))
     for (uid, seq), outcome in batch.outcomes.items():
         effects.statuses[uid, seq] = (outcome.status, outcome.by)
@@ -246,14 +260,13 @@ def decide(
         for k, e in {**loaded.edges, **effects.edges_put}.items()
         if k not in effects.edges_drop
     }
-    seeds = set(batch.after) | set(touched)
+    seeds = {u for u in {*batch.after, *touched} if u in records and records[u].entity != HUB}
     component = closure(seeds, [*edges.values(), *loaded.edges.values()], records)
     found = cluster.partition({u: records[u] for u in component}, edges.values())
     effects.contradictions = found.contradictions
-    causes = tuple(f"{uid}:{seq}" for uid, seq in sorted(batch.outcomes))
     for group in found.groups:
-        resolve_group(group, found, records, loaded, context, causes, effects)
-    retire(component, found, loaded, causes, effects)
+        resolve_group(group, found, records, loaded, context, batch, effects)
+    retire(component, found, loaded, batch, effects)
     mark(batch, effects)
     return effects
 
@@ -359,7 +372,7 @@ def resolve_group(  # noqa: PLR0917
     records: Mapping[Uid, Record],
     loaded: Loaded,
     context: Context,
-    causes: tuple[str, ...],
+    batch: Batch,
     effects: Effects,
 ) -> None:
     """The golden record of one group, and what is new about it."""
@@ -376,12 +389,19 @@ def resolve_group(  # noqa: PLR0917
         asks=group.asks,
         duplicate_of=min((owner[d] for d in group.doubles if owner[d] < group.uid), default=""),
     )
-    changes = differences(before, golden)
+    changes = differences(before, golden, members)
     moved = before is None or before.members != golden.members or bool(before.merged_into)
     if changes or moved:
         golden = replace(golden, number=golden.number + 1)
         effects.history.append(
-            ChangeSet(golden.uid, golden.number, golden, before, changes, causes)
+            ChangeSet(
+                golden.uid,
+                golden.number,
+                golden,
+                before,
+                changes,
+                causes(batch, golden.members, before),
+            )
         )
         effects.dirty |= {r.uid for r in members if r.state == "live"}
     if golden != before:
@@ -447,21 +467,33 @@ def reference_cells(
     return cells
 
 
-def differences(before: Golden | None, after: Golden) -> tuple[Change, ...]:
+def differences(before: Golden | None, after: Golden, members: list[Record]) -> tuple[Change, ...]:
     """The cells whose value or version changed."""
     old = before.cells if before else {}
-    names = sorted({*old, *after.cells})
     return tuple(
-        Change(n, old.get(n), after.cells.get(n)) for n in names if old.get(n) != after.cells.get(n)
+        Change(n, old.get(n), after.cells.get(n), author(n, after.cells.get(n), members))
+        for n in sorted({*old, *after.cells})
+        if old.get(n) != after.cells.get(n)
     )
 
 
+def author(name: str, cell: GoldenCell | None, members: Iterable[Record]) -> Actor:
+    """Who entered the winning claim, as far as its tool tells."""
+    if cell is None or cell.winner is None:
+        return Actor()
+    uid, seq = cell.winner
+    claims = (c for r in members if r.uid == uid for c in r.cell(name).claims)
+    return next((c.actor for c in claims if c.seq == seq), Actor())
+
+
+def causes(batch: Batch, members: Iterable[Uid], before: Golden | None) -> tuple[str, ...]:
+    """The inputs of the batch that belong to these records, or to those that were here before."""
+    own = {*members, *(before.members if before else ())}
+    return tuple(f"{uid}:{seq}" for uid, seq in sorted(batch.outcomes) if uid in own)
+
+
 def retire(
-    component: set[Uid],
-    found: cluster.Partition,
-    loaded: Loaded,
-    causes: tuple[str, ...],
-    effects: Effects,
+    component: set[Uid], found: cluster.Partition, loaded: Loaded, batch: Batch, effects: Effects
 ) -> None:
     """Golden ids that lead no group any more: merged into the one their record is in now."""
     owner = {u: g.uid for g in found.groups for u in g.members}
@@ -479,7 +511,15 @@ def retire(
             )
             effects.groups.append(gone)
             effects.history.append(
-                ChangeSet(uid, gone.number, None, before, (), causes, merged_into=owner[uid])
+                ChangeSet(
+                    uid,
+                    gone.number,
+                    None,
+                    before,
+                    (),
+                    causes(batch, (uid,), before),
+                    merged_into=owner[uid],
+                )
             )
 
 

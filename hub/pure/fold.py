@@ -9,8 +9,11 @@ Why each case is there is told by the stories in tests/stories (the number is th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from hub.pure import standardize
 from hub.pure.model import (
@@ -42,8 +45,7 @@ CLAIMS_KEPT = 16  # per cell, so that a record edited daily for years stays smal
 HOPS_MAX = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(Struct, frozen=True):
     """The record after the input. `status` of the input: applied, or superseded `by` what.
 
     `again_at`: read the record again, not before this time (ms).

@@ -13,12 +13,15 @@ thing that changes a record; everything here can be rebuilt from inputs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 Uid = str  # canonical lower-case UUID text; sorts like its bytes
 Value = Any  # a JSON value in the shapes of connectors/_kit/fieldmap.py; None means cleared
 Vector = Mapping[Uid, int]
+HUB = "hub"  # entity, system and object of the pseudo-records: inputs about the hub itself
 
 
 def element(name: str, key: str) -> str:
@@ -46,16 +49,14 @@ def join(*vectors: Vector) -> dict[Uid, int]:
     return dict(sorted(joined.items()))
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True, omit_defaults=True):
     """What had been considered for a cell, and the latest time (ms) among those claims."""
 
     vector: Vector = field(default_factory=dict)
     at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(Struct, frozen=True, omit_defaults=True):
     """Who made a change, as far as anybody knows."""
 
     kind: str = "unknown"
@@ -63,8 +64,7 @@ class Actor:
     via: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True, omit_defaults=True):
     """A value that someone entered in this record, found by its input `seq`.
 
     `value` is the standard value, `raw` what was typed. A *bound* claim comes from a first
@@ -86,8 +86,7 @@ class Claim:
     reach: tuple[Uid, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Synced:
+class Synced(Struct, frozen=True, omit_defaults=True):
     """The merge base: what was sent at which version, and what the tool made of it.
 
     `confirmed`: a reading one settle time later still showed the answer.
@@ -101,16 +100,14 @@ class Synced:
     confirmed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True, omit_defaults=True):
     """The tool would not take this value; it is not offered again."""
 
     value: Value
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True, omit_defaults=True):
     """One cell of one record. Until it is `known`, no reading has covered it."""
 
     observed: Value = None
@@ -130,8 +127,7 @@ class Cell:
         return last if last and last.status in ("quarantined", "pending") else None
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Struct, frozen=True, omit_defaults=True):
     """One cell of an intent: the value, its version, and the tool's value before."""
 
     value: Value
@@ -143,8 +139,7 @@ class Sent:
 RecordState = Literal["creating", "live", "archived", "deleted", "merged", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenIntent:
+class OpenIntent(Struct, frozen=True, omit_defaults=True):
     """A write on its way. From `unknown_at` on only a read-back can settle it."""
 
     seq: int
@@ -155,8 +150,7 @@ class OpenIntent:
     unknown_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, omit_defaults=True):
     """One record of one object in one system, folded from its inputs up to `folded`.
 
     `read_end` is the end of the last folded reading or write, `changed_at` the time of the last
@@ -208,8 +202,7 @@ def with_cell(record: Record, name: str, cell: Cell) -> Record:
 # -- inputs ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True, omit_defaults=True):
     """A reading of the record.
 
     `values`: covered fields (None = cleared); a list states a whole set, of an association the
@@ -230,8 +223,7 @@ class Observation:
     successor: Uid = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(Struct, frozen=True, omit_defaults=True):
     """A write that is about to be sent. For a create it is the record's first input."""
 
     at: int
@@ -243,8 +235,7 @@ class Intent:
     run: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True, omit_defaults=True):
     """What came of an intent, or (agrees) that tool and golden were found equal without one.
 
     `values` are the tool's answers by cell; for *agrees* what it was seen to hold, with `sends`
@@ -265,8 +256,7 @@ class Receipt:
     adopts: Uid = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, omit_defaults=True):
     """What a person decided.
 
     `act` is one of: same, different (with `other`); edit, pin (cell, value; `version` is what they
@@ -285,8 +275,7 @@ class Decision:
     version: Version = Version()
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True, omit_defaults=True):
     """Time went by for one due item (`what`)."""
 
     at: int
@@ -303,8 +292,7 @@ KINDS: Mapping[str, type[Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(Struct, frozen=True, omit_defaults=True):
     """A body, and the record and place in its sequence that it belongs to."""
 
     uid: Uid
@@ -320,8 +308,7 @@ class Input:
 # -- what is computed from records -------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(Struct, frozen=True, omit_defaults=True):
     """A relation of two records, a < b.
 
     `kind`, and what `outcome` may be: verdict (same, different), link (created for, merged into:
@@ -347,8 +334,7 @@ def edge(one: Uid, two: Uid, kind: Any, outcome: Any, **more: Any) -> Edge:
     return Edge(min(one, two), max(one, two), kind, outcome, **more)
 
 
-@dataclass(frozen=True, slots=True)
-class GoldenCell:
+class GoldenCell(Struct, frozen=True, omit_defaults=True):
     """The winning value of a cell, why it won, and what it won against.
 
     `winner` and `claims` name (uid, seq); `standing`: those not covered by another. `also`: other
@@ -367,8 +353,7 @@ class GoldenCell:
     also: tuple[Value, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Golden:
+class Golden(Struct, frozen=True, omit_defaults=True):
     """One customer: the records that are it, and the value of every cell.
 
     `number` counts versions for people and topics. `asks`: records that may be the same customer.
@@ -396,8 +381,3 @@ _UNCLAIMED = GoldenCell(None, Version(), None, "nobody claims it")
 def cells_of_field(names: Iterable[str], name: str) -> list[str]:
     """The element cells of a set among these, in order."""
     return sorted(cell for cell in names if cell.startswith(name + "["))
-
-
-def names(cls: type[Any]) -> tuple[str, ...]:
-    """The field names of one of these dataclasses."""
-    return tuple(f.name for f in fields(cls))

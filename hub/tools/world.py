@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from connectors._kit.contract import Api
 from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
-from hub import capture, deliver, export, replay, runs, sweep
+from hub import capture, deliver, export, replay, runs, sweep, switches
 from hub.env import Hub, System, uuid7
 from hub.inputs import link_fields
 from hub.io.codec import Codec
@@ -23,7 +23,7 @@ from hub.io.seal import Seal
 from hub.io.state import Vault
 from hub.io.twin import DictStore
 from hub.pure.decide import Context
-from hub.pure.model import Uid
+from hub.pure.model import Actor, Uid
 from hub.pure.rules import FieldRule, Rules, Strategy, Tool
 
 T = TypeVar("T")
@@ -169,7 +169,7 @@ class World:
         )
 
     def _register(self, rows: Rows) -> None:
-        rows.insert("meta", {"name": "applied", "value": "from the start"})
+        switches.turn(rows, self.hub, "applied", "from the start", Actor("system"))
         for name in self.tools:
             rows.insert(
                 "system",

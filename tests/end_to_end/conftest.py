@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,26 @@ ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 @dataclass
 class Site:
-    """Sandboxes, a folder connected to them, and the hub's process while it is up."""
+    """Sandboxes, a folder connected to them, and the hub's process while it is up.
+
+    `code`: where another version of the program lies that is to be run in place of this one.
+    """
 
     served: dict[str, Served]
     folder: Folder
     process: subprocess.Popen[str] | None = None
     starts: int = 0
-    log: Path = field(default_factory=Path)
+    code: Path | None = None
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command, run to its end."""
         return subprocess.run(  # noqa: S603
-            [*CLI, *words], cwd=self.folder.path, env=ENV, capture_output=True, text=True,
-            check=False, timeout=120)  # fmt: skip
+            [*CLI, *words], cwd=self.folder.path, env=self.environment(), capture_output=True,
+            text=True, check=False, timeout=120)  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        """Ours, with the code of this tree, or of another version, in front."""
+        return {**ENV, **({"PYTHONPATH": str(self.code)} if self.code else {})}
 
     def asked(self, *words: str) -> Any:
         """The JSON answer of a command that succeeds."""
@@ -53,7 +60,7 @@ class Site:
         self.starts += 1
         with (self.folder.path / "up.log").open("a") as log:
             self.process = subprocess.Popen(  # noqa: S603
-                [*CLI, "up"], cwd=self.folder.path, env=ENV, stdout=log, stderr=log,
+                [*CLI, "up"], cwd=self.folder.path, env=self.environment(), stdout=log, stderr=log,
                 text=True)  # fmt: skip
         wait(lambda: self.folder.socket().exists() and self.alive(), 30)
 
@@ -91,6 +98,14 @@ class Site:
             json={"op": op, "object": obj, "id": native, "fields": fields})  # fmt: skip
         assert answer.status_code == 200, answer.text
         return str(answer.json()["id"])
+
+    def billed(self) -> list[dict[str, Any]]:
+        """Every customer in billing, over its API."""
+        answer = httpx.get(
+            f"{self.served['stripe'].base_url}/v1/customers", params={"limit": "100"},
+            headers={"Authorization": "Bearer sk_test_sandbox"}, trust_env=False)  # fmt: skip
+        found: list[dict[str, Any]] = answer.json()["data"]
+        return found
 
     def connect(self) -> None:
         """Plan and apply everything, with the hub up."""

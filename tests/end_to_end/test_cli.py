@@ -35,7 +35,7 @@ def test_plan_apply_and_look_around_without_a_hub(make_site: Callable[..., Site]
     again = site.call("apply", plan["run"])
     assert again.returncode == 2
     assert "applied already" in again.stderr
-    assert site.call("verify").returncode == 0
+    assert site.asked("verify", "--refold")["differs"] == []
     lines = site.call("export").stdout.splitlines()
     assert len(lines) >= 8
     assert site.asked("status")["pending_inputs"] == 0
@@ -84,6 +84,22 @@ def test_an_edited_history_is_detected(make_site: Callable[..., Site]) -> None:
     told = site.call("verify")
     assert told.returncode == 1
     assert "cut off" in told.stdout
+
+
+def test_an_edited_golden_record_is_detected(make_site: Callable[..., Site]) -> None:
+    """A value that was changed in the file is not what the recorded inputs make of it."""
+    site = make_site(6)
+    site.asked("plan")
+    with opening.opened(site.folder) as one:
+        row = next(
+            r for r in one.store.view(lambda r: r.select("golden")) if b'"given":"' in r["doc"]
+        )
+        row["doc"] = row["doc"].replace(b'"given":"', b'"given":"Forged ', 1)
+        one.store.transact(lambda r: r.upsert("golden", row))
+    assert site.call("verify").returncode == 0, "the history itself was not touched"
+    told = site.call("verify", "--refold")
+    assert told.returncode == 1
+    assert "stored differently" in told.stdout
 
 
 @pytest.mark.parametrize(

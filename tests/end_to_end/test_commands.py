@@ -34,6 +34,7 @@ CASES = (
     ("explain {who} email", "customers"),
     ("history {who}", "customers"),
     ("verify", "entries"),
+    ("verify --refold", "differs"),
     ("review", "tasks"),
     ("review same {task}", "verdict"),
     ("review different {task}", "verdict"),

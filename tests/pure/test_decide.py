@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors._kit.simtool import PERSON, Profile
@@ -85,14 +85,12 @@ def refolded(inputs: Sequence[Input], batch: int) -> Store:
     return replay.refold(WORLD.hub, births(), inputs, batch)
 
 
-@settings(max_examples=120)
 @given(histories())
 def test_a_batch_of_n_equals_n_batches_of_one(inputs: list[Input]) -> None:
     """How inputs are cut into batches changes nothing."""
     assert folded(inputs, 100) == folded(inputs, 1) == folded(inputs, 3)
 
 
-@settings(max_examples=120)
 @given(histories(), st.randoms(use_true_random=False))
 def test_inputs_of_different_records_commute(inputs: list[Input], dice: random.Random) -> None:
     """Any order that keeps each record's own sequence gives the same."""
@@ -101,7 +99,6 @@ def test_inputs_of_different_records_commute(inputs: list[Input], dice: random.R
     assert folded(inputs, 2) == folded(replay.interleave(inputs, order), 2)
 
 
-@settings(max_examples=80)
 @given(histories())
 def test_the_same_input_again_gives_nothing(inputs: list[Input]) -> None:
     """A redelivered input changes no golden record, makes no history, marks nothing."""
@@ -114,7 +111,6 @@ def test_the_same_input_again_gives_nothing(inputs: list[Input]) -> None:
     assert not effects.dirty
 
 
-@settings(max_examples=80)
 @given(histories())
 def test_state_after_applying_equals_state_read_back(inputs: list[Input]) -> None:
     """Deciding all again from what was stored finds nothing to change."""

@@ -3,7 +3,7 @@
 tools A B(conditional revisions) C(lag=3 settle=6)      the first has the highest rank
 rule phone authority A B
 A.jane name="Jane Doe" email=jane@x.com                 a person types; a new id is a new record
-A.jane delete   |   A.jane merges into A.joe
+A.jane delete   |   A.jane merges into A.joe   |   A.jane poisoned   |   replay input
 capture A | resolve | deliver B | sweep A | wait 10 | sync | round
 B plans | B reads | B sends                             one write in its three parts
 next write of B: answer lost | error before | error after | busy        B is down | B is up
@@ -11,7 +11,8 @@ next write of B: answer lost | error before | error after | busy        B is dow
     steward: retract A.jane phone | keep A.jane | unlink A.jane | recreate A.jane
 expect golden A.jane phone=…          expect A.jane phone=…        expect B of A.jane phone=…
 expect A.jane is B.jane | A.jane is not B.jane | nobody in B for A.jane | somebody in B for A.jane
-expect A.jane phone is altered        expect asked A.jane           expect parked departed
+expect A.jane phone is altered        expect asked A.jane
+expect parked departed                expect nothing parked
 count writes … expect writes of B = 1      requests to write since then, failed ones too
 """
 
@@ -19,8 +20,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
+
+from msgspec.structs import replace
 
 from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
 from hub import commands, deliver, inputs
@@ -102,12 +105,15 @@ class Story:
             raise StoryError(f"no tool {name!r}")
         return self.world.tools[name]
 
-    def record(self, who: str) -> Record:
-        """What the hub knows of A.jane."""
+    def record_uid(self, who: str) -> str | None:
+        """The uid of A.jane, None where she was never read."""
         name, _, native = who.partition(".")
         held = self.tool(name).held.get(native)
-        obj = held.object if held else PERSON
-        uid = self.world.uid(name, native, obj)
+        return self.world.uid(name, native, held.object if held else PERSON)
+
+    def record(self, who: str) -> Record:
+        """What the hub knows of A.jane."""
+        uid = self.record_uid(who)
         found = self.world.store.view(lambda r: state.load_record(r, uid)) if uid else None
         if found is None:
             raise StoryError(f"the hub does not know {who}")
@@ -135,6 +141,9 @@ class Story:
         tool = self.tool(name)
         if words[0] == "delete":
             tool.delete(native)
+        elif words[0] == "poisoned":
+            uid = self.record_uid(who)
+            self.world.store.transact(lambda r: self.poison(r, uid))
         elif words[:2] == ["merges", "into"]:
             tool.merge(native, words[2].partition(".")[2])
         else:
@@ -144,6 +153,18 @@ class Story:
             for field_name, text in pairs(words[company:]).items():
                 app |= self.app(spec, field_name, text)
             tool.act(native, app, obj=COMPANY if company else PERSON)
+
+    def poison(self, rows: Rows, uid: str | None) -> None:
+        """The newest input of a record, still waiting, is damaged on its way."""
+        row = rows.get("record", uid=uid) or {}
+        where = {"uid": uid, "seq": row["next_seq"] - 1}
+        self.must(rows.update("input", {**where, "status": "pending"}, {"body": b"?"}) == 1, "read")
+
+    def replay(self, kind: str) -> None:
+        """Everything parked of a kind is tried again."""
+        for item in commands.parked(self.world.hub)["parked"]:
+            if item["kind"] == kind:
+                commands.replay(self.world.hub, item["id"])
 
     def app(self, spec: Any, name: str, text: str) -> dict[str, Any]:
         """One typed field, in the tool's own terms."""
@@ -246,6 +267,9 @@ class Story:
             self.must((found is None) == (words[0] == "nobody"), f"{found}")
         elif words[0] == "asked":
             self.must(bool(self.golden(words[1]).asks), "nobody is asked")
+        elif words == ["nothing", "parked"]:
+            found = commands.parked(self.world.hub)["parked"]
+            self.must(not found, f"parked: {found}")
         elif words[0] == "parked":
             kinds = [p["kind"] for p in commands.parked(self.world.hub)["parked"]]
             self.must(words[1] in kinds, f"parked: {kinds}")
@@ -383,6 +407,7 @@ def step(story: Story, line: str) -> None:
         "capture": lambda: world.capture(words[1]), "deliver": lambda: world.deliver(words[1]),
         "sweep": lambda: world.sweep(words[1]),
         "wait": lambda: world.clock.pass_time(int(float(words[1]) * 1000)),
+        "replay": lambda: story.replay(words[1]),
         "next": lambda: story.tool(words[3].rstrip(":")).faults.append(" ".join(words[4:])),
         "steward:": lambda: story.steward(words[1:]), "expect": lambda: story.expect(words[1:]),
     }  # fmt: skip

@@ -7,7 +7,7 @@ revision = "0001"
 down_revision = None
 
 
-def upgrade() -> None:  # noqa: PLR0915  one statement a table
+def upgrade() -> None:
     """Create every table."""
     op.create_table(
         "alias",
@@ -30,20 +30,6 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sqlite_with_rowid=False,
     )
     op.create_index("assoc_by_other", "assoc", ["other"], unique=False)
-    op.create_table(
-        "consent",
-        sa.Column("uid", sa.LargeBinary(16), autoincrement=False, nullable=False),
-        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("cell", sa.Text(), autoincrement=False, nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("address", sa.LargeBinary(), nullable=True),
-        sa.Column("doc", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("uid", "seq", "cell"),
-        sqlite_autoincrement=False,
-        sqlite_with_rowid=True,
-    )
-    op.create_index("consent_by_address", "consent", ["address"], unique=False)
     op.create_table(
         "counter",
         sa.Column("system", sa.Text(), autoincrement=False, nullable=False),
@@ -106,7 +92,6 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.Column("not_before", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.BigInteger(), nullable=False),
         sa.Column("answer", sa.Text(), nullable=True),
-        sa.Column("detail", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=False,
         sqlite_with_rowid=True,
@@ -144,6 +129,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.Column("cause", sa.Text(), nullable=False),
         sa.Column("run", sa.Text(), nullable=True),
         sa.Column("by", sa.Text(), nullable=True),
+        sa.Column("trace", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("uid", "seq"),
@@ -202,15 +188,6 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.PrimaryKeyConstraint("topic", "partition", "offset"),
         sqlite_autoincrement=False,
         sqlite_with_rowid=True,
-    )
-    op.create_table(
-        "log_end",
-        sa.Column("topic", sa.Text(), autoincrement=False, nullable=False),
-        sa.Column("partition", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("offset", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("topic", "partition"),
-        sqlite_autoincrement=False,
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "match_key",
@@ -347,6 +324,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.Column("not_before", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.BigInteger(), nullable=False),
         sa.Column("holds", sa.LargeBinary(), nullable=False),
+        sa.Column("run", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("uid"),
         sqlite_autoincrement=False,
         sqlite_with_rowid=True,
@@ -391,20 +369,6 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
     op.create_index("task_by_kind_state", "task", ["kind", "state"], unique=False)
     op.create_index("task_by_uid", "task", ["uid"], unique=False)
     op.create_table(
-        "verdict",
-        sa.Column("id", sa.Text(), autoincrement=False, nullable=False),
-        sa.Column("a", sa.LargeBinary(16), nullable=False),
-        sa.Column("b", sa.LargeBinary(16), nullable=False),
-        sa.Column("same", sa.Boolean(), nullable=False),
-        sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("by", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        sqlite_autoincrement=False,
-        sqlite_with_rowid=True,
-    )
-    op.create_index("verdict_by_a", "verdict", ["a"], unique=False)
-    op.create_index("verdict_by_b", "verdict", ["b"], unique=False)
-    op.create_table(
         "wanted",
         sa.Column("golden", sa.LargeBinary(16), autoincrement=False, nullable=False),
         sa.Column("system", sa.Text(), autoincrement=False, nullable=False),
@@ -413,6 +377,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.Column("not_before", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.BigInteger(), nullable=False),
         sa.Column("holds", sa.LargeBinary(), nullable=False),
+        sa.Column("run", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("golden", "system", "object"),
         sqlite_autoincrement=False,
         sqlite_with_rowid=True,

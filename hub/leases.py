@@ -1,0 +1,86 @@
+"""Who may work on what: a lease is a name, its holder and an epoch that only grows.
+
+A start raises the epoch of all its leases, so that whatever an older process still wants to commit
+or to send is void at once, however long it was paused. A lease is checked in the transaction of
+each effect and once more before a send; the check prolongs it. One that has run out still holds
+until somebody else takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from hub.env import Env
+from hub.io.rows import Row, Rows
+from hub.pure.model import Uid
+
+T = TypeVar("T")
+TTL_MS = 15_000
+
+
+class LeaseLost(Exception):
+    """Another process does this now; the text names the lease. What was begun must not go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A right to do `name`, as it was taken."""
+
+    name: str
+    owner: Uid
+    epoch: int
+
+
+def take(rows: Rows, name: str, owner: Uid, now: int, *, at_once: bool = False) -> Lease | None:
+    """The lease, None while somebody else holds it.
+
+    `at_once` takes it from anybody: only who holds the file's lock may do that.
+    """
+    row = rows.get("lease", name=name)
+    free = row is None or row["owner"] == owner or row["expires"] <= now
+    if not free and not at_once:
+        return None
+    epoch = 1 + (row["epoch"] if row else 0)
+    rows.upsert("lease", {"name": name, "owner": owner, "epoch": epoch, "expires": now + TTL_MS})
+    return Lease(name, owner, epoch)
+
+
+def check(rows: Rows, lease: Lease, now: int) -> None:
+    """Raise `LeaseLost` unless it still holds; prolong it when half of its time is over."""
+    if still_ours(rows, lease)["expires"] - now < TTL_MS // 2:
+        rows.update("lease", {"name": lease.name}, {"expires": now + TTL_MS})
+
+
+def still_ours(rows: Rows, lease: Lease) -> Row:
+    """The row of a lease that holds; raises `LeaseLost`."""
+    row = rows.get("lease", name=lease.name)
+    if row is None or (row["owner"], row["epoch"]) != (lease.owner, lease.epoch):
+        raise LeaseLost(f"{lease.name} is done by another process now")
+    return row
+
+
+class Leased:
+    """An `Env` whose every commit is void once the lease has moved."""
+
+    def __init__(self, env: Env, lease: Lease) -> None:
+        self.env = env
+        self.lease = lease
+        self.now, self.uid, self.sleep = env.now, env.uid, env.sleep
+        self.view, self.wake = env.view, env.wake
+
+    def commit(self, work: Callable[[Rows], T], point: str) -> T:
+        """See `Env`. Raises `LeaseLost`, and then nothing was kept."""
+
+        def checked(rows: Rows) -> T:
+            check(rows, self.lease, self.now())
+            return work(rows)
+
+        return self.env.commit(checked, point)
+
+
+def hold(env: Env) -> None:
+    """Before a send: raise `LeaseLost` if this loop's lease has moved meanwhile."""
+    if isinstance(env, Leased):
+        env.env.view(lambda rows: still_ours(rows, env.lease))

@@ -1,0 +1,120 @@
+"""What was set aside is shown, can be tried again, and can be put away with a name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from connectors._kit.contract import Hint, Unavailable
+from connectors._kit.simtool import PERSON, Profile, SimTool
+from hub import capture, commands
+from hub.commands import Wrong
+from hub.inputs import Intake
+from hub.tools.world import World
+
+
+def parked(world: World) -> list[dict[str, Any]]:
+    """What `synchub parked` lists."""
+    found: list[dict[str, Any]] = commands.parked(world.hub)["parked"]
+    return found
+
+
+class Half:
+    """A tool whose records cannot be read one by one while `broken`; lists still work."""
+
+    def __init__(self, tool: SimTool) -> None:
+        self.tool = tool
+        self.broken = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tool, name)
+
+    def read(self, *given: Any) -> Any:
+        """See the contract."""
+        if self.broken:
+            raise Unavailable("no record can be read now")
+        return self.tool.read(*given)
+
+
+def given_up() -> World:
+    """A tool that could not read a record for days while a webhook waited for it."""
+    world = World({"A": Profile()}, wrap=Half)
+    world.tools["A"].act("jane", {"mail": "jane@x.com"})
+    world.sync()
+    world.hub.systems["A"].connector.broken = True  # type: ignore[attr-defined]
+    hint = Hint(PERSON, "jane", "news-1")
+    system = world.hub.systems["A"]
+    world.store.transact(lambda rows: capture.accept(rows, world.hub, system, [hint]))
+    for _ in range(capture.GIVE_UP_AFTER):
+        world.clock.pass_time(capture.BACK_OFF_MS[-1] + 1_000)
+        world.capture("A")
+    return world
+
+
+def state_of(world: World) -> str:
+    """Of the webhook's hint."""
+    row = world.store.view(lambda rows: rows.get("hint", id="A:news-1"))
+    return str(row and row["state"])
+
+
+def test_a_hint_that_was_given_up_is_shown_and_can_be_asked_for_again() -> None:
+    """Nothing accepted is lost: it waits for a person, and a replay reads the record."""
+    world = given_up()
+    (item,) = parked(world)
+    assert state_of(world) == "parked"
+    assert "could not be read in 12 tries" in item["why"]
+    world.hub.systems["A"].connector.broken = False  # type: ignore[attr-defined]
+    world.tools["A"].act("jane", {"title": "Nurse"})
+    commands.replay(world.hub, item["id"])
+    world.capture("A")
+    assert state_of(world) == "answered"
+    assert parked(world) == []
+
+
+def broken_answer(world: World) -> str:
+    """Something that a tool sent and nobody could read; its id."""
+    system = world.hub.systems["A"]
+    intake = Intake(system, system.specs[PERSON], "changes")
+    world.store.transact(
+        lambda rows: capture.park_broken(rows, world.hub, intake, "1", "no id", b"{}")
+    )
+    return str(parked(world)[0]["id"])
+
+
+def test_what_has_no_record_is_replayed_by_reading_everything_again() -> None:
+    """A person is told what happens, and the next pass over the system begins."""
+    world = World({"A": Profile()})
+    world.sync()
+    item = broken_answer(world)
+    assert commands.replay(world.hub, item)["replayed"] == "every record of A is read again"
+    row = world.store.view(
+        lambda rows: rows.get("cursor", system="A", stream="sweep", shard=PERSON)
+    )
+    assert row is not None
+    assert row["value"].endswith("|"), "from the first page on"
+
+
+def test_an_item_can_be_dismissed_once_and_is_kept_with_a_name() -> None:
+    """What somebody has seen is listed no more, and who it was can be looked up."""
+    world = World({"A": Profile()})
+    item = broken_answer(world)
+    commands.parked(world.hub, "dismiss", item, "ada")
+    assert parked(world) == []
+    row = world.store.view(lambda rows: rows.get("parked", id=item))
+    assert row is not None
+    assert row["doc"]["dismissed_by"] == "ada"
+    with pytest.raises(Wrong, match="nothing open is parked"):
+        commands.parked(world.hub, "dismiss", item)
+
+
+def test_a_departed_record_is_decided_not_dismissed() -> None:
+    """A link that is held needs a decision; the error names the choices."""
+    world = World({"A": Profile()})
+    world.tools["A"].act("jane", {"mail": "jane@x.com"})
+    world.sync()
+    world.tools["A"].delete("jane")
+    world.sync()
+    (item,) = parked(world)
+    with pytest.raises(Wrong, match="decide keep, unlink or recreate"):
+        commands.parked(world.hub, "dismiss", item["id"])
