@@ -270,11 +270,17 @@ def close_hints(
     for reading in readings:
         asked = [n for n in (reading.native_id, *reading.aliases) if n in wanted]
         keys = [row["id"] for n in asked for row in wanted[n]]
-        inputs.answer(rows, keys, "answered")
+        inputs.answer(rows, [k for k in keys if due_before(rows, k, reading.start_ms)], "answered")
         how = take_or_note(rows, hub, intake, reading)
         told = [k for k in keys if not k.startswith("again:")]
         by = inputs.latest(rows, intake.system.name, reading) if how == "new" else None
         inputs.answer(rows, told, words[how], by)
+
+
+def due_before(rows: Rows, key: str, at: int) -> bool:
+    """Whether a note still asks for no later reading: it may have been put off meanwhile."""
+    row = rows.get("hint", id=key)
+    return bool(row and row["not_before"] <= at)
 
 
 def put_off(rows: Rows, hub: Hub, wanted: dict[str, list[Row]], after_ms: int) -> None:

@@ -357,6 +357,8 @@ def dismiss(rows: Rows, hub: Hub, item: str, who: str) -> None:
     row = open_item(rows, item)
     if row["kind"] in ("departed", "unsupported"):
         raise Wrong(f"{item} holds a link: decide keep, unlink or recreate")
+    if row["kind"] == "lost create":
+        slots.lift(rows, "wanted", row["doc"]["wanted"], "asked")
     seen = {"dismissed_by": who, "dismissed_at": hub.env.now()}
     rows.update("parked", {"id": item}, {"state": "dismissed", "doc": {**row["doc"], **seen}})
 

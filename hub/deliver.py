@@ -18,24 +18,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import orjson
-
-from connectors._kit.contract import (
-    Answer,
-    ConnectorError,
-    Denied,
-    ObjectSpec,
-    Reading,
-    Unavailable,
-    Write,
-)
+from connectors._kit.contract import Answer, ConnectorError, Denied, Reading, Unavailable, Write
 from hub import inputs, leases, slots, switches
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
-from hub.io.rows import Row, Rows, above, at_most
+from hub.io.rows import Row, Rows, above, among, at_most
+from hub.links import Link, differences
 from hub.pure import compare, creates
-from hub.pure.compare import Difference, Links
+from hub.pure.compare import Difference
 from hub.pure.fold import expand
 from hub.pure.model import (
     Golden,
@@ -53,6 +44,7 @@ from hub.pure.model import (
 IDLE_MS = 1_000
 BUSY_MS = 50
 AT_ONCE = 100
+WAIT_MS = 200
 
 
 @dataclass(frozen=True)
@@ -63,29 +55,16 @@ class Plan:
     golden: Golden
     sends: Mapping[str, Sent]
     write: Write | None = None
-    version_at: int = 0
     key: str = ""
     run: str = ""
-
-
-@dataclass(frozen=True)
-class Link:
-    """One object of one system: what every function here is about."""
-
-    hub: Hub
-    system: System
-    spec: ObjectSpec
-
-    @property
-    def tool(self) -> Any:
-        """The core's view of it."""
-        return self.hub.tool(self.system.name, self.spec.object)
 
 
 def step(hub: Hub, system: System) -> int:
     """One pass over each object; returns when to look again (ms)."""
     if not hub.env.view(lambda rows: may_write(rows, system)):
         return hub.env.now() + IDLE_MS
+    if hub.env.view(lambda rows: without_receipt(rows, system.name)):
+        hub.env.commit(lambda rows: recover(rows, hub, system.name), "deliver:recover")
     busy = False
     for spec in sorted(system.specs.values(), key=lambda s: (s.entity != "company", s.object)):
         link = Link(hub, system, spec)
@@ -131,41 +110,45 @@ def plan_updates(rows: Rows, link: Link) -> list[Plan]:
 
 def due_slots(rows: Rows, link: Link) -> list[Row]:
     """Dirty and free slots: consent before edits before repairs, then the oldest mark."""
-    found = rows.select(
+    return rows.select(
         "slot",
-        {
-            "system": link.system.name,
-            "object": link.spec.object,
-            "dirty": above(-1),
-            "not_before": at_most(link.hub.env.now()),
-        },
+        {**link.here, "dirty": above(-1), "held": False, "not_before": at_most(link.hub.env.now())},
         order=("rank", "dirty", "uid"),
-        limit=AT_ONCE * 5,
+        limit=AT_ONCE,
     )
-    return [row for row in found if not row["holds"]][:AT_ONCE]
 
 
 def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | None:
     """What this link needs, None where it needs nothing now."""
     row, record = rows.get("record", uid=slot["uid"]), state.load_record(rows, slot["uid"])
     golden = state.golden_of(rows, slot["uid"])
-    if row is None or record is None or golden is None or not record.native_id:
+    if row is None or record is None or golden is None:
         return None
     if row["next_seq"] != row["folded"] + 1 or record.intent:
         return None  # something is on its way to the resolver: look again after it
     if record.state != "live":
         slots.clean(rows, record)
         return None
-    if not any(c.winner for c in golden.cells.values()):
+    if not record.native_id:
+        return None
+    if (due := unsettled_until(record, link)) > link.hub.env.now():
+        slots.postpone(rows, record, due)
+        return None
+    if not golden.claimed:
         judge_unclaimed(rows, link, record)
         return None
-    found = differences(rows, link, record, golden, leads=row["role"] == "primary")
+    found = differences(rows, link, row, record, golden)
     sends = compare.to_write(found)
     if not sends and not to_agree(record, golden, found):
         slots.clean(rows, record)
         return None
-    at = rows.get("golden", uid=golden.uid)
-    return Plan(record, golden, sends, version_at=at["at"] if at else 0, run=slot["run"] or "")
+    return Plan(record, golden, sends, run=slot["run"] or "")
+
+
+def unsettled_until(record: Record, link: Link) -> int:
+    """Until when a lagging tool may still show an older state than was read or written (ms)."""
+    lags = link.tool.lag_ms and not link.tool.revisions
+    return record.changed_at + link.tool.settle_ms if lags else 0
 
 
 def to_agree(record: Record, golden: Golden, found: Iterable[Difference]) -> bool:
@@ -173,36 +156,10 @@ def to_agree(record: Record, golden: Golden, found: Iterable[Difference]) -> boo
     return bool(compare.to_agree(record, found)) or record.delivered != golden.members
 
 
-def differences(
-    rows: Rows, link: Link, record: Record, golden: Golden, *, leads: bool
-) -> list[Difference]:
-    """The comparison, with the ends of associations looked up."""
-    return compare.compare(
-        record, golden, link.tool, ends(rows, link, record, golden), primary=leads
-    )
-
-
-def ends(rows: Rows, link: Link, record: Record, golden: Golden) -> Links:
-    """Golden ids of the associated records, and their records in this system."""
-    names = list(link.tool.links)
-    held = {key_of(c) for n in names for c in cells_of_field(record.cells, n)}
-    wanted = {key_of(c) for n in names for c in cells_of_field(golden.cells, n)}
-    golden_ids = state.golden_ids(rows, held | wanted)
-    here: dict[Uid, Uid] = {}
-    for end in sorted({*golden_ids.values(), *wanted}):
-        for row in rows.select(
-            "record",
-            {"golden": end, "system": link.system.name, "state": "live"},
-            order=("role", "uid"),
-        ):
-            if row["native_id"]:
-                here.setdefault(end, row["uid"])
-    return Links(golden_ids, here)
-
-
 def judge_unclaimed(rows: Rows, link: Link, record: Record) -> None:
-    """Nobody claims anything: an empty record is left alone; our copies are for a person."""
-    if any(c.synced and c.observed not in (None, False) for c in record.cells.values()):
+    """Nobody claims anything: an empty record is left alone; our copies are for a person, once."""
+    ours = any(c.synced and c.observed not in (None, False) for c in record.cells.values())
+    if ours and not record.departed:
         unsupported(rows, link, record)
     else:
         slots.clean(rows, record)
@@ -210,7 +167,7 @@ def judge_unclaimed(rows: Rows, link: Link, record: Record) -> None:
 
 def unsupported(rows: Rows, link: Link, record: Record) -> None:
     """A record that holds only our copies of somebody who is someone else now."""
-    slots.hold(rows, record, "unsupported", "only our copies are left", link.hub.env.now())
+    slots.hold_link(rows, record, "unsupported", "only our copies are left", link.hub.env.now())
     rows.upsert(
         "parked",
         {
@@ -362,6 +319,9 @@ def recheck(
             if plan.sends:
                 retract(rows, link, plan, "the record had moved")
             inputs.take(rows, link.hub, Intake(link.system, link.spec, "deliver"), reading)
+        elif reading is None and plan.sends and not link.spec.conditional:
+            retract(rows, link, plan, "the tool did not show the record")
+            inputs.again(rows, plan.record, link.hub.env.now(), link.hub.env.now())
         elif not plan.sends:
             agree(rows, link, plan, reading)
         elif allowed and still_right(rows, link, plan):
@@ -391,29 +351,27 @@ def still_right(rows: Rows, link: Link, plan: Plan) -> bool:
     golden = state.golden_of(rows, plan.record.uid)
     if row is None or golden is None:
         return False
-    found = differences(rows, link, plan.record, golden, leads=row["role"] == "primary")
-    now = compare.to_write(found)
+    now = compare.to_write(differences(rows, link, row, plan.record, golden))
     return {c: s.value for c, s in now.items()} == {c: s.value for c, s in plan.sends.items()}
 
 
 def agree(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> None:
     """Tool and golden are equal: say so, from a reading that is late enough to know."""
-    if reading is None:
-        return
-    due = plan.version_at + link.tool.lag_ms
-    if reading.start_ms < due:
-        slots.postpone(rows, plan.record, due)
-        return
     row = rows.get("record", uid=plan.record.uid)
     golden = state.golden_of(rows, plan.record.uid)
-    if row is None or golden is None or row["next_seq"] != row["folded"] + 1:
+    made = rows.get("golden", uid=golden.uid) if golden else None
+    if reading is None or row is None or golden is None or made is None:
         return
-    found = differences(rows, link, plan.record, golden, leads=row["role"] == "primary")
-    if compare.to_write(found):
+    if not row["next_seq"] - 1 == row["folded"] == plan.record.folded:
+        return  # it has moved meanwhile: the link stays dirty
+    if reading.start_ms < made["at"] + link.tool.lag_ms:
+        slots.postpone(rows, plan.record, made["at"] + link.tool.lag_ms)
         return
-    sends = compare.to_agree(plan.record, found)
-    say_agreed(rows, link, plan.record, golden.members, sends, reading)
-    slots.clean(rows, plan.record)
+    found = differences(rows, link, row, plan.record, golden)
+    if not compare.to_write(found):
+        sends = compare.to_agree(plan.record, found)
+        say_agreed(rows, link, plan.record, golden.members, sends, reading)
+        slots.clean(rows, plan.record)
 
 
 def say_agreed(
@@ -538,13 +496,20 @@ def follow_up(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
         inputs.again(rows, plan.record, now, now + link.tool.settle_ms)
         link.hub.env.wake(f"capture:{link.system.name}")
     elif answer.outcome in ("retry", "stop"):
-        slots.postpone(rows, plan.record, now + max(answer.after_ms, 1_000))
+        slots.retry(rows, *place(link, plan), now, answer.after_ms)
     elif answer.outcome == "stale":
         inputs.again(rows, plan.record, now, now)
     elif answer.outcome == "rejected":
         show_rejected(rows, link, plan, answer)
     if answer.outcome in ("unknown", "rejected", "stop"):
         state.count(rows, link.system.name, f"writes {answer.outcome}")
+
+
+def place(link: Link, plan: Plan) -> tuple[str, dict[str, Any]]:
+    """Table and key of what a plan works off: a wanted create, or a record's slot."""
+    if plan.write and plan.write.op == "create":
+        return "wanted", {"golden": plan.golden.uid, **link.here}
+    return "slot", {"uid": plan.record.uid}
 
 
 def show_rejected(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
@@ -584,26 +549,31 @@ def plan_creates(rows: Rows, link: Link) -> list[Plan]:
     passed = captured_up_to(rows, link)
     found = rows.select(
         "wanted",
-        {
-            "system": link.system.name,
-            "object": link.spec.object,
-            "dirty": above(-1),
-            "not_before": at_most(link.hub.env.now()),
-        },
+        {**link.here, "dirty": above(-1), "held": False, "not_before": at_most(link.hub.env.now())},
         order=("dirty", "golden"),
         limit=AT_ONCE,
     )
+    waits = bool(found) and unresolved(rows, link)
     for row in found:
+        where = {"golden": row["golden"], **link.here}
         golden = state.load_goldens(rows, [row["golden"]])[row["golden"]]
-        if golden is None or row["holds"] or not may_create(rows, link, golden, row, passed):
+        if golden is None or waits or not may_create(rows, link, golden, row, passed):
+            rows.update("wanted", where, {"not_before": link.hub.env.now() + WAIT_MS})
             continue
         plans.append(commit_create(rows, link, golden, row["run"] or ""))
-        rows.delete(
-            "wanted", {"golden": golden.uid, "system": link.system.name, "object": link.spec.object}
-        )
+        rows.update("wanted", where, {"dirty": None})
         if len(plans) >= max(link.spec.write_batch, 10):
             break
     return plans
+
+
+def unresolved(rows: Rows, link: Link) -> bool:
+    """Whether a reading of this object waits to be resolved: it may show the same customer."""
+    pending = {"status": "pending", "kind": "observation"}
+    waiting = rows.select("input", pending, limit=AT_ONCE)
+    uids = among({row["uid"] for row in waiting})
+    here = {**link.here, "state": "live", "uid": uids}
+    return len(waiting) == AT_ONCE or bool(waiting and rows.count("record", here))
 
 
 def captured_up_to(rows: Rows, link: Link) -> int:
@@ -634,22 +604,31 @@ def may_create(rows: Rows, link: Link, golden: Golden, wanted: Row, passed: int)
 def commit_create(rows: Rows, link: Link, golden: Golden, run: str) -> Plan:
     """The intent of a create is its record's first input; its uid is the external id."""
     hub = link.hub
-    record = Record(
-        uid=hub.env.uid(),
-        entity=golden.entity,
-        system=link.system.name,
-        object=link.spec.object,
-        state="creating",
-    )
-    state.birth(rows, record)
+    record = newcomer(rows, link, golden)
     sends = creates.first_values(golden, link.tool)
-    key = f"{record.uid}:create"
+    key = f"{record.uid}:create:{record.folded + 1}"
     members = tuple(sorted({*golden.members, record.uid}))
     note_intent(
         rows, link, record, Intent(hub.env.now(), "create", sends, members, golden.uid, key, run)
     )
-    write = Write("create", "", changes(link, record, sends), record.uid, key)
+    same = f"{record.uid}:{creates.offer(sends)}"  # a retry of the same is the same request
+    write = Write("create", "", changes(link, record, sends), record.uid, same)
     return Plan(record, golden, sends, write, key=key)
+
+
+def newcomer(rows: Rows, link: Link, golden: Golden) -> Record:
+    """The record to create: that of an earlier create that came to nothing, or a new one.
+
+    Its uid, which the tool keeps as external id, stays the same through every retry.
+    """
+    for member in state.members_of(rows, golden):
+        here = {"system": member.system, "object": member.object} == link.here
+        if here and member.state == "failed" and not member.native_id:
+            return member
+    system, obj = link.system.name, link.spec.object
+    record = Record(link.hub.env.uid(), golden.entity, system, obj, state="creating")
+    state.birth(rows, record)
+    return record
 
 
 def recheck_creates(rows: Rows, link: Link, plans: Sequence[Plan]) -> list[Plan]:
@@ -685,10 +664,12 @@ def still_alone(rows: Rows, link: Link, plan: Plan, golden: Golden) -> bool:
 def receive_create(rows: Rows, link: Link, plan: Plan, answer: Answer, receipt: Receipt) -> None:
     """The new record's id; if capture has seen the record first, its uid wins."""
     if answer.outcome == "rejected":
-        hold_wanted(rows, link, plan, answer)
+        refused = {"why": answer.why or "refused", "offered": creates.offer(plan.sends)}
+        slots.hold(rows, *place(link, plan), "rejected", refused)
     if answer.outcome != "done" or not answer.native_id:
         inputs.append(rows, link.hub, plan.record, receipt, cause="deliver")
         return
+    rows.delete("wanted", place(link, plan)[1])
     known = state.find_alias(rows, link.system.name, link.spec.object, answer.native_id)
     if known in (None, plan.record.uid):
         if known is None:
@@ -729,22 +710,6 @@ def adopt(rows: Rows, link: Link, plan: Plan, winner: Uid, receipt: Receipt) -> 
     )
     inputs.append(rows, link.hub, record, taken, cause="deliver")
     retract(rows, link, plan, f"known already as {winner}")
-
-
-def hold_wanted(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
-    """The tool refuses this record: not offered again before golden changes."""
-    where = {"golden": plan.golden.uid, "system": link.system.name, "object": link.spec.object}
-    state.want(rows, plan.golden.uid, link.system.name, link.spec.object, link.hub.env.now())
-    rows.update(
-        "wanted",
-        where,
-        {"holds": {"rejected": answer.why or "refused", "of": fingerprint(plan.sends)}},
-    )
-
-
-def fingerprint(sends: Mapping[str, Sent]) -> str:
-    """What was offered, to know whether a later offer is another one."""
-    return orjson.dumps(values_of(sends), option=orjson.OPT_SORT_KEYS).decode()
 
 
 # -- unknown outcomes --------------------------------------------------------------------------
@@ -792,32 +757,36 @@ def take_found(
     ]
     now = link.hub.env.now()
     if len(likely) > 1 and not sure:
-        rows.upsert(
-            "task",
-            {
-                "id": f"lost create:{record.uid}",
-                "kind": "lost create",
-                "state": "open",
-                "at": now,
-                "uid": record.uid,
-                "system": link.system.name,
-                "why": f"{len(likely)} records may be the one that the hub created",
-                "doc": {"candidates": [r.native_id for r in likely]},
-            },
-        )
-        rows.update("intent", {"key": row["key"]}, {"status": "asked"})
-        return
-    if not likely:
-        inputs.append(
-            rows,
-            link.hub,
-            record,
-            Receipt("not_sent", now, now, why="read back: it was not applied"),
-            cause="deliver",
-        )
+        ask_which(rows, link, record, row, likely)
+    if not likely or (len(likely) > 1 and not sure):
+        why = "read back: nothing there is surely ours"
+        inputs.append(rows, link.hub, record, Receipt("not_sent", now, now, why=why))
         rows.update("intent", {"key": row["key"]}, {"status": "settled"})
         return
     finish_found(rows, link, record, row, likely[0])
+
+
+def ask_which(rows: Rows, link: Link, record: Record, row: Row, likely: Sequence[Reading]) -> None:
+    """Several records may be the one that was created: they are taken in as they are.
+
+    Nothing more is created for this customer until somebody says that none of them is it.
+    """
+    where = {"golden": row["golden"], **link.here}
+    slots.hold(rows, "wanted", where, "asked", "a create of which nobody knows what it made")
+    rows.upsert(
+        "parked",
+        {
+            "id": f"lost create:{record.uid}",
+            "kind": "lost create",
+            "state": "open",
+            "at": link.hub.env.now(),
+            "uid": record.uid,
+            "system": link.system.name,
+            "why": f"{', '.join(r.native_id for r in likely)}: each may be the record that the hub "
+            "created; judge the duplicates, or dismiss this to create it again",
+            "doc": {"wanted": where},
+        },
+    )
 
 
 def adoptable(rows: Rows, link: Link, record: Record, row: Row, reading: Reading) -> bool:
@@ -858,26 +827,31 @@ def finish_found(rows: Rows, link: Link, record: Record, row: Row, reading: Read
 # -- start -------------------------------------------------------------------------------------
 
 
-def recover(rows: Rows, hub: Hub) -> int:
-    """At start: a write whose receipt is missing has an unknown outcome; one never sent, none."""
-    open_rows = [
-        r for status in ("planned", "sent") for r in rows.select("intent", {"status": status})
+def without_receipt(rows: Rows, system: str = "") -> list[Row]:
+    """Writes that were said and never came to an end: nobody is about to receive for them."""
+    where = {"system": system} if system else {}
+    return [
+        row
+        for status in ("planned", "sent")
+        for row in rows.select("intent", {"status": status, **where})
     ]
-    now = hub.env.now()
-    for row in open_rows:
+
+
+def recover(rows: Rows, hub: Hub, system: str = "") -> int:
+    """At start, and before a system's next pass: a write without a receipt is *unknown*.
+
+    Only one loop delivers to a system, so whatever is open when it begins was broken off.
+    """
+    found, now = without_receipt(rows, system), hub.env.now()
+    for row in found:
         record = state.load_record(rows, row["uid"])
         if record is None:
             continue
-        inputs.append(
-            rows,
-            hub,
-            record,
-            Receipt("unknown", now, now, why="the hub was stopped"),
-            cause="start",
-        )
+        receipt = Receipt("unknown", now, now, why="the hub was stopped")
+        inputs.append(rows, hub, record, receipt, cause="start")
         rows.update(
             "intent",
             {"uid": row["uid"], "seq": row["seq"]},
             {"status": "unknown", "unknown_at": now},
         )
-    return len(open_rows)
+    return len(found)

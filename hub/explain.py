@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from hub import deliver
-from hub.deliver import Link
 from hub.env import Hub
 from hub.io import state
 from hub.io.rows import Refused, Rows
+from hub.links import Link, differences
 from hub.pure import standardize
 from hub.pure.identity import Key
-from hub.pure.model import Claim, Golden, GoldenCell, Record, Uid, key_of
+from hub.pure.model import Actor, Claim, Golden, GoldenCell, Record, Uid, key_of
 
 NAMED_BY = ("name", "legal_name", "email", "domain", "phone")
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -128,10 +127,15 @@ def claim_line(record: Record, claim: Claim) -> dict[str, Any]:
         "value": claim.value,
         "typed": claim.raw,
         "at": claim.at,
-        "by": claim.actor.id or claim.actor.kind,
+        "by": who(claim.actor),
         "first_snapshot": claim.bound,
         "event": f"{record.uid}:{claim.seq}",
     }
+
+
+def who(actor: Actor) -> str:
+    """A person, an app, ourselves: as far as the tool told, and by which way."""
+    return " ".join(filter(None, (actor.kind, actor.id, actor.via and f"({actor.via})")))
 
 
 def tool_view(rows: Rows, hub: Hub, record: Record, golden: Golden, field: str) -> dict[str, Any]:
@@ -141,9 +145,7 @@ def tool_view(rows: Rows, hub: Hub, record: Record, golden: Golden, field: str) 
         return {"state": record.state}
     link = Link(hub, system, system.specs[record.object])
     row = rows.get("record", uid=record.uid)
-    found = deliver.differences(
-        rows, link, record, golden, leads=bool(row and row["role"] == "primary")
-    )
+    found = differences(rows, link, row, record, golden) if row else []
     return {
         d.cell: {"holds": d.observed, "state": d.word, **({"why": d.why} if d.why else {})}
         for d in found

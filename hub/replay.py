@@ -45,10 +45,7 @@ class Still:
 
 def recorded(rows: Rows, hub: Hub) -> tuple[list[Record], list[Input]]:
     """The records as they were born, and every input that was folded into them."""
-    births = [
-        Record(r["uid"], r["entity"], r["system"], r["object"])
-        for r in rows.select("record", order=("local",))
-    ]
+    births = [state.born(r) for r in rows.select("record", order=("local",))]
     return births, state.folded_inputs(rows, hub.vault)
 
 

@@ -16,7 +16,7 @@ from hub.io import state
 from hub.io.rows import Row, Rows, above, among
 from hub.pure import identity
 from hub.pure.decide import Effects, Loaded, decide, need
-from hub.pure.model import Actor, Golden, Record, Uid
+from hub.pure.model import Actor, Golden, Uid
 
 AT_ONCE = 100  # golden records in one transaction
 
@@ -62,7 +62,7 @@ def _members(rows: Rows, golden: Uid) -> list[Uid]:
 def decided(rows: Rows, hub: Hub, uids: list[Uid]) -> Effects:
     """What the rules make of all that was ever taken in about these records."""
     known = rows.select("record", {"uid": among(uids)})
-    births = {r["uid"]: Record(r["uid"], r["entity"], r["system"], r["object"]) for r in known}
+    births = {r["uid"]: state.born(r) for r in known}
     inputs = state.folded_inputs(rows, hub.vault, uids)
     loaded = Loaded(records=dict(births))
     while wanted := need(inputs, uids, loaded, hub.context, births):
@@ -81,7 +81,7 @@ def hold(rows: Rows, hub: Hub, golden: Golden) -> None:
     why, now = f"rules version {golden.rules}", hub.env.now()
     for record in state.members_of(rows, golden):
         if record.alive:
-            slots.hold(rows, record, runs.HELD, why, now)
+            slots.hold_link(rows, record, runs.HELD, why, now)
     for row in rows.select("wanted", {"golden": golden.uid}):
         where = {"golden": golden.uid, "system": row["system"], "object": row["object"]}
-        rows.update("wanted", where, {"holds": {**row["holds"], runs.HELD: why}})
+        slots.hold(rows, "wanted", where, runs.HELD, why)

@@ -15,8 +15,9 @@ import structlog
 from hub import inputs, slots
 from hub.env import Hub
 from hub.io import history, state
-from hub.io.rows import Rows, above
+from hub.io.rows import Rows, StoreFull, above
 from hub.io.seal import CannotOpen
+from hub.leases import LeaseLost
 from hub.pure.decide import Effects, Loaded, decide, need
 from hub.pure.model import Edge, Input, Record, Uid
 
@@ -24,6 +25,7 @@ LOG = structlog.get_logger()
 GROUP = "resolve"
 BATCH = 200
 IDLE_MS = 1_000
+STOPS = (StoreFull, LeaseLost)  # nothing is wrong with the inputs: the step is over, as a whole
 
 
 def step(hub: Hub) -> int:
@@ -31,7 +33,9 @@ def step(hub: Hub) -> int:
     hub.env.commit(hub.log.relay, "resolve:relay")
     try:
         done = hub.env.commit(lambda rows: batch(rows, hub), "resolve:commit")
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except STOPS:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever breaks it, only its own record may wait
         done = one_by_one(hub, error)
     if not done:
         return hub.env.now() + IDLE_MS
@@ -57,7 +61,9 @@ def one_by_one(hub: Hub, error: Exception) -> int:
     for uid in sorted({m.key.decode() for m in messages}):
         try:
             hub.env.commit(lambda rows: resolve(rows, hub, [uid]), "resolve:one")  # noqa: B023
-        except (ArithmeticError, LookupError, TypeError, ValueError) as poison:
+        except STOPS:
+            raise
+        except Exception as poison:  # noqa: BLE001
             why = f"{type(poison).__name__}: {poison}"
             hub.env.commit(lambda rows: park_all(rows, hub, uid, why), "resolve:park")  # noqa: B023
     hub.env.commit(lambda rows: hub.log.commit(rows, GROUP, messages), "resolve:position")
@@ -144,7 +150,7 @@ def born(rows: Rows, uids: set[Uid]) -> dict[Uid, Record]:
 
 def store(rows: Rows, hub: Hub, effects: Effects) -> None:
     """Every effect of a batch that is folded for the first time."""
-    project_all(rows, hub, effects)
+    moved = project_all(rows, hub, effects)
     for (uid, seq), (status, by) in effects.statuses.items():
         rows.update("input", {"uid": uid, "seq": seq}, {"status": status, "by": by or None})
     for record in effects.records.values():
@@ -157,8 +163,8 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
             slots.review(rows, hub, golden)
     for change in effects.history:
         history.write(rows, hub, change)
-    for uid in sorted(effects.dirty):
-        mark(rows, hub, uid)
+    for uid in sorted(effects.dirty | moved):
+        mark(rows, hub, uid, slots.CONSENT if uid in effects.urgent else slots.EDIT)
     for uid, due in effects.again.items():
         found = effects.records.get(uid) or state.load_record(rows, uid)
         if found is not None:
@@ -167,26 +173,32 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
     contradict(rows, hub, effects.contradictions)
 
 
-def project_all(rows: Rows, hub: Hub, effects: Effects) -> None:
-    """What a refold rebuilds as well: records, keys, edges, golden records."""
+def project_all(rows: Rows, hub: Hub, effects: Effects) -> set[Uid]:
+    """What a refold rebuilds as well: records, keys, edges, golden records.
+
+    Returns the records that lead now where they did not, or the other way round.
+    """
     for record in effects.records.values():
         state.save_record(rows, record)
         project(rows, record)
     for uid, keys in effects.keys.items():
         state.save_keys(rows, hub.vault, uid, keys)
     state.save_edges(rows, effects.edges_put.values(), effects.edges_drop)
-    regroup(rows, effects)
     for golden in effects.groups:
         state.save_golden(rows, golden, hub.env.now())
+    return regroup(rows, effects)
 
 
-def regroup(rows: Rows, effects: Effects) -> None:
-    """Golden id and role of every record of a touched component, where they moved."""
+def regroup(rows: Rows, effects: Effects) -> set[Uid]:
+    """Golden id and role of every record of a touched component; returns whose role moved."""
+    moved = set()
     for uid, (golden, leads) in effects.regroup.items():
         role = "primary" if leads else "secondary"
         row = rows.get("record", uid=uid)
         if row and (row["golden"], row["role"]) != (golden, role):
             rows.update("record", {"uid": uid}, {"golden": golden, "role": role})
+            moved |= {uid} if row["role"] != role else set()
+    return moved
 
 
 def project(rows: Rows, record: Record) -> None:
@@ -198,16 +210,18 @@ def project(rows: Rows, record: Record) -> None:
         rows.upsert("assoc", {"uid": record.uid, "entity": "company", "other": other})
 
 
-def mark(rows: Rows, hub: Hub, uid: Uid) -> None:
-    """Look at this link: consent before edits before backfill."""
+def mark(rows: Rows, hub: Hub, uid: Uid, rank: int) -> None:
+    """Look at this link: consent before edits before repairs before backfill."""
     record = state.load_record(rows, uid)
     if record is None:
         return
-    if record.state in ("deleted", "archived") and not record.departed:
-        slots.hold_departed(rows, hub, record)
+    if slots.departed(record):
+        golden = state.golden_of(rows, uid)
+        if golden is None or not slots.replaced(record, state.members_of(rows, golden)):
+            slots.hold_departed(rows, hub, record)
     elif record.alive:
-        slots.came_back(rows, record)
-        state.dirty(rows, record, hub.env.now())
+        slots.release(rows, record)
+        state.dirty(rows, record, hub.env.now(), rank=rank)
 
 
 def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
@@ -218,7 +232,9 @@ def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
         for uid in (g.golden.members if g.golden else (g.uid,))
         if g.golden is None or g.before is None or g.golden.members != g.before.members
     }
-    moved |= {u for u, r in effects.records.items() if r.entity == "company"}
+    companies = [u for u, r in effects.records.items() if r.entity == "company"]
+    goldens = (state.golden_of(rows, uid) for uid in companies)
+    moved |= {*companies, *(m for g in goldens if g for m in g.members)}
     if not moved:
         return frozenset()
     found: set[Uid] = set()

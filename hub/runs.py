@@ -14,11 +14,11 @@ from typing import Any
 
 import orjson
 
-from hub import capture, deliver, resolve, slots, switches
-from hub.deliver import Link
+from hub import capture, resolve, slots, switches
 from hub.env import Hub
 from hub.io import state
 from hub.io.rows import Row, Rows, above
+from hub.links import Link, differences
 from hub.pure import compare, creates
 from hub.pure.model import Actor, Golden, Record, Sent, Uid, Value, key_of
 
@@ -138,7 +138,7 @@ def update_row(rows: Rows, link: Link, slot: Row) -> PlannedRow | None:
     row = rows.get("record", uid=slot["uid"])
     if record is None or golden is None or row is None or record.state != "live":
         return None
-    found = deliver.differences(rows, link, record, golden, leads=row["role"] == "primary")
+    found = differences(rows, link, row, record, golden)
     sends = compare.to_write(found)
     if not sends:
         return None
@@ -262,11 +262,10 @@ def settle_row(rows: Rows, link: Link, row: PlannedRow, *, run: str, hold: bool)
     )
     if run:
         slots.lift(rows, table, where, HELD)
-        rows.update(table, where, {"run": run})
+        more = {"rank": slots.BACKFILL} if table == "slot" else {}
+        rows.update(table, where, {"run": run, **more})
     elif hold:
-        kept = rows.get(table, **where)
-        if kept is not None:
-            rows.update(table, where, {"holds": {**kept["holds"], HELD: "changed since the plan"}})
+        slots.hold(rows, table, where, HELD, "changed since the plan")
 
 
 def progress(rows: Rows, run_id: str) -> dict[str, int]:
@@ -284,11 +283,11 @@ def row_state(rows: Rows, row: Row) -> str:
         slot = rows.get("slot", uid=row["uid"])
         if slot is None or slot["dirty"] is None:
             return "done"
-        return "held" if slot["holds"] else "open"
+        return "held" if slot["held"] else "open"
     where = {"golden": row["golden"], "system": row["system"]}
     waiting = rows.select("wanted", where)
     if waiting:
-        return "held" if waiting[0]["holds"] else "open"
+        return "held" if waiting[0]["held"] else "open"
     opened = [
         r
         for r in rows.select("intent", {"golden": row["golden"], "op": "create"})
@@ -303,12 +302,8 @@ def quiet(rows: Rows) -> bool:
         return False
     if rows.count("hint", {"state": "open"}):
         return False
-    open_links = [
-        r
-        for t in ("slot", "wanted")
-        for r in rows.select(t, {"dirty": above(-1)})
-        if not r["holds"]
-    ]
+    free = {"dirty": above(-1), "held": False}
+    open_links = rows.count("slot", free) + rows.count("wanted", free)
     unsettled = [
         r for s in ("planned", "sent", "unknown") for r in rows.select("intent", {"status": s})
     ]

@@ -4,9 +4,10 @@ A slot belongs to its record; a wanted create to a golden record and an object. 
 that only the act named beside them lifts:
 
     needs plan        a later plan and its apply (after the first connection, or new rules)
-    departed          a decision about a record that is gone (synchub parked)
+    departed          a decision about a record that is gone (synchub parked), or a newcomer
     unsupported       a decision about a record that holds only our copies
-    rejected          a change of golden: the tool refused these values
+    rejected          a change of what golden offers: the tool refused these values
+    asked             a decision about a create of which nobody knows what it made
 """
 
 from __future__ import annotations
@@ -15,28 +16,34 @@ from typing import Any
 
 from hub.env import Hub
 from hub.io import state
-from hub.io.rows import Rows
+from hub.io.rows import Row, Rows
 from hub.pure import creates
 from hub.pure.model import Golden, Record
+from hub.pure.rules import Tool
+
+CONSENT, EDIT, REPAIR, BACKFILL = range(4)  # what is written first
+PAUSE_MS, PAUSE_MOST_MS = 1_000, 300_000
+
+
+def pause_ms(attempts: int) -> int:
+    """How long to leave a tool alone that could not take a write, ever longer."""
+    return min(PAUSE_MS << min(attempts, 16), PAUSE_MOST_MS)
 
 
 def review(rows: Rows, hub: Hub, golden: Golden) -> None:
-    """Lay or clear the wanted creates and questions of a golden record that changed."""
+    """Lay or clear the wanted creates, holds and questions of a golden record that changed."""
     members = state.members_of(rows, golden)
-    tools = hub.context.tools.values()
-    for tool, why_not in creates.wants(golden, members, tools) if not golden.merged_into else ():
-        where = {"golden": golden.uid, "system": tool.system, "object": tool.object}
-        if why_not or create_open(rows, golden, tool.system, tool.object):
-            rows.delete("wanted", where)
-        else:
-            state.want(rows, golden.uid, tool.system, tool.object, hub.env.now())
-            lift(rows, "wanted", where, "rejected")
     if golden.merged_into:
         rows.delete("wanted", {"golden": golden.uid})
-    if any(c.winner for c in golden.cells.values()):
-        for member in members:
+    else:
+        for tool, why_not in creates.wants(golden, members, hub.context.tools.values()):
+            want(rows, hub, golden, tool, why_not)
+    for member in members:
+        if golden.claimed:
             lift(rows, "slot", {"uid": member.uid}, "unsupported")
             close(rows, f"unsupported:{member.uid}")
+        if departed(member) and replaced(member, members):
+            release(rows, member)
     ask(rows, hub, golden)
     park_loops(rows, hub, golden)
 
@@ -71,14 +78,33 @@ def close(rows: Rows, item: str) -> None:
     rows.update("parked", {"id": item, "state": "open"}, {"state": "done"})
 
 
-def create_open(rows: Rows, golden: Golden, system: str, obj: str) -> bool:
-    """Whether a create for this golden record is on its way."""
-    opened = rows.select("intent", {"golden": golden.uid, "op": "create"})
-    return any(
-        (r["system"], r["object"]) == (system, obj)
-        and r["status"] in ("planned", "sent", "unknown")
-        for r in opened
-    )
+# -- wanted records ------------------------------------------------------------------------------
+
+
+def want(rows: Rows, hub: Hub, golden: Golden, tool: Tool, why_not: str) -> None:
+    """Lay or clear one wanted create. While one is on its way its row waits for what comes of it.
+
+    What the tool refused is offered again when it is something else.
+    """
+    where = {"golden": golden.uid, "system": tool.system, "object": tool.object}
+    if create_open(rows, where):
+        return
+    if why_not:
+        rows.delete("wanted", where)
+        for member in golden.members:
+            close(rows, f"lost create:{member}")
+        return
+    state.want(rows, golden.uid, tool.system, tool.object, hub.env.now())
+    row = rows.get("wanted", **where)
+    refused = row["holds"].get("rejected") if row else None
+    if refused and refused["offered"] != creates.offer(creates.first_values(golden, tool)):
+        lift(rows, "wanted", where, "rejected")
+
+
+def create_open(rows: Rows, where: dict[str, str]) -> bool:
+    """Whether a create is on its way."""
+    found = rows.select("intent", {**where, "op": "create"})
+    return any(r["status"] in ("planned", "sent", "unknown") for r in found)
 
 
 def ask(rows: Rows, hub: Hub, golden: Golden) -> None:
@@ -110,25 +136,49 @@ def settle_intent(rows: Rows, record: Record) -> None:
                 rows.update("intent", {"uid": row["uid"], "seq": row["seq"]}, {"status": "settled"})
 
 
-def hold(rows: Rows, record: Record, word: str, why: str, at: int) -> None:
-    """Keep a link from being written until somebody acts."""
-    state.dirty(rows, record, at)
-    row = rows.get("slot", uid=record.uid)
-    if row is not None:
-        rows.update("slot", {"uid": record.uid}, {"holds": {**row["holds"], word: why}})
+# -- holds ---------------------------------------------------------------------------------------
+
+
+def hold(rows: Rows, table: str, where: dict[str, Any], word: str, why: Any) -> None:
+    """Keep a link, or a wanted create, from being written until somebody acts."""
+    if row := rows.get(table, **where):
+        _put(rows, table, where, {**row["holds"], word: why})
 
 
 def lift(rows: Rows, table: str, where: dict[str, Any], word: str) -> None:
     """Take one hold off."""
     row = rows.get(table, **where)
     if row is not None and word in row["holds"]:
-        left = {w: y for w, y in row["holds"].items() if w != word}
-        rows.update(table, where, {"holds": left})
+        _put(rows, table, where, {w: why for w, why in row["holds"].items() if w != word})
+
+
+def _put(rows: Rows, table: str, where: dict[str, Any], holds: Row) -> None:
+    rows.update(table, where, {"holds": holds, "held": bool(holds)})
+
+
+def hold_link(rows: Rows, record: Record, word: str, why: str, at: int) -> None:
+    """Keep a record's link from being written; it stays dirty."""
+    state.dirty(rows, record, at)
+    hold(rows, "slot", {"uid": record.uid}, word, why)
+
+
+# -- records that are gone -------------------------------------------------------------------------
+
+
+def departed(record: Record) -> bool:
+    """Whether it is gone from its tool, and nobody has decided what that means."""
+    return record.state in ("deleted", "archived") and not record.departed
+
+
+def replaced(record: Record, members: list[Record]) -> bool:
+    """Whether a newcomer leads in its place."""
+    place = (record.system, record.object)
+    return any(m.alive and (m.system, m.object) == place for m in members if m.uid != record.uid)
 
 
 def hold_departed(rows: Rows, hub: Hub, record: Record) -> None:
     """A record was deleted in its tool: shown, held, and nothing is recreated by itself."""
-    hold(rows, record, "departed", f"{record.state} in {record.system}", hub.env.now())
+    hold_link(rows, record, "departed", f"{record.state} in {record.system}", hub.env.now())
     rows.upsert(
         "parked",
         {
@@ -145,23 +195,28 @@ def hold_departed(rows: Rows, hub: Hub, record: Record) -> None:
     )
 
 
-def came_back(rows: Rows, record: Record) -> None:
-    """A record that was gone lives again: nobody has to decide about it any more."""
+def release(rows: Rows, record: Record) -> None:
+    """It lives again, or a newcomer stands for it: nobody has to decide about it any more."""
     lift(rows, "slot", {"uid": record.uid}, "departed")
     close(rows, f"departed:{record.uid}")
 
 
+# -- done for now ----------------------------------------------------------------------------------
+
+
 def clean(rows: Rows, record: Record) -> None:
     """Nothing is left to do for this link."""
-    rows.update(
-        "slot", {"uid": record.uid}, {"dirty": None, "attempts": 0, "not_before": 0, "run": None}
-    )
+    done = {"dirty": None, "attempts": 0, "not_before": 0, "run": None}
+    rows.update("slot", {"uid": record.uid}, done)
 
 
 def postpone(rows: Rows, record: Record, until: int) -> None:
     """Look at this link again, but not before then (ms)."""
-    row = rows.get("slot", uid=record.uid)
-    if row is not None:
-        rows.update(
-            "slot", {"uid": record.uid}, {"not_before": until, "attempts": row["attempts"] + 1}
-        )
+    rows.update("slot", {"uid": record.uid}, {"not_before": until})
+
+
+def retry(rows: Rows, table: str, where: dict[str, Any], now: int, after_ms: int) -> None:
+    """The tool could not take a write: try again when it said, and each time later."""
+    if row := rows.get(table, **where):
+        due = now + max(after_ms, pause_ms(row["attempts"]))
+        rows.update(table, where, {"not_before": due, "attempts": row["attempts"] + 1})

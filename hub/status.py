@@ -82,13 +82,13 @@ def groups(rows: Rows) -> list[str]:
 
 def of_system(rows: Rows, hub: Hub, name: str, now: int) -> Answer:
     """One system."""
-    held = [r for r in rows.select("slot", {"system": name, "dirty": above(-1)}) if r["holds"]]
+    dirty = {"system": name, "dirty": above(-1)}
     cursors = rows.select("cursor", {"system": name, "stream": "changes"})
     return {
         "records": rows.count("record", {"system": name, "state": "live"}),
-        "to_look_at": rows.count("slot", {"system": name, "dirty": above(-1)}) - len(held),
-        "to_create": rows.count("wanted", {"system": name}),
-        "held": len(held),
+        "to_look_at": rows.count("slot", {**dirty, "held": False}),
+        "to_create": rows.count("wanted", {"system": name, "held": False}),
+        "held": sum(rows.count(t, {**dirty, "held": True}) for t in ("slot", "wanted")),
         "open_hints": rows.count("hint", {"system": name, "state": "open"}),
         "still_reading": still_reading(rows, hub, name),
         "changes_read_at": {r["shard"]: r["at"] for r in cursors if r["at"]},

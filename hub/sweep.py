@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from connectors._kit.contract import ObjectSpec
-from hub import capture, inputs
+from connectors._kit.contract import ObjectSpec, Reading
+from hub import capture, inputs, slots
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
 from hub.io.rows import Row, Rows, at_least, below
+from hub.links import Link, differences
+from hub.pure import compare
 
 MISSING_AT_ONCE = 500
 
@@ -41,6 +43,8 @@ def page(hub: Hub, system: System, spec: ObjectSpec) -> int:
     def keep(rows: Rows) -> None:
         intake = Intake(system, spec, "sweep", snapshot=True)
         capture.take_page(rows, hub, intake, found)
+        for reading in found.readings:
+            mark_ahead(rows, Link(hub, system, spec), reading)
         if stream.cursor_in(rows, "sweep") != row:
             return  # somebody has asked for a new pass meanwhile
         if found.done:
@@ -50,9 +54,21 @@ def page(hub: Hub, system: System, spec: ObjectSpec) -> int:
         stream.save(rows, "sweep", value, now)
 
     hub.env.commit(keep, "sweep:page")
-    hub.env.wake("resolve")
-    hub.env.wake(f"capture:{system.name}")
+    for loop in ("resolve", f"capture:{system.name}", f"deliver:{system.name}"):
+        hub.env.wake(loop)
     return started + system.sweep_ms if found.done else now
+
+
+def mark_ahead(rows: Rows, link: Link, reading: Reading) -> None:
+    """A link that is not equal to golden, and that nobody is about to look at, is looked at."""
+    uid = state.find_alias(rows, link.system.name, reading.object, reading.native_id)
+    row = rows.get("record", uid=uid) if uid else None
+    slot = rows.get("slot", uid=uid) if row else None
+    if row is None or row["state"] != "live" or (slot and slot["dirty"] is not None):
+        return
+    record, golden = state.load_record(rows, row["uid"]), state.golden_of(rows, row["uid"])
+    if record and golden and not compare.settled(differences(rows, link, row, record, golden)):
+        state.dirty(rows, record, link.hub.env.now(), rank=slots.REPAIR)
 
 
 def position(row: Row | None, now: int, system: System) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # Tests share their cores, so how long one example takes says nothing; pytest's timeout ends a hang.
@@ -10,3 +11,5 @@ from hypothesis import settings
 settings.register_profile("short", deadline=None, max_examples=200, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=2_000)
 settings.load_profile("long" if os.environ.get("HUB_TEST_LONG") == "1" else "short")
+# The conformance suite lives beside the connectors; its asserts shall say as much as a test's.
+pytest.register_assert_rewrite("connectors._kit.conformance", "connectors._kit.trial")

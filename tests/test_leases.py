@@ -9,10 +9,10 @@ import pytest
 
 from connectors._kit.simtool import PERSON, Profile
 from hub import deliver, leases
-from hub.deliver import Link
 from hub.env import Hub
 from hub.io.rows import Rows
 from hub.leases import TTL_MS, Lease, Leased, LeaseLost
+from hub.links import Link
 from hub.tools.world import World
 
 NAME = "deliver:B"

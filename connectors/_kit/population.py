@@ -145,7 +145,7 @@ def mailbox(
     dice: random.Random, n: int, name: Mapping[str, str], home: Person | None
 ) -> tuple[str | None, bool]:
     """An address that leads back to n, and whether it is one person's alone."""
-    if home and n % 28 == FAMILY_SIZE and home.values["email"] and home.own_mailbox:
+    if home and n % 28 == FAMILY_SIZE and number_of(home.values["email"] or "") == n - 1:
         return home.values["email"], False
     odd = dice.random()
     if odd < 0.03:  # noqa: PLR2004

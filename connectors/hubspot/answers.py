@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar, cast
 
 import orjson
 from httpx import codes
 
 from connectors._kit.contract import (
+    Actor,
     Answer,
     Denied,
     Entity,
@@ -35,6 +35,7 @@ EXTERNAL_ID: Final = "synchub_id"
 # The property to search by differs per object; the wrong one finds nothing and says nothing.
 MODIFIED: Final = {"contacts": "lastmodifieddate", "companies": "hs_lastmodifieddate"}
 LOCKED_MS: Final = 2_000
+APPS: Final = frozenset({"INTEGRATION", "API"})
 PRIMARY: Final = 1  # association type "primary company"; any other is a plain one
 
 Item = Mapping[str, object]
@@ -104,14 +105,6 @@ def _message(reply: Reply) -> str:
 def _wait_ms(reply: Reply) -> int:
     seconds = reply.headers.get("retry-after", "")
     return int(seconds) * 1000 if seconds.isdigit() else LOCKED_MS
-
-
-def server_ms(reply: Reply) -> int:
-    """HubSpot's own clock, to the second: windows never depend on how well the hub's clock runs."""
-    try:
-        return round(parsedate_to_datetime(reply.headers.get("date", "")).timestamp() * 1000)
-    except ValueError:
-        return reply.start_ms
 
 
 def next_of(body: Item) -> str:
@@ -188,8 +181,23 @@ def reading_of(spec: ObjectSpec, found: object, reply: Reply) -> Reading:
         external_id=_property(properties, EXTERNAL_ID),
         aliases=_aliases(properties, own),
         links=_embedded(item) if spec.links else {},
-        raw=orjson.dumps(item),
+        actor=_actor(item) if state == "live" else Actor(),  # nothing says who archives
+        raw=orjson.dumps({k: v for k, v in item.items() if k != "propertiesWithHistory"}),
     )
+
+
+def _actor(item: Item) -> Actor:
+    """Who made the latest change, where the history of the properties was asked for."""
+    past = object_of(item.get("propertiesWithHistory") or {}, "history")
+    values = [object_of(v, "value") for found in past.values() for v in items_of(found, "history")]
+    if not values:
+        return Actor()
+    latest = max(values, key=lambda v: instant_of(v.get("timestamp"), "timestamp"))
+    source, own = _property(latest, "sourceType"), _property(latest, "sourceId")
+    if source in APPS:
+        return Actor("app", own, source)
+    user = str(latest.get("updatedByUserId") or "") or own.partition("userId:")[2]
+    return Actor("person" if user else "system", user or own, source)
 
 
 def _ordered(found: Mapping[str, bool]) -> Links:

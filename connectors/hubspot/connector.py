@@ -65,7 +65,6 @@ from connectors.hubspot.answers import (
     parse,
     refusal,
     refused,
-    server_ms,
     settled,
     unlinked,
 )
@@ -73,6 +72,7 @@ from connectors.hubspot.webhooks import read_hints
 
 GROUP: Final = "synchub"
 PAGE: Final = 100
+WITH_HISTORY: Final = 50  # a batch read tells who changed what for so many records at most
 OVERLAP_MS: Final = 120_000  # search lag and stamps that become visible out of order
 HORIZON_MS: Final = 90 * 86_400_000  # archived records are listed for about this long
 SWEEP_MS: Final = 60_000  # rest after a scan of archived records, for each page beyond the first
@@ -263,7 +263,7 @@ class HubSpot:
     def begin(self, api: Api, spec: ObjectSpec, now_ms: int) -> str:
         """From now, by the earlier of the two clocks, less the overlap."""
         del spec
-        now = min(now_ms, server_ms(api.get("/account-info/v3/details")))
+        now = min(now_ms, api.get("/account-info/v3/details").server_ms)
         return _Cursor(since=now - OVERLAP_MS, archived=now - OVERLAP_MS).text()
 
     def listing(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
@@ -329,7 +329,7 @@ class HubSpot:
         if any(int(i) <= at.last for i in ids) or (more and not ids):
             raise Unreadable("a search without progress", reply.body)
         readings, broken = self._read(api, spec, ids) if ids else ([], [])
-        now = server_ms(reply)
+        now = reply.server_ms
         following = _after_search(at, now, last, more=more)
         done = not more and not following.sweeping
         expired = done and now - at.archived > HORIZON_MS
@@ -341,7 +341,7 @@ class HubSpot:
         found, broken = parse(spec, items_of(body.get("results"), "results"), reply)
         news = [r for r in found if r.source_ms is None or r.source_ms >= at.archived]
         after = advance(next_of(body), at.after)
-        now = server_ms(reply)
+        now = reply.server_ms
         expired = not after and now - at.archived > HORIZON_MS
         following = _after_sweep(at, now, after)
         return Page(tuple(news), following.text(), not after, tuple(broken), expired)
@@ -350,8 +350,10 @@ class HubSpot:
         self, api: Api, spec: ObjectSpec, ids: Iterable[str], query: str = "", key: str = ""
     ) -> tuple[list[Reading], list[Broken], Reply]:
         """One batch read; ids that are not found are simply not in the answer."""
-        wanted = {"inputs": [{"id": i} for i in ids], "properties": asked(spec)}
-        request = {**wanted, "propertiesWithHistory": [], **({"idProperty": key} if key else {})}
+        inputs = [{"id": i} for i in ids]
+        past = spec.fields.app_names if len(inputs) <= WITH_HISTORY else ()
+        wanted = {"inputs": inputs, "properties": asked(spec), "propertiesWithHistory": past}
+        request = {**wanted, **({"idProperty": key} if key else {})}
         reply = api.search(f"/crm/v3/objects/{spec.object}/batch/read{query}", request)
         found = items_of(body_of(reply, 200, 207).get("results"), "results")
         return (*parse(spec, found, reply), reply)
@@ -384,6 +386,7 @@ class HubSpot:
     ) -> Reading | None:
         """An id that batches do not know: merged away, or gone for good."""
         params = [("properties", ",".join(asked(spec)))]
+        params += [("propertiesWithHistory", ",".join(spec.fields.app_names))]
         params += [("associations", "companies")] if spec.links else []
         reply = api.get(f"/crm/v3/objects/{spec.object}/{native_id}", params)
         if reply.status == codes.NOT_FOUND:

@@ -40,6 +40,9 @@ DEFAULTS: Final = {
     "companies": ("createdate", "domain", "hs_lastmodifieddate", "hs_object_id", "name"),
 }
 BATCH: Final = 100
+WITH_HISTORY: Final = 50
+VALUES_KEPT: Final = 20
+USER: Final = 12_345  # the one person who works in this account
 SEARCH_PAGE: Final = 200
 GROUPS, FILTERS, ALL_FILTERS = 5, 6, 18
 CREATED: Final = 201
@@ -348,7 +351,10 @@ class Desk:
             held = {i: r if r and str(r.id) == i else None for i, r in held.items()}
         wanted = call.body.get("properties") or DEFAULTS[kind]
         names = self._known(kind, wanted if isinstance(wanted, list) else [])
-        found = {r.id: shown(kind, r, names) for r in held.values() if r}
+        past = self._past_wanted(kind, call)
+        found = {
+            r.id: shown(kind, r, names) | self._past(kind, r, past) for r in held.values() if r
+        }
         missing = [i for i, record in held.items() if record is None]
         return batched(call, list(found.values()), [lost(kind, missing)] if missing else [])
 
@@ -613,10 +619,34 @@ class Desk:
         """Properties that exist; others asked for are left out in silence."""
         return [str(n) for n in names if str(n) in self.portal.defined[kind]]
 
+    def _past_wanted(self, kind: str, call: Call) -> list[str]:
+        """Properties whose history a batch asks for, which is allowed for few records only."""
+        wanted = call.body.get("propertiesWithHistory")
+        if wanted and len(call.inputs()) > WITH_HISTORY:
+            raise Refusal(f"With history, the maximum batch size is {WITH_HISTORY}")
+        return self._known(kind, wanted if isinstance(wanted, list) else [])
+
+    def _past(self, kind: str, record: Record, names: Iterable[str]) -> Body:
+        """The history of these properties, said in a record; nothing where none is asked for."""
+        table = self.portal.tables[kind]
+        past = {n: [self._value(*v) for v in table.history(record.id, n)] for n in names}
+        return (
+            {"propertiesWithHistory": {n: v[:VALUES_KEPT] for n, v in past.items()}} if past else {}
+        )
+
+    def _value(self, value: str, when: int, source: str) -> Body:
+        """A value that a property had: a person has an id, an app another."""
+        found: Body = {"value": value, "timestamp": iso(when), "sourceType": source}
+        if source == "INTEGRATION":
+            return {**found, "sourceId": str(self.hooks.app_id)}
+        person: Body = {"sourceId": f"userId:{USER}", "updatedByUserId": USER}
+        return {**found, **person}
+
     def _full(self, kind: str, record: Record, call: Call) -> Body:
         """A record with the properties and associations that a call names."""
         names = self._known(kind, call.names("properties") or DEFAULTS[kind])
-        found = shown(kind, record, names)
+        past = self._known(kind, call.names("propertiesWithHistory"))
+        found = shown(kind, record, names) | self._past(kind, record, past)
         for other in call.names("associations"):
             ends = self._ends(kind, record.id, kind_of(other))
             if ends:

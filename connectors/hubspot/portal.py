@@ -91,13 +91,17 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One version of a record; `archived` is when, 0 while it is live. "" is a cleared value."""
+    """One version of a record; `archived` is when, 0 while it is live. "" is a cleared value.
+
+    `source` is what made this version: CRM_UI, INTEGRATION, IMPORT and so on.
+    """
 
     id: int
     properties: Mapping[str, str]
     created: int
     updated: int
     archived: int = 0
+    source: str = "IMPORT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,17 @@ class Table:
         versions = self.versions.get(record_id, [])
         past = [record for when, record in versions if when <= at]
         return past[-1] if past else self.seed.get(record_id)
+
+    def history(self, record_id: int, name: str) -> list[tuple[str, int, str]]:
+        """(value, when, source) of every value that a property had, the newest first."""
+        first = self.seed.get(record_id)
+        past = [(first.created, first)] if first else []
+        found: list[tuple[str, int, str]] = []
+        for when, record in [*past, *self.versions.get(record_id, [])]:
+            value = record.properties.get(name, "") if record else ""
+            if record and value != (found[0][0] if found else ""):
+                found.insert(0, (value, when, record.source))
+        return found
 
     def put(self, record_id: int, record: Record | None, now: int) -> None:
         """A new version; None where the record vanishes."""
@@ -317,7 +332,7 @@ class Portal:
         """A new record; a contact's e-mail and unique properties must be free."""
         table = self.tables[kind]
         values = self.checked(kind, given, 0)
-        record = self._stamped(kind, Record(table.next, values, now, now), now)
+        record = self._stamped(kind, Record(table.next, values, now, now, source=source), now)
         table.put(record.id, record, now)
         self._tell(kind, "creation", record.id, now, source)
         self._changed(kind, record.id, values, now, source)
@@ -332,7 +347,8 @@ class Portal:
         moved = {k: v for k, v in values.items() if v != before.properties.get(k, "")}
         if not moved:
             return before
-        after = replace(before, properties={**before.properties, **moved}, updated=now)
+        held = {**before.properties, **moved}
+        after = replace(before, properties=held, updated=now, source=source)
         after = self._stamped(kind, after, now)
         self.tables[kind].put(before.id, after, now)
         self._changed(kind, before.id, moved, now, source)
@@ -368,7 +384,7 @@ class Portal:
             raise Refusal("Cannot merge an object with itself")
         table = self.tables[kind]
         values = _joined(kind, first, second, now)
-        record = Record(table.next, values, min(first.created, second.created), now)
+        record = Record(table.next, values, min(first.created, second.created), now, source=source)
         record = self._stamped(kind, record, now)
         for old in (first, second):
             table.put(old.id, None, now)

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any
 
 from hub.io.log import digits
-from hub.io.rows import Rows, among
+from hub.io.rows import Row, Rows, among
 from hub.io.seal import Seal, subject_key
 from hub.pure import pack
 from hub.pure.decide import EdgeId, Loaded, Need
@@ -71,6 +71,11 @@ def save_record(rows: Rows, record: Record) -> None:
             "doc": pack.pack(record),
         },
     )
+
+
+def born(row: Row) -> Record:
+    """A record as it was before its first input; one that was never read keeps its tool's id."""
+    return Record(row["uid"], row["entity"], row["system"], row["object"], row["native_id"] or "")
 
 
 def birth(rows: Rows, record: Record) -> None:

@@ -311,8 +311,9 @@ _table(
     _must("not_before", Ms, 0),
     _must("attempts", Int, 0),
     _must("holds", Doc),
+    _must("held", Flag, default=False),
     _may("run", Text),
-    index=(("system", "dirty"),),
+    index=(("system", "held", "dirty"),),
 )
 _table(
     "wanted",
@@ -323,8 +324,9 @@ _table(
     _must("not_before", Ms, 0),
     _must("attempts", Int, 0),
     _must("holds", Doc),
+    _must("held", Flag, default=False),
     _may("run", Text),
-    index=(("system", "dirty"),),
+    index=(("system", "held", "dirty"),),
 )
 _table(
     "intent",

@@ -45,7 +45,8 @@ def effective(cell: str, members: list[Record], component: Iterable[Record]) -> 
     considered = sorted({b.id: b for b in (*optins, *refusals)}.values(), key=lambda b: b.id)
     if not considered:
         return None
-    standing = [r for r in refusals if not any(o.covers(r) for o in optins)]
+    shown = by_proof(b for b in own if b.claim.value == "in")
+    standing = [r for r in refusals if not any(covered(r, seen) for seen in shown.values())]
     winner = standing[0] if standing else optins[0]
     return GoldenCell(
         value=winner.claim.value,
@@ -57,9 +58,20 @@ def effective(cell: str, members: list[Record], component: Iterable[Record]) -> 
     )
 
 
+def by_proof(optins: Iterable[Bid]) -> dict[object, list[Bid]]:
+    """Every appearance of each proof: the same act of a person, shown by several tools."""
+    found: dict[object, list[Bid]] = {}
+    for bid in optins:
+        found.setdefault(bid.claim.raw["proof"], []).append(bid)
+    return found
+
+
+def covered(refusal: Bid, appearances: Iterable[Bid]) -> bool:
+    """Whether a proof came after a refusal: an old proof that turns up late lifts nothing."""
+    return all(bid.covers(refusal) for bid in appearances)
+
+
 def once(optins: Iterable[Bid]) -> list[Bid]:
     """Each proof counts once, where it was seen first; the latest proof leads."""
-    first: dict[object, Bid] = {}
-    for bid in sorted(optins, key=lambda b: b.id):
-        first.setdefault(bid.claim.raw["proof"], bid)
-    return sorted(first.values(), key=lambda b: (-b.claim.at, b.uid))
+    first = (min(seen, key=lambda b: b.id) for seen in by_proof(optins).values())
+    return sorted(first, key=lambda b: (-b.claim.at, b.uid))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+
+import msgspec
 
 from hub.pure.model import Golden, Record, Sent, field_of, key_of
 from hub.pure.rules import Tool
@@ -27,7 +30,7 @@ def refusal(golden: Golden, members: list[Record], tool: Tool) -> str:
         return "duplicate inside a tool"
     if not any(r.state == "live" for r in members):
         return "no tool has it any more"
-    if not any(c.winner for c in golden.cells.values()):
+    if not golden.claimed:
         return "nobody claims anything of it"
     linked = len({r.system for r in members if r.state == "live"}) > 1
     if tool.create == "linked" and not linked:
@@ -51,6 +54,12 @@ def first_values(golden: Golden, tool: Tool) -> dict[str, Sent]:
         and (field_of(name) != "consent" or cell.value == "out")
         and (key_of(name) or tool.normal(name, cell.value) is not None)
     }
+
+
+def offer(sends: Mapping[str, Sent]) -> str:
+    """What is offered, to know whether a later offer is another one."""
+    values = [(cell, sent.value) for cell, sent in sorted(sends.items())]
+    return blake2b(msgspec.json.encode(values), digest_size=16).hexdigest()
 
 
 def wants(golden: Golden, members: list[Record], tools: Iterable[Tool]) -> list[tuple[Tool, str]]:

@@ -13,8 +13,9 @@ inputs of different records commute.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -24,6 +25,7 @@ from hub.pure.identity import Key
 from hub.pure.model import (
     HUB,
     Actor,
+    Cell,
     Decision,
     Edge,
     Golden,
@@ -106,7 +108,8 @@ class ChangeSet:
 class Effects:
     """What follows. `statuses`: event (uid, seq) to (status, by). `again`: uid to due time (ms).
 
-    `dirty`: records whose slot is to be looked at. `regroup`: uid to (golden id, leads).
+    `dirty`: records whose slot is to be looked at, `urgent`: those of them whose consent changed.
+    `regroup`: uid to (golden id, leads).
     `moved`: golden records of which a record appeared, went, or came back.
     """
 
@@ -119,6 +122,7 @@ class Effects:
     regroup: dict[Uid, tuple[Uid, bool]] = field(default_factory=dict)
     history: list[ChangeSet] = field(default_factory=list)
     dirty: set[Uid] = field(default_factory=set)
+    urgent: set[Uid] = field(default_factory=set)
     again: dict[Uid, int] = field(default_factory=dict)
     moved: set[Uid] = field(default_factory=set)
     contradictions: tuple[Edge, ...] = ()
@@ -150,6 +154,7 @@ class Batch:
     before: dict[Uid, Record]
     after: dict[Uid, Record]
     outcomes: dict[tuple[Uid, int], Folded]
+    together: dict[Uid, set[Uid]]
 
 
 def fold_all(
@@ -159,13 +164,14 @@ def fold_all(
 
     `births`: an empty record for each uid of the batch that the store does not have yet.
     """
-    batch = Batch({}, {}, {})
+    batch = Batch({}, {}, {}, {})
     for item in sorted(inputs, key=lambda i: (i.uid, i.seq)):
         known = batch.after.get(item.uid) or loaded.records.get(item.uid) or births[item.uid]
         batch.before.setdefault(item.uid, known)
         if item.seq > known.folded:
             outcome = fold(known, item, context.terms(known))
             batch.after[item.uid] = outcome.record
+            batch.together.setdefault(item.uid, set()).update(outcome.record.delivered)
             batch.outcomes[item.uid, item.seq] = outcome
     return batch
 
@@ -210,7 +216,8 @@ def _component(reach: set[Uid], batch: Batch, loaded: Loaded, context: Context) 
     if unseen := reach - loaded.edges_of:
         return Need(edges_of=frozenset(unseen), records=frozenset(reach - loaded.records.keys()))
     reach |= {r.anchor for r in batch.after.values() if r.anchor}
-    reach |= {m for r in batch.after.values() for m in r.members}
+    reach |= {m for r in batch.after.values() for m in (*r.members, *spoken_for(r))}
+    reach |= {m for found in batch.together.values() for m in found}
     reach |= {end for e in loaded.edges.values() for end in (e.a, e.b)}
     if reach - loaded.edges_of or reach - loaded.records.keys():
         return Need(
@@ -261,30 +268,50 @@ def decide(
         if k not in effects.edges_drop
     }
     seeds = {u for u in {*batch.after, *touched} if u in records and records[u].entity != HUB}
-    component = closure(seeds, [*edges.values(), *loaded.edges.values()], records)
-    found = cluster.partition({u: records[u] for u in component}, edges.values())
-    effects.contradictions = found.contradictions
-    for group in found.groups:
-        resolve_group(group, found, records, loaded, context, batch, effects)
-    retire(component, found, loaded, batch, effects)
+    known = Neighbours([*edges.values(), *loaded.edges.values()], records)
+    for component in known.components(seeds):
+        here = [edges[e.id] for e in known.edges_of(component) if e.id in edges]
+        found = cluster.partition(component, here)
+        effects.contradictions += found.contradictions
+        for group in found.groups:
+            resolve_group(group, found, component, loaded, context, batch, effects)
+        retire(component, found, loaded, batch, effects)
     mark(batch, effects)
     return effects
 
 
-def closure(seeds: Iterable[Uid], edges: Iterable[Edge], records: Mapping[Uid, Record]) -> set[Uid]:
-    """All records that any edge, standing or just dropped, connects with the seeds."""
-    beside: dict[Uid, set[Uid]] = {}
-    for e in edges:
-        beside.setdefault(e.a, set()).add(e.b)
-        beside.setdefault(e.b, set()).add(e.a)
-    found: set[Uid] = set()
-    waiting = [u for u in seeds if u in records]
-    while waiting:
-        uid = waiting.pop()
-        if uid not in found:
-            found.add(uid)
-            waiting += [u for u in beside.get(uid, ()) if u in records]
-    return found
+class Neighbours:
+    """Records and the edges, standing or just dropped, that connect them."""
+
+    def __init__(self, edges: Iterable[Edge], records: Mapping[Uid, Record]) -> None:
+        self.records = records
+        self.beside: dict[Uid, dict[EdgeId, Edge]] = {}
+        for e in edges:
+            if e.a in records and e.b in records:
+                self.beside.setdefault(e.a, {})[e.id] = e
+                self.beside.setdefault(e.b, {})[e.id] = e
+
+    def components(self, seeds: Iterable[Uid]) -> Iterator[dict[Uid, Record]]:
+        """Each connected set that holds a seed, once, in the order of their smallest seeds."""
+        seen: set[Uid] = set()
+        for seed in sorted(seeds):
+            if seed not in seen:
+                found = self._from(seed)
+                seen |= found
+                yield {uid: self.records[uid] for uid in sorted(found)}
+
+    def _from(self, seed: Uid) -> set[Uid]:
+        found, waiting = {seed}, [seed]
+        while waiting:
+            beside = self.beside.get(waiting.pop(), {}).values()
+            fresh = {end for e in beside for end in (e.a, e.b)} - found
+            found |= fresh
+            waiting += fresh
+        return found
+
+    def edges_of(self, component: Iterable[Uid]) -> list[Edge]:
+        """All edges inside a component."""
+        return list({i: e for u in component for i, e in self.beside.get(u, {}).items()}.values())
 
 
 # -- relations ---------------------------------------------------------------------------------
@@ -304,7 +331,7 @@ def relate(
         if fresh[uid] != identity.match_keys(batch.before[uid], context.rules):
             effects.keys[uid] = fresh[uid]
         compare_evidence(record, fresh, records, loaded, context, effects)
-        for e in standing_edges(record, records):
+        for e in standing_edges(record, records, batch.together.get(uid, ())):
             if loaded.edges.get(e.id) != e:
                 effects.edges_put[e.id] = e
     for item in inputs:
@@ -336,15 +363,30 @@ def compare_evidence(
             effects.edges_drop.add(key)
 
 
-def standing_edges(record: Record, records: Mapping[Uid, Record]) -> list[Edge]:
-    """Edges that a record's own story makes: created for, merged into, once delivered as one."""
-    made = []
-    if record.anchor and record.anchor in records and record.anchor != record.uid:
-        made.append(edge(record.uid, record.anchor, "link", "same", why="created by the hub"))
-    return made + [
-        edge(record.uid, m, "shared", "same", why="were delivered as one")
-        for m in record.delivered
-        if m != record.uid and m in records
+def spoken_for(record: Record) -> set[Uid]:
+    """Records that its refusals speak for, and records whose refusals were written here."""
+    cells = (c for n, c in record.cells.items() if field_of(n) == "consent")
+    reached = {uid for cell in cells for claim in cell.claims for uid in claim.reach}
+    return reached.union(*record.tightened.values())
+
+
+STANDING: Mapping[str, tuple[Literal["same", "ask"], str]] = {
+    "link": ("same", "created by the hub"),
+    "shared": ("same", "were delivered as one"),
+    "consent": ("ask", "a refusal speaks for both"),
+}
+
+
+def standing_edges(
+    record: Record, records: Mapping[Uid, Record], together: Iterable[Uid]
+) -> list[Edge]:
+    """Edges that a record's own story makes: created for, once delivered as one, refused for."""
+    ends = {"link": {record.anchor}, "shared": together, "consent": spoken_for(record)}
+    return [
+        edge(record.uid, end, kind, STANDING[kind][0], why=STANDING[kind][1])
+        for kind, found in ends.items()
+        for end in sorted(found)
+        if end != record.uid and end in records
     ]
 
 
@@ -369,21 +411,21 @@ def judge(item: Input, batch: Batch, loaded: Loaded, effects: Effects) -> None:
 def resolve_group(  # noqa: PLR0917
     group: cluster.Group,
     found: cluster.Partition,
-    records: Mapping[Uid, Record],
+    component: Mapping[Uid, Record],
     loaded: Loaded,
     context: Context,
     batch: Batch,
     effects: Effects,
 ) -> None:
     """The golden record of one group, and what is new about it."""
-    members = [records[u] for u in group.members]
+    members = [component[u] for u in group.members]
     owner = {u: g.uid for g in found.groups for u in g.members}
     before = loaded.golden.get(group.uid)
     golden = Golden(
         uid=group.uid,
         entity=members[0].entity,
         members=group.members,
-        cells=golden_cells(members, records.values(), loaded, context),
+        cells=golden_cells(members, component.values(), loaded, context),
         number=before.number if before else 0,
         rules=context.rules.version,
         asks=group.asks,
@@ -404,6 +446,8 @@ def resolve_group(  # noqa: PLR0917
             )
         )
         effects.dirty |= {r.uid for r in members if r.state == "live"}
+        if any(field_of(c.cell) == "consent" for c in changes):
+            effects.urgent |= set(golden.members)
     if golden != before:
         effects.groups.append(golden)
     leads = set(cluster.primary(members).values())
@@ -456,15 +500,31 @@ def reference_cells(
         rule = context.rules.entities[members[0].entity][name]
         by_end: dict[Uid, list[Record]] = {}
         for record in members:
-            for cell in cells_of_field(record.cells, name):
-                end = loaded.ends.get(key_of(cell), key_of(cell))
-                alias = replace(record, cells={element(name, end): record.cells[cell]})
+            for end, cell in cells_by_end(record, name, loaded).items():
+                alias = replace(record, cells={element(name, end): cell})
                 by_end.setdefault(end, []).append(alias)
         for end, states in sorted(by_end.items()):
             found = survivorship.survive(element(name, end), states, rule)
             if found is not None:
                 cells[element(name, end)] = found
     return cells
+
+
+def cells_by_end(record: Record, name: str, loaded: Loaded) -> dict[Uid, Cell]:
+    """One cell for each golden end: of two records of one company the one that is stated."""
+    found: dict[Uid, Cell] = {}
+    for name_of_cell in cells_of_field(record.cells, name):
+        end = loaded.ends.get(key_of(name_of_cell), key_of(name_of_cell))
+        cell = record.cells[name_of_cell]
+        if end not in found or stated(cell) > stated(found[end]):
+            found[end] = cell
+    return found
+
+
+def stated(cell: Cell) -> tuple[bool, int]:
+    """Whether its claim says yes, and how late it was made."""
+    claim = cell.claim()
+    return (claim is not None and claim.value is not None, claim.seq if claim else 0)
 
 
 def differences(before: Golden | None, after: Golden, members: list[Record]) -> tuple[Change, ...]:
@@ -493,11 +553,15 @@ def causes(batch: Batch, members: Iterable[Uid], before: Golden | None) -> tuple
 
 
 def retire(
-    component: set[Uid], found: cluster.Partition, loaded: Loaded, batch: Batch, effects: Effects
+    component: Mapping[Uid, Record],
+    found: cluster.Partition,
+    loaded: Loaded,
+    batch: Batch,
+    effects: Effects,
 ) -> None:
     """Golden ids that lead no group any more: merged into the one their record is in now."""
     owner = {u: g.uid for g in found.groups for u in g.members}
-    for uid in sorted(component - {g.uid for g in found.groups}):
+    for uid in sorted(component.keys() - {g.uid for g in found.groups}):
         before = loaded.golden.get(uid)
         if before is not None and before.merged_into != owner[uid]:
             gone = replace(

@@ -95,7 +95,9 @@ def observe(record: Record, seq: int, seen: Observation, terms: Terms) -> Folded
     if record.intent:
         settled = settle_by_reading(record, seen, terms)
         if settled is None:
-            return superseded(record, "a write was open", again_at=None)
+            since = record.intent.unknown_at
+            due = seen.end if since is None else since + terms.tool.settle_ms
+            return superseded(record, "a write was open", again_at=max(seen.end, due))
         record = settled
     if refused := unsettled(record, seen, terms.tool):
         return refused
@@ -117,6 +119,7 @@ def depart(record: Record, seen: Observation, tool: Tool) -> Folded:
     gone = replace(
         record,
         state=seen.state,
+        native_id=seen.native_id or record.native_id,
         intent=None,
         departed="",
         seen=True,
@@ -170,6 +173,8 @@ def settled_as_applied(
         for cell, sent in intent.sends.items()
     }
     done = answered(record, intent.sends, values, intent.members)
+    for name in (n for n in intent.sends if field_of(n) == "consent"):
+        done = with_cell(done, name, unseen(record.cell(name), done.cell(name)))
     return replace(
         done,
         intent=None,
@@ -177,6 +182,12 @@ def settled_as_applied(
         changed_at=seen.end,
         native_id=record.native_id or seen.native_id,
     )
+
+
+def unseen(before: Cell, after: Cell) -> Cell:
+    """Nobody is taken to have seen a refusal that may have come after their act."""
+    version = before.synced.version if before.synced else Version()
+    return replace(after, synced=after.synced and replace(after.synced, version=version))
 
 
 def settled_as_lost(record: Record, intent: OpenIntent, shown: Mapping[str, Value]) -> Record:
@@ -214,7 +225,7 @@ def take_in(record: Record, seq: int, seen: Observation, terms: Terms) -> Record
         state="live",
         ext=seen.ext or record.ext,
         native_id=seen.native_id or record.native_id,
-        departed="",
+        departed=record.departed if record.alive else "",
         revision=max(record.revision, seen.revision),
         read_end=max(record.read_end, seen.end),
         changed_at=seen.end if moved and record.seen else record.changed_at,
@@ -257,10 +268,11 @@ def look(record: Record, seq: int, name: str, raw: Value, seen: Observation, ter
 def with_claim(cell: Cell, claim: Claim) -> Cell:
     """The cell with one more claim; old ones that nobody can go back to are let go.
 
-    Facts of consent are evidence and all kept.
+    Facts of consent are evidence and all kept, as are pins.
     """
-    kept = CLAIMS_KEPT if not claim.reach else len(cell.claims) + 1
-    return replace(cell, claims=(*cell.claims, claim)[-kept:])
+    old, new = cell.claims[: 1 - CLAIMS_KEPT], cell.claims[1 - CLAIMS_KEPT :]
+    kept = tuple(c for c in old if c.pinned or c.reach)
+    return replace(cell, claims=(*kept, *new, claim))
 
 
 def claimed(
@@ -388,10 +400,11 @@ def applied(record: Record, receipt: Receipt, terms: Terms) -> Folded:
     values = {n: receipt.values.get(n, terms.tool.normal(n, s.value)) for n, s in sends.items()}
     members = receipt.members or (record.intent.members if record.intent else ())
     done = answered(record, sends, values, members)
+    update = record.intent and record.intent.op == "update" and receipt.adopts
     return Folded(
         replace(
             done,
-            intent=None,
+            intent=record.intent if update else None,  # it has a receipt of its own
             state="live",
             seen=True,
             native_id=receipt.native_id or record.native_id,
@@ -407,8 +420,9 @@ def without_echo(record: Record, sends: Mapping[str, Sent], tool: Tool) -> Recor
     """Capture saw our create before its receipt came: what equals it was never typed by anyone."""
     for name, sent in sends.items():
         cell, echo = record.cell(name), (sent.value, tool.normal(name, sent.value))
+        seen = {} if field_of(name) == "consent" else sent.version.vector
         left = tuple(
-            replace(c, covers=join(c.covers, sent.version.vector))
+            replace(c, covers=join(c.covers, seen))
             for c in cell.claims
             if c.raw not in echo and c.value not in echo
         )
@@ -421,8 +435,9 @@ def rejected(record: Record, receipt: Receipt, _terms: Terms) -> Folded:
     intent = record.intent
     if intent is None:
         return superseded(record, "no write was open", again_at=None)
+    named = {n for n in intent.sends if field_of(n) in receipt.fields} or set(intent.sends)
     for name, sent in intent.sends.items():
-        if not receipt.fields or field_of(name) in receipt.fields:
+        if name in named:
             refused = Refusal(sent.value, receipt.why)
             record = with_cell(record, name, replace(record.cell(name), refused=refused))
     state = "failed" if intent.op == "create" else record.state
@@ -494,8 +509,15 @@ def obey(record: Record, seq: int, decision: Decision, terms: Terms) -> Folded:
 
 
 def enter(record: Record, seq: int, decision: Decision, terms: Terms) -> Record:
-    """A steward's or customer's own value: a claim on the record that they were shown."""
+    """A steward's or customer's own value: a claim on the record that they were shown.
+
+    Of consent they can give a refusal, or an opt-in with its proof; a pin widens nothing.
+    """
     cell = record.cell(decision.cell)
+    consent = field_of(decision.cell) == "consent"
+    value = consent_fact(cell, decision.value) if consent else decision.value
+    if value is _NO_FACT:
+        return record
     covers, latest = coverage(record.uid, cell)
     claim = Claim(
         seq=seq,
@@ -503,15 +525,24 @@ def enter(record: Record, seq: int, decision: Decision, terms: Terms) -> Record:
         raw=decision.value,
         at=max(decision.at, latest, decision.version.at),
         covers=join(covers, decision.version.vector),
-        pinned=decision.act == "pin",
+        pinned=decision.act == "pin" and not consent,
         actor=decision.actor,
+        reach=tuple(sorted({record.uid, *record.members})) if consent else (),
     )
-    typed = standardised(claim, decision.cell, decision.value, record.entity, terms.rules)
+    typed = standardised(claim, decision.cell, value, record.entity, terms.rules)
     return with_cell(record, decision.cell, with_claim(cell, typed))
 
 
 def strike(record: Record, _seq: int, decision: Decision, _terms: Terms) -> Record:
-    """One claim no longer counts; the one before it does again."""
+    """One claim no longer counts; the one before it does again.
+
+    A refusal is never struck: only an opt-in that its person gave afterwards lifts it.
+    """
+    if any(
+        c.seq == decision.claim and c.value == "out" and c.reach
+        for c in record.cell(decision.cell).claims
+    ):
+        return record
     return _with_status(record, decision, "retracted")
 
 
@@ -532,8 +563,11 @@ def _with_status(
 
 
 def release(record: Record, _seq: int, decision: Decision, _terms: Terms) -> Record:
-    """What becomes of a record that is gone; *unlink* also takes its claims back."""
-    cells = record.cells
+    """What becomes of a record that is gone; *unlink* also takes its claims back.
+
+    What was said about consent stays said.
+    """
+    cells = dict(record.cells)
     if decision.act == "unlink":
-        cells = {name: replace(cell, claims=()) for name, cell in cells.items()}
+        cells |= {n: replace(c, claims=()) for n, c in cells.items() if field_of(n) != "consent"}
     return replace(record, departed=decision.act, cells=cells)

@@ -118,8 +118,14 @@ class Cell(Struct, frozen=True, omit_defaults=True):
     refused: Refusal | None = None
 
     def claim(self) -> Claim | None:
-        """The last effective claim."""
-        return next((c for c in reversed(self.claims) if c.status == "effective"), None)
+        """The last effective claim; one that was pinned stands until it is retracted."""
+        last = None
+        for claim in reversed(self.claims):
+            if claim.status == "effective":
+                if claim.pinned:
+                    return claim
+                last = last or claim
+        return last
 
     def waiting(self) -> Claim | None:
         """A newer claim that stands beside the effective one: quarantined or pending."""
@@ -312,12 +318,13 @@ class Edge(Struct, frozen=True, omit_defaults=True):
     """A relation of two records, a < b.
 
     `kind`, and what `outcome` may be: verdict (same, different), link (created for, merged into:
-    same), evidence (same, ask), shared (were once delivered as one: same).
+    same), evidence (same, ask), shared (were once delivered as one: same), consent (a refusal of
+    one speaks for the other: ask, and joins nothing).
     """
 
     a: Uid
     b: Uid
-    kind: Literal["verdict", "link", "evidence", "shared"]
+    kind: Literal["verdict", "link", "evidence", "shared", "consent"]
     outcome: Literal["same", "ask", "different"]
     why: str = ""
     at: int = 0
@@ -369,6 +376,11 @@ class Golden(Struct, frozen=True, omit_defaults=True):
     asks: tuple[Uid, ...] = ()
     duplicate_of: Uid = ""
     merged_into: Uid = ""
+
+    @property
+    def claimed(self) -> bool:
+        """Whether anybody entered anything of it: a refusal alone is nobody."""
+        return any(c.winner and field_of(n) != "consent" for n, c in self.cells.items())
 
     def cell(self, name: str) -> GoldenCell:
         """The cell, an unclaimed one where there is none."""

@@ -102,8 +102,15 @@ def phone(raw: Value, rules: Rules) -> str:
     return _phone(tidy(str(raw)), rules.region)
 
 
+def _has_parts(raw: Value, what: str) -> None:
+    if not isinstance(raw, Mapping):
+        message = f"{raw!r} is not {what} in its parts"
+        raise Invalid(message)
+
+
 def name(raw: Value, rules: Rules) -> Value:
     """Given and family name, each tidied."""
+    _has_parts(raw, "a name")
     parts = {part: tidy(str(raw.get(part) or "")) for part in ("given", "family")}
     text(" ".join(parts.values()), rules)
     return parts
@@ -123,6 +130,7 @@ def country(line: str) -> str:
 
 def address(raw: Value, _rules: Rules) -> Value:
     """The parts of an address, tidied, with the country as a code."""
+    _has_parts(raw, "an address")
     parts = ("line1", "line2", "city", "region", "postcode")
     held = {part: tidy(str(raw.get(part) or "")) for part in parts}
     return {**held, "country": country(tidy(str(raw.get("country") or "")))}

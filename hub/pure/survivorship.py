@@ -45,8 +45,8 @@ def rank(record: Record, claim: Claim, rule: FieldRule) -> int:
 
 
 def uncovered(all_bids: list[Bid]) -> list[Bid]:
-    """Those that no other bid covers."""
-    return [b for b in all_bids if not any(o.covers(b) for o in all_bids)]
+    """Those that no other bid covers; all of them, where there were none such."""
+    return [b for b in all_bids if not any(o.covers(b) for o in all_bids)] or all_bids
 
 
 def without_clears(some: list[Bid]) -> list[Bid]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from connectors._kit.population import clean
 from connectors._kit.serve import Served
 from tests.end_to_end.conftest import Site, wait
 
@@ -47,7 +48,8 @@ def test_twenty_kills(make_site: Callable[..., Site]) -> None:
     dice = random.Random(11)
     site.up()
     site.connect()
-    ids = [str(1001 + 2 * n) for n in range(6)]
+    # Who shares a mailbox waits for a steward; the others are linked for sure.
+    ids = [str(1001 + 2 * place) for place in range(8) if clean(3, 10, "hubspot", place)]
     last: dict[str, str] = {}
     in_flight = 0
     for n in range(KILLS):

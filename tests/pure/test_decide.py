@@ -12,13 +12,28 @@ from hypothesis import strategies as st
 from connectors._kit.simtool import PERSON, Profile
 from hub import replay, resolve
 from hub.io.rows import Store
-from hub.pure.model import Actor, Decision, Input, Observation, Receipt, Record, Sent, Version
+from hub.pure.model import (
+    Actor,
+    Decision,
+    Input,
+    Intent,
+    Observation,
+    Receipt,
+    Record,
+    Sent,
+    Version,
+)
 from hub.tools.world import World
 
 UIDS = [f"01a0c450-7f5a-75b1-a522-00000000000{n}" for n in range(4)]
 MAILS = st.sampled_from(["ann@x.com", "bob@x.com", None])
 NAMES = st.sampled_from([{"given": "Ann", "family": "Li"}, {"given": "Bo", "family": "Li"}])
 PHONES = st.sampled_from(["+12025550101", "202 555 0102", None, "nonsense"])
+
+
+CONSENT = st.sampled_from(
+    ["out", {"state": "in", "proof": "p"}, {"state": "in", "proof": "q"}]
+).map(lambda state: {"email.marketing": state})
 
 
 @st.composite
@@ -28,7 +43,8 @@ def observations(draw: st.DrawFn) -> Observation:
     values = draw(
         st.fixed_dictionaries(
             {}, optional={"email": MAILS, "name": NAMES, "phone": PHONES,
-                          "tags": st.lists(st.sampled_from(["a", "b"]), unique=True)})
+                          "tags": st.lists(st.sampled_from(["a", "b"]), unique=True),
+                          "consent": CONSENT})
     )  # fmt: skip
     return Observation(
         start=start, end=start + draw(st.integers(0, 900)), values=values,
@@ -48,6 +64,23 @@ def agreements(draw: st.DrawFn) -> Receipt:
 
 
 @st.composite
+def writes(draw: st.DrawFn) -> Intent | Receipt:
+    """A write that is said, or what came of it; of refusals too."""
+    at = draw(st.integers(1, 50)) * 1_000
+    members = tuple(sorted(draw(st.sets(st.sampled_from(UIDS), min_size=1, max_size=3))))
+    vector = draw(st.dictionaries(st.sampled_from(UIDS), st.integers(1, 4), max_size=2))
+    cell, value = draw(st.sampled_from([("phone", "+12025550101"), (REFUSED, "out")]))
+    sends = {cell: Sent(value, Version(vector, at))}
+    if draw(st.booleans()):
+        return Intent(at, "update", sends, members, members[0], f"k{at}")
+    outcome = draw(st.sampled_from(["applied", "rejected", "not_sent", "unknown"]))
+    return Receipt(outcome, at, at, {cell: value})  # type: ignore[arg-type]
+
+
+REFUSED = "consent[email.marketing]"
+
+
+@st.composite
 def verdicts(draw: st.DrawFn) -> Decision:
     """A steward's word on two records."""
     act = draw(st.sampled_from(["same", "different"]))
@@ -60,7 +93,7 @@ def histories(draw: st.DrawFn) -> list[Input]:
     """Some inputs for each of a few records, in their sequences."""
     found: list[Input] = []
     for uid in UIDS:
-        bodies = draw(st.lists(observations() | agreements() | verdicts(), max_size=4))
+        bodies = draw(st.lists(observations() | agreements() | writes() | verdicts(), max_size=4))
         kept = [b for b in bodies if not (isinstance(b, Decision) and b.other == uid)]
         found += [Input(uid, n, body) for n, body in enumerate(kept, 1)]
     return found
@@ -120,3 +153,40 @@ def test_state_after_applying_equals_state_read_back(inputs: list[Input]) -> Non
     effects = store.transact(lambda rows: resolve.answer(rows, still, (), touched))
     assert not effects.history
     assert not effects.groups
+
+
+def agreed(*members: str) -> Receipt:
+    """A note that these records are one customer, and equal."""
+    return Receipt("agrees", 5_000, 5_000, members=members)
+
+
+def mail(text: str, at: int = 1_000) -> Observation:
+    """A reading of an address."""
+    return Observation(start=at, end=at, values={"email": text})
+
+
+def test_whoever_was_once_delivered_as_one_stays_so_within_a_batch_too() -> None:
+    """The members of every agreement count, not only of the last one of a batch."""
+    one, two = UIDS[:2]
+    inputs = [
+        Input(one, 1, mail("a@x.com")),
+        Input(one, 2, agreed(one, two)),
+        Input(one, 3, agreed(one)),
+        Input(two, 1, mail("b@x.com")),
+    ]
+    assert folded(inputs, 100) == folded(inputs, 1)
+
+
+def test_a_refusal_speaks_for_its_members_in_any_batch() -> None:
+    """Also where no other edge leads to them."""
+    one, two = UIDS[:2]
+    refused = Observation(10_000, 10_000, {"consent": {"email.marketing": "out"}})
+    proven = {"consent": {"email.marketing": {"state": "in", "proof": "p"}}}
+    inputs = [
+        Input(one, 1, mail("a@x.com")),
+        Input(one, 2, Intent(5_000, "update", {}, (one, two), one, "k")),
+        Input(one, 3, Receipt("not_sent", 6_000, 6_000)),
+        Input(one, 4, refused),
+        Input(two, 1, Observation(20_000, 20_000, proven)),
+    ]
+    assert folded(inputs, 100) == folded(inputs, 1)

@@ -27,9 +27,10 @@ from msgspec.structs import replace
 
 from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
 from hub import commands, deliver, inputs
-from hub.deliver import Link, Plan
+from hub.deliver import Plan
 from hub.io import state
 from hub.io.rows import Rows
+from hub.links import Link, differences
 from hub.pure.model import Actor, Decision, Golden, Record
 from hub.pure.rules import FieldRule, Strategy
 from hub.tools.world import World, rules_for
@@ -179,10 +180,11 @@ class Story:
         return {k: v or None for k, v in given.items()}
 
     def consent(self, text: str) -> Any:
-        """out, in (no proof), or proof (a new one)."""
-        if text == "proof":
+        """out, in (no proof), proof (a new one), or proof:x (this one)."""
+        if text.startswith("proof"):
             self.proofs += 1
-            return {"state": "in", "proof": f"proof-{self.proofs}", "at": self.world.clock()}
+            named = text.partition(":")[2] or f"proof-{self.proofs}"
+            return {"state": "in", "proof": named, "at": self.world.clock()}
         return {"state": "in"} if text == "in" else text or None
 
     # -- the write in three parts --------------------------------------------------------------
@@ -335,8 +337,7 @@ class Story:
         made = self.world.hub.systems[system]
         link = Link(self.world.hub, made, made.specs[record.object])
         row = self.world.store.view(lambda r: r.get("record", uid=record.uid)) or {}
-        found = self.world.store.view(lambda r: deliver.differences(
-            r, link, record, golden, leads=row["role"] == "primary"))  # fmt: skip
+        found = self.world.store.view(lambda r: differences(r, link, row, record, golden))
         return next((d.word for d in found if d.cell == cell), "not known")
 
 

@@ -324,12 +324,13 @@ def upgrade() -> None:
         sa.Column("not_before", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.BigInteger(), nullable=False),
         sa.Column("holds", sa.LargeBinary(), nullable=False),
+        sa.Column("held", sa.Boolean(), nullable=False),
         sa.Column("run", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("uid"),
         sqlite_autoincrement=False,
         sqlite_with_rowid=True,
     )
-    op.create_index("slot_by_system_dirty", "slot", ["system", "dirty"], unique=False)
+    op.create_index("slot_by_system_held_dirty", "slot", ["system", "held", "dirty"], unique=False)
     op.create_table(
         "subject_key",
         sa.Column("uid", sa.LargeBinary(16), autoincrement=False, nullable=False),
@@ -377,9 +378,12 @@ def upgrade() -> None:
         sa.Column("not_before", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.BigInteger(), nullable=False),
         sa.Column("holds", sa.LargeBinary(), nullable=False),
+        sa.Column("held", sa.Boolean(), nullable=False),
         sa.Column("run", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("golden", "system", "object"),
         sqlite_autoincrement=False,
         sqlite_with_rowid=True,
     )
-    op.create_index("wanted_by_system_dirty", "wanted", ["system", "dirty"], unique=False)
+    op.create_index(
+        "wanted_by_system_held_dirty", "wanted", ["system", "held", "dirty"], unique=False
+    )
