@@ -74,6 +74,8 @@ def looked_up(site: Site, word: str) -> str:
     if word == "{new_run}":
         return str(opening.ask(site.folder, "plan")["run"])
     if word == "{task}":
+        if site.process:  # a verdict closes other questions too, once it is resolved
+            assert wait(lambda: not opening.ask(site.folder, "status")["pending_inputs"], 20)
         return str(opening.ask(site.folder, "review")["tasks"][0]["task"])
     if word == "{item}":
         return str(opening.ask(site.folder, "parked")["parked"][0]["id"])
