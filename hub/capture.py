@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from connectors._kit.contract import (
     ConnectorError,
     Denied,
@@ -30,6 +32,7 @@ HINTS_AT_ONCE = 100
 BACK_OFF_MS = (1_000, 5_000, 30_000, 300_000)
 GIVE_UP_AFTER = 12
 EARLY_MS = 250
+STILL_MS = 60_000  # a failure so soon after the next try was due is still the same one
 
 
 def step(hub: Hub, system: System) -> int:
@@ -59,11 +62,11 @@ class Stream:
 
     def cursor(self, name: str) -> Row | None:
         """Where a named stream stands."""
-        return self.hub.env.view(
-            lambda rows: rows.get(
-                "cursor", system=self.system.name, stream=name, shard=self.spec.object
-            )
-        )
+        return self.hub.env.view(lambda rows: self.cursor_in(rows, name))
+
+    def cursor_in(self, rows: Rows, name: str) -> Row | None:
+        """The same, in the caller's transaction."""
+        return rows.get("cursor", system=self.system.name, stream=name, shard=self.spec.object)
 
     def save(self, rows: Rows, name: str, value: str, at: int) -> None:
         """Move a named stream, in the caller's transaction."""
@@ -352,10 +355,16 @@ def guarded(hub: Hub, system: System, work: Callable[[], int]) -> int:
 
 def note_failure(hub: Hub, system: System, kind: str, why: str, wait_ms: int) -> int:
     """Make a failure visible and say when to try again."""
+    now = hub.env.now()
 
     def keep(rows: Rows) -> None:
         state.count(rows, system.name, f"steps failed: {kind}")
-        rows.upsert("meta", {"name": f"failure:{system.name}", "value": f"{kind}: {why}"})
+        before = rows.get("meta", name=f"failure:{system.name}")
+        failure = {"why": f"{kind}: {why}", "since": now, "at": now, "until": now + wait_ms}
+        if before and now <= (last := orjson.loads(before["value"]))["until"] + STILL_MS:
+            failure["since"] = last["since"]
+        value = orjson.dumps(failure).decode()
+        rows.upsert("meta", {"name": f"failure:{system.name}", "value": value})
 
     hub.env.commit(keep, "failure")
-    return hub.env.now() + wait_ms
+    return now + wait_ms

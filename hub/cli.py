@@ -1,20 +1,18 @@
 """The `synchub` command.
 
 Every command works while a hub is up (over its command socket) and while none is (it opens the
-store itself); `--json` gives what a program wants.
-
-Exit codes: 0 done, 1 something is wrong with what was found, 2 wrong use, 3 the tool or the hub
-could not be reached.
+store itself); `--json` gives what a program wants. `EXITS` says what the exit codes mean. How
+answers look is in `hub/shown.py`.
 """
 
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,15 +20,23 @@ import orjson
 import typer
 
 from connectors._kit.contract import ConnectorError
-from hub import __version__, opening
-from hub.commands import Wrong
+from hub import __version__, logs, opening, shown
+from hub.commands import Answer, Wrong
 from hub.io.anchor import BadAnchor
 from hub.io.migrate import NewerDatabase
+from hub.io.rows import StoreFull
 from hub.io.seal import BadKeyFile
 from hub.io.store import Busy
 from hub.opening import Folder
 from hub.settings import BadSettings
+from hub.shown import Piece, Tell
 
+FOUND, WRONG_USE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
+EXITS = (
+    "Exit codes: 0 done; 1 something is wrong with what was found; 2 wrong use or settings, the "
+    "text says what would be right; 3 the hub, its store or a tool could not be reached; 130 "
+    "interrupted, the text says what state things are in."
+)
 app = typer.Typer(
     name="synchub",
     no_args_is_help=True,
@@ -38,36 +44,45 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Keep the same customer the same in every tool. Start with `synchub demo`, or with "
     "`synchub sandbox` and `synchub init`.",
+    epilog=EXITS,
 )
-WRONG_USE, UNREACHABLE = 2, 3
 Where = Annotated[Path, typer.Option("--dir", help="the folder of hub.yaml")]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="print JSON for programs; times in ms since 1970, UTC")
+]
 HERE = Path()
+ASK_SECONDS = 0.5  # asking takes time from those who do the work
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def told(interrupted: str = "interrupted") -> Iterator[None]:
     """Errors that a person can do something about, as one text and an exit code."""
     try:
         yield
+    except (KeyError, IndexError):
+        raise  # these are ours, not the person's
     except (Wrong, BadSettings, BadKeyFile, BadAnchor, NewerDatabase, LookupError) as error:
         fail(str(error), WRONG_USE)
-    except (Busy, ConnectorError, OSError) as error:
+    except (Busy, ConnectorError, StoreFull) as error:
         fail(str(error), UNREACHABLE)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), UNREACHABLE)
+    except KeyboardInterrupt:
+        fail(interrupted, INTERRUPTED)
 
 
 def fail(text: str, code: int) -> None:
     """Say why on stderr and exit."""
-    typer.echo(f"synchub: {text}", err=True)
+    typer.echo("synchub: " + "\n".join(map(shown.visible, text.splitlines())), err=True)
     raise typer.Exit(code)
 
 
-def show(answer: Any, *, as_json: bool, lines: Iterator[str] | None = None) -> None:
+def show(answer: Any, lines: Iterable[Piece], *, as_json: bool) -> None:
     """An answer as JSON, or as lines for a person."""
-    if as_json or lines is None:
+    if as_json:
         typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
         return
-    for line in lines:
+    for line in shown.printed(lines):
         typer.echo(line)
 
 
@@ -76,6 +91,7 @@ def main_options(
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,  # noqa: FBT002
 ) -> None:
     """Options of the command itself."""
+    logs.configure()
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -115,16 +131,13 @@ def init(
         typer.Option("--from", help="a description of the systems, as `synchub sandbox` writes it"),
     ],
     directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Contact each system, then write hub.yaml, rules.yaml and secrets/."""
     with told():
         found = opening.init(Folder(directory), opening.read_description(source))
-    for name, account in found.items():
-        typer.echo(
-            f"{name}: account {account.id}, {'live' if account.live else 'test'}, "
-            f"{account.time_zone}"
-        )
-    typer.echo(f"written: {directory / 'hub.yaml'}, rules.yaml, secrets/. Next: synchub plan")
+    answer = {"systems": {name: asdict(account) for name, account in found.items()}}
+    show(answer, shown.init_lines(answer, directory / "hub.yaml"), as_json=as_json)
 
 
 @app.command()
@@ -133,22 +146,19 @@ def check(
     publish: Annotated[  # noqa: FBT002
         bool, typer.Option("--publish", help="make rules.yaml the rules from the next start on")
     ] = False,
+    as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Check settings, rules, credentials and accounts; reads only."""
+    """Check settings, rules, credentials and accounts; with --publish, publish the rules."""
     folder = Folder(directory)
+    answer: dict[str, Any] = {}
     with told():
         wrong = opening.check(folder)
         if publish and not wrong:
-            with opening.opened(folder) as one:
-                version = one.store.transact(
-                    lambda rows: opening.publish(
-                        rows, folder.rules(), "check --publish", one.hub.env.now()
-                    )
-                )
-            typer.echo(f"rules.yaml is version {version} now")
+            rules = folder.rules().model_dump(mode="json")
+            answer = opening.ask(folder, "publish", rules=rules)
+    show({"wrong": wrong, **answer}, shown.check_lines(wrong, answer), as_json=as_json)
     if wrong:
-        fail("\n".join(wrong), 1)
-    typer.echo("all is well")
+        raise typer.Exit(FOUND)
 
 
 # -- running -----------------------------------------------------------------------------------
@@ -160,7 +170,8 @@ def up(directory: Where = HERE) -> None:
     from hub.running import running
 
     with told(), running(Folder(directory)) as one:
-        typer.echo(f"up: webhooks at port {one.webhooks.port}, commands at {one.socket}")
+        for line in shown.up_lines(one.opened.hub.listening):
+            typer.echo(line)
         if not one.applied():
             typer.echo("nothing is written before a plan was applied: synchub plan")
         wait_for_signal()
@@ -179,105 +190,116 @@ def wait_for_signal() -> None:
 @app.command()
 def plan(
     run: Annotated[str, typer.Argument(help="show this run again")] = "",
+    system: Annotated[str, typer.Option(help="show only the rows of this system")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="show every row")] = False,  # noqa: FBT002
     directory: Where = HERE,
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Show row by row what would be written where and why; writes nothing."""
-    with told():
-        answer = opening.ask(Folder(directory), "plan", run=run)
-    show(answer, as_json=as_json, lines=plan_lines(answer))
+    folder = Folder(directory)
+    with (
+        told("interrupted: nothing was written; what was read is kept for the next plan"),
+        shown.telling() as tell,
+    ):
+        if system and system not in (known := folder.hub().systems):
+            raise Wrong(f"there is no system {system!r}; there are: {', '.join(known)}")
+        if not run:
+            wait_until_read(folder, tell)
+        answer = opening.ask(folder, "plan", tell, run=run)
+    show(answer, shown.plan_lines(answer, system, everything=everything), as_json=as_json)
 
 
-def plan_lines(answer: dict[str, Any]) -> Iterator[str]:
-    """A run, for a person."""
-    for row in answer["rows"]:
-        yield f"{row['system']}  {row['op']}  {row['record']}"
-        for cell in row["cells"]:
-            before = "" if cell["from"] is None else f"{in_words(cell['from'])} → "
-            yield f"    {cell['cell']}: {before}{in_words(cell['to'])}   ({cell['why']})"
-    yield ""
-    yield "totals: " + (", ".join(f"{n} x {k}" for k, n in answer["totals"].items()) or "nothing")
-    if answer["created_nowhere"]:
-        yield (
-            f"{answer['created_nowhere']} possible duplicates are created nowhere until "
-            "somebody judges them: synchub review"
-        )
-    yield (
-        f"run {answer['run']} is stored; nothing was written. To write it: synchub apply "
-        f"{answer['run']}"
-    )
-
-
-def in_words(value: Any) -> str:
-    """A value on one line."""
-    if isinstance(value, dict):
-        return ", ".join(str(v) for v in value.values() if v)
-    return "(empty)" if value in (None, "") else str(value)
+def wait_until_read(folder: Folder, tell: Tell) -> None:
+    """Where a hub is up that reads the tools for the first time, let it finish."""
+    while opening.hub_is_up(folder):
+        found = opening.ask(folder, "status")
+        unread = [shown.reading_line(n, s) for n, s in found["systems"].items()]
+        if not any(unread) and (found["applied"] or not found["pending_inputs"]):
+            return
+        tell("; ".join(filter(None, unread)) or f"{found['pending_inputs']} readings to resolve")
+        time.sleep(ASK_SECONDS)
 
 
 @app.command()
 def apply(
     run: Annotated[str, typer.Argument(help="the id that `synchub plan` printed")],
+    anyway: Annotated[bool, typer.Option("--anyway", help="also beside a run under way")] = False,  # noqa: FBT002
     directory: Where = HERE,
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Write the rows of a plan that are still as they were shown; later changes then flow."""
+    folder = Folder(directory)
+
+    def work(tell: Tell) -> Answer:
+        counted = opening.ask(folder, "apply", run=run, anyway=anyway)
+        return {**counted, **follow_run(folder, run, tell)}
+
+    with told(
+        "interrupted: rows that are not written yet stay released, and a hub that is up writes "
+        f"them; `synchub plan {run}` shows how far it is, `synchub stop-writes` stops it"
+    ):
+        answer = with_hub_up(folder, work)
+    show(answer, shown.apply_lines(answer), as_json=as_json)
+
+
+def with_hub_up(folder: Folder, work: Callable[[Tell], Answer]) -> Answer:
+    """Work with the hub that is up, or with one that is up until the work is done."""
     from hub.running import running
 
-    folder = Folder(directory)
-    with told():
-        if folder.socket().exists():
-            counted = opening.ask(folder, "apply", run=run)
-            done = follow_run(folder, run)
-        else:
-            with running(folder):
-                counted = opening.ask(folder, "apply", run=run)
-                done = follow_run(folder, run)
-    show(
-        {**counted, **done},
-        as_json=as_json,
-        lines=iter(
-            [
-                f"{counted['released']} rows released, {counted['held']} held for another plan",
-                f"{done['done']} of {done['rows']} rows written",
-            ]
-        ),
-    )
+    with shown.telling() as tell:
+        if opening.hub_is_up(folder):
+            return work(tell)
+        with running(folder):
+            return work(tell)
 
 
-def follow_run(folder: Folder, run: str) -> dict[str, int]:
-    """Wait until an applied run is through, showing how far it is."""
-    last = ""
-    while True:
-        found = opening.ask(folder, "progress", run=run)
-        line = f"\r{found['done']} of {found['rows']} rows"
-        if line != last and sys.stderr.isatty():
-            sys.stderr.write(line)
-        last = line
-        if not found["open"]:
-            if sys.stderr.isatty():
-                sys.stderr.write("\n")
-            return found
-        time.sleep(0.2)
+def follow_run(folder: Folder, run: str, tell: Tell) -> Answer:
+    """Wait until an applied run is through, telling how far it is."""
+    while (found := opening.ask(folder, "progress", run=run))["open"]:
+        tell(shown.progress_line(found))
+        time.sleep(ASK_SECONDS)
+    return found
 
 
 @app.command("stop-writes")
 def stop_writes(
     directory: Where = HERE,
     release: Annotated[bool, typer.Option("--release", help="let writes flow again")] = False,  # noqa: FBT002
+    as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """The one switch: no write leaves the hub until it is released."""
     with told():
         answer = opening.ask(Folder(directory), "stop-writes", on=not release)
-    typer.echo("no write leaves the hub now" if answer["writes_stopped"] else "writes flow again")
+    stopped = answer["writes_stopped"]
+    line = "no write leaves the hub now" if stopped else "writes flow again"
+    show(answer, [line], as_json=as_json)
 
 
 @app.command()
-def sweep(directory: Where = HERE) -> None:
+def sweep(
+    directory: Where = HERE,
+    wait: Annotated[bool, typer.Option("--wait", help="until every record is read")] = False,  # noqa: FBT002
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
     """Read every record of every tool again and compare it value by value."""
-    with told():
-        answer = opening.ask(Folder(directory), "sweep")
-    typer.echo(f"sweeping: {', '.join(answer['sweeping'])}")
+    folder = Folder(directory)
+
+    def work(tell: Tell) -> Answer:
+        begun = opening.ask(folder, "sweep")
+        return {**begun, **follow_sweep(folder, begun["since"], tell)}
+
+    with told("interrupted: a hub that is up goes on with the sweep"):
+        answer = with_hub_up(folder, work) if wait else opening.ask(folder, "sweep")
+        line = shown.sweep_line(answer, up=opening.hub_is_up(folder))
+    show(answer, [line], as_json=as_json)
+
+
+def follow_sweep(folder: Folder, since: int, tell: Tell) -> Answer:
+    """Wait until every record was read, telling how far it is."""
+    while not (found := opening.ask(folder, "swept", since=since))["done"]:
+        tell(shown.swept_line(found))
+        time.sleep(ASK_SECONDS)
+    return found
 
 
 # -- looking -----------------------------------------------------------------------------------
@@ -288,29 +310,7 @@ def status(directory: Where = HERE, as_json: AsJson = False) -> None:  # noqa: F
     """Each system, what waits, what is held, and what needs a person."""
     with told():
         answer = opening.ask(Folder(directory), "status")
-    show(answer, as_json=as_json, lines=status_lines(answer))
-
-
-def status_lines(answer: dict[str, Any]) -> Iterator[str]:
-    """The state of a hub, for a person."""
-    for name, one in answer["systems"].items():
-        yield (
-            f"{name}: {one['records']} records, {one['to_look_at']} links to look at, "
-            f"{one['to_create']} to create, {one['held']} held, {one['open_hints']} to read"
-        )
-        for counter, n in one["counters"].items():
-            yield f"    {counter}: {n}"
-        if one["last_failure"]:
-            yield f"    last failure: {one['last_failure']}"
-    yield f"customers: {answer['customers']}, inputs waiting: {answer['pending_inputs']}"
-    yield (
-        f"needs a person: {answer['possible_duplicates']} possible duplicates (synchub review), "
-        f"{answer['parked']} parked (synchub parked)"
-    )
-    if not answer["applied"]:
-        yield "nothing is written yet: synchub plan, then synchub apply"
-    if answer["writes_stopped"]:
-        yield "writes are stopped: synchub stop-writes --release"
+    show(answer, shown.status_lines(answer), as_json=as_json)
 
 
 @app.command()
@@ -326,44 +326,7 @@ def explain(
     """Where each value came from, which rule chose it, what lost, what each tool holds now."""
     with told():
         answer = opening.ask(Folder(directory), "explain", who=who, field=field)
-    show(answer, as_json=as_json, lines=explain_lines(answer))
-
-
-def explain_lines(answer: dict[str, Any]) -> Iterator[str]:
-    """Customers explained, for a person."""
-    for one in answer["customers"]:
-        yield f"{one['entity']} {one['golden']}"
-        for record in one["records"]:
-            yield f"  {record['system']} {record['object']} {record['id']} ({record['state']})"
-        for name, cell in one["fields"].items():
-            origin = cell["from"]
-            by = (
-                f" from {origin['system']} by {origin['by']} at {when(origin['at'])}"
-                if origin
-                else ""
-            )
-            yield f"  {name} = {in_words(cell['value'])}{by}   [{cell['rule']}]"
-            for lost in cell["lost"]:
-                yield (
-                    f"      not {in_words(lost['value'])} from {lost['system']} "
-                    f"at {when(lost['at'])}"
-                )
-        for tool, held in one["tools"].items():
-            odd = {c: h for c, h in held.items() if isinstance(h, dict) and h["state"] != "agree"}
-            yield f"  {tool}: " + (
-                "as golden"
-                if not odd
-                else "; ".join(
-                    f"{c} holds {in_words(h['holds'])} ({h['state']})" for c, h in odd.items()
-                )
-            )
-        if one["possible_duplicates"]:
-            yield "  may be the same as another customer: synchub review"
-
-
-def when(at: int) -> str:
-    """A time for a person, UTC."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at / 1000))
+    show(answer, shown.explain_lines(answer), as_json=as_json)
 
 
 @app.command()
@@ -375,21 +338,7 @@ def history(
     """Every version of a customer: what changed, when, by which input and rule."""
     with told():
         answer = opening.ask(Folder(directory), "history", who=who)
-    show(answer, as_json=as_json, lines=history_lines(answer))
-
-
-def history_lines(answer: dict[str, Any]) -> Iterator[str]:
-    """Versions, for a person."""
-    for one in answer["customers"]:
-        yield f"{one['golden']}"
-        for version in one["versions"]:
-            yield f"  {when(version['at'])} version {version['version']}"
-            for change in version["changes"]:
-                before = change["before"] and in_words(change["before"]["value"])
-                after = change["after"] and in_words(change["after"]["value"])
-                rule = change["after"]["rule"] if change["after"] else "nobody claims it any more"
-                if before != after:
-                    yield f"      {change['cell']}: {before or '(nothing)'} → {after}   [{rule}]"
+    show(answer, shown.history_lines(answer), as_json=as_json)
 
 
 @app.command()
@@ -401,28 +350,11 @@ def verify(
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Detect an edited, reordered, removed or cut-off history; exit 1 when there is one."""
-    folder = Folder(directory)
     with told():
-        anchor = str(folder.anchor().absolute())
-        answer = opening.ask(folder, "verify", anchor=anchor, refold=refold)
-    show(answer, as_json=as_json, lines=verify_lines(answer))
+        answer = opening.ask(Folder(directory), "verify", refold=refold)
+    show(answer, shown.verify_lines(answer), as_json=as_json)
     if answer["findings"] or answer.get("differs"):
-        raise typer.Exit(1)
-
-
-def verify_lines(answer: dict[str, Any]) -> Iterator[str]:
-    """Findings, for a person."""
-    for found in answer["findings"]:
-        yield f"lane {found['lane']}, entry {found['entry']}: {found['why']}"
-    for lane, n in answer["unanchored"].items():
-        yield f"lane {lane}: the last {n} entries are not in the anchor yet"
-    for found in answer.get("differs", ()):
-        yield f"{found['what']} differently: {', '.join(found['records'])}"
-    if answer.get("differs") == []:
-        yield "folding every recorded input again gives the same golden records"
-    yield f"{answer['entries']} entries, " + (
-        f"{len(answer['findings'])} findings" if answer["findings"] else "all in order"
-    )
+        raise typer.Exit(FOUND)
 
 
 @app.command()
@@ -451,20 +383,7 @@ def review(
     """Possible duplicates: list them, or say of one that it is the same, or different."""
     with told():
         answer = opening.ask(Folder(directory), "review", act=act, task=task)
-    show(answer, as_json=as_json, lines=review_lines(answer))
-
-
-def review_lines(answer: dict[str, Any]) -> Iterator[str]:
-    """Questions, for a person."""
-    if "tasks" not in answer:
-        yield f"{answer['task']}: {answer['verdict']}"
-        return
-    for task in answer["tasks"]:
-        yield f"{task['task']}   ({task['why']})"
-        for side in task["sides"]:
-            yield "    " + "; ".join(f"{n} {in_words(v)}" for n, v in side.items())
-    if not answer["tasks"]:
-        yield "nothing to judge: no two customers look like one"
+    show(answer, shown.review_lines(answer), as_json=as_json)
 
 
 @app.command()
@@ -477,29 +396,19 @@ def parked(
     """What was set aside. A record that is gone: keep, unlink, recreate; anything else: dismiss."""
     with told():
         answer = opening.ask(Folder(directory), "parked", act=act, item=item)
-    show(answer, as_json=as_json, lines=parked_lines(answer))
-
-
-def parked_lines(answer: dict[str, Any]) -> Iterator[str]:
-    """Parked items, for a person."""
-    if "parked" not in answer:
-        yield f"{answer['item']}: {answer['decided']}"
-        return
-    for row in answer["parked"]:
-        yield f"{row['id']}   {row['why']}   (since {when(row['since'])})"
-    if not answer["parked"]:
-        yield "nothing is parked"
+    show(answer, shown.parked_lines(answer), as_json=as_json)
 
 
 @app.command()
 def replay(
     item: Annotated[str, typer.Argument(help="the item, as `synchub parked` lists it")],
     directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Try again what was parked."""
     with told():
         answer = opening.ask(Folder(directory), "replay", item=item)
-    typer.echo(f"{answer['item']}: {answer['replayed']}")
+    show(answer, [f"{answer['item']}: {answer['replayed']}"], as_json=as_json)
 
 
 # -- proving -----------------------------------------------------------------------------------
@@ -510,20 +419,23 @@ def simulate(
     seed: Annotated[int, typer.Option(help="the run; the same seed gives the same trace")],
     steps: Annotated[int, typer.Option(min=1, help="how much happens")] = 120,
     trace: Annotated[bool, typer.Option("--trace", help="print it in any case")] = False,  # noqa: FBT002
+    as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
     """Run the whole hub in a seeded world that stumbles; exit 1 names the promise that broke."""
-    from hub.running import be_quiet
     from hub.tools.simulate import simulate as run
 
-    be_quiet()
+    logs.be_quiet()
     outcome = run(seed, steps)
-    if trace or not outcome.ok:
-        for line in outcome.trace:
-            typer.echo(line)
-    faults = ", ".join(f"{n} x {kind}" for kind, n in sorted(outcome.faults.items()))
-    typer.echo(f"seed {seed}: {outcome.why or 'every promise held'}; {faults}")
+    answer = {
+        "seed": seed,
+        "ok": outcome.ok,
+        "why": outcome.why,
+        "faults": dict(sorted(outcome.faults.items())),
+        "trace": outcome.trace if trace or not outcome.ok else [],
+    }
+    show(answer, shown.simulate_lines(answer), as_json=as_json)
     if not outcome.ok:
-        raise typer.Exit(1)
+        raise typer.Exit(FOUND)
 
 
 @app.command()
@@ -544,9 +456,13 @@ def demo(
     with told():
         good = run(seed, customers, wait=None if once else wait_for_signal)
     if not good:
-        raise typer.Exit(1)
+        raise typer.Exit(FOUND)
 
 
 def main() -> None:
     """The entry point."""
     app()
+
+
+if __name__ == "__main__":
+    main()

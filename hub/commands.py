@@ -7,21 +7,21 @@ that has opened the store itself, so an answer never depends on which it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from hub import explain as explaining
 from hub import export as exporting
-from hub import inputs, runs, slots, sweep, switches
+from hub import inputs, rulesets, runs, slots, sweep, switches
 from hub import replay as replaying
 from hub.env import Hub
 from hub.io import history as chronicle
 from hub.io import state
-from hub.io.anchor import Anchor
-from hub.io.rows import Row, Rows, above
+from hub.io.rows import Row, Rows
 from hub.pure.model import Actor, Decision, Record
+from hub.settings import RulesSettings
+from hub.status import status, still_reading, stopped, trouble
 
 Answer = dict[str, Any]
 
@@ -31,40 +31,6 @@ class Wrong(ValueError):
 
 
 # -- looking -----------------------------------------------------------------------------------
-
-
-def status(hub: Hub) -> Answer:
-    """Each system: records, what waits, what is held, failures; and what needs a person."""
-    return hub.env.view(
-        lambda rows: {
-            "applied": switches.read(rows, "applied") is not None,
-            "writes_stopped": bool(switches.read(rows, "writes stopped")),
-            "pending_inputs": rows.count("input", {"status": "pending"}),
-            "systems": {name: system_status(rows, name) for name in hub.systems},
-            "customers": rows.count("golden", {"merged_into": None}),
-            "possible_duplicates": rows.count("task", {"kind": "duplicate", "state": "open"}),
-            "parked": rows.count("parked", {"state": "open"}),
-            "inputs": {
-                s: rows.count("input", {"status": s})
-                for s in ("applied", "superseded", "pending", "awaiting", "parked", "erased")
-            },
-        }
-    )
-
-
-def system_status(rows: Rows, name: str) -> Answer:
-    """One system."""
-    failure = rows.get("meta", name=f"failure:{name}")
-    dirty = {"system": name, "dirty": above(-1)}
-    return {
-        "records": rows.count("record", {"system": name, "state": "live"}),
-        "to_look_at": rows.count("slot", {**dirty, "held": False}),
-        "to_create": rows.count("wanted", {"system": name, "held": False}),
-        "held": sum(rows.count(t, {**dirty, "held": True}) for t in ("slot", "wanted")),
-        "open_hints": rows.count("hint", {"system": name, "state": "open"}),
-        "counters": {r["name"]: r["n"] for r in rows.select("counter", {"system": name})},
-        "last_failure": failure["value"] if failure else None,
-    }
 
 
 def explain(hub: Hub, who: str, field: str = "") -> Answer:
@@ -77,7 +43,10 @@ def explain(hub: Hub, who: str, field: str = "") -> Answer:
                 f"nobody here is known by {who!r}: try an e-mail address, a telephone "
                 "number, a domain or a tool's own id"
             )
-        return {"customers": [explaining.told(rows, hub, g, field) for g in found]}
+        return {
+            "customers": [explaining.told(rows, hub, g, field) for g in found],
+            "names": explaining.names(rows, (c for g in found for c in g.cells)),
+        }
 
     return hub.env.view(look)
 
@@ -89,22 +58,27 @@ def history(hub: Hub, who: str) -> Answer:
         found = explaining.find(rows, hub, who)
         if not found:
             raise Wrong(f"nobody here is known by {who!r}")
-        return {
-            "customers": [
-                {"golden": g.uid, "versions": chronicle.entries(rows, hub, g.uid)} for g in found
-            ]
-        }
+        told: list[Answer] = [
+            {
+                "golden": g.uid,
+                "name": explaining.called(g),
+                "versions": chronicle.entries(rows, hub, g.uid),
+            }
+            for g in found
+        ]
+        changes = [c for one in told for version in one["versions"] for c in version["changes"]]
+        return {"customers": told, "names": explaining.names(rows, (c["cell"] for c in changes))}
 
     return hub.env.view(look)
 
 
-def verify(hub: Hub, anchor: str, refold: bool = False) -> Answer:  # noqa: FBT001, FBT002  a switch
+def verify(hub: Hub, refold: bool = False) -> Answer:  # noqa: FBT001, FBT002  a switch
     """Walk the whole history and compare it with its anchor.
 
     With `refold` also fold every recorded input anew, and compare what comes of it with what is
     there: `differs` lists golden records that are not what the inputs make of them.
     """
-    anchored = Anchor(Path(anchor)).read()
+    anchored = hub.anchor.read() if hub.anchor else {}
 
     def look(rows: Rows) -> Answer:
         wrong = [f for lane in range(chronicle.LANES) for f in chronicle.check_lane(rows, lane)]
@@ -159,6 +133,8 @@ def show_run(hub: Hub, run: str) -> Answer:
         if found is None:
             raise Wrong(f"there is no run {run!r}; `synchub plan` makes one")
         listed = rows.select("run_row", {"run": run}, order=("n",))
+        of = state.load_goldens(rows, {r["golden"] for r in listed})
+        unread = [f"{n} {o}" for n in hub.systems for o in still_reading(rows, hub, n)]
         return {
             "run": run,
             "state": found["state"],
@@ -170,48 +146,116 @@ def show_run(hub: Hub, run: str) -> Answer:
                     "op": r["op"],
                     "golden": r["golden"],
                     "record": r["doc"]["who"],
+                    "customer": explaining.called(of[r["golden"]]),
                     "cells": r["doc"]["cells"],
                 }
                 for r in listed
             ],
+            "names": explaining.names(rows, (c["cell"] for r in listed for c in r["doc"]["cells"])),
             "created_nowhere": rows.count("task", {"kind": "duplicate", "state": "open"}),
+            "still_reading": sorted(unread),
         }
 
     return hub.env.view(look)
 
 
-def apply(hub: Hub, run: str) -> Answer:
-    """Let the rows of a plan go, once every tool has a place for our ids."""
-    show_run(hub, run)
+def apply(hub: Hub, run: str, anyway: bool = False) -> Answer:  # noqa: FBT001, FBT002  JSON's own
+    """Let the rows of a plan go, once every tool has a place for our ids.
+
+    `anyway`: also while another run is not through.
+    """
+
+    def go(rows: Rows) -> dict[str, int]:
+        refuse(rows, hub, run, anyway=anyway)
+        return runs.apply(rows, hub, run)
+
+    hub.env.view(lambda rows: refuse(rows, hub, run, anyway=anyway))
     for system in hub.systems.values():
         system.connector.prepare(system.api)
-    try:
-        counted = hub.env.commit(lambda rows: runs.apply(rows, hub, run), "apply")
-    except runs.NoSuchRun as error:
-        raise Wrong(str(error)) from error
+    counted = hub.env.commit(go, "apply")
     for name in hub.systems:
         hub.env.wake(f"deliver:{name}")
     return {"run": run, **counted}
 
 
+def refuse(rows: Rows, hub: Hub, run: str, *, anyway: bool) -> None:
+    """Say why a run cannot be applied now; raises `Wrong`."""
+    try:
+        runs.planned(rows, run)
+    except runs.NoSuchRun as error:
+        raise Wrong(str(error)) from error
+    if stopped(rows):
+        raise Wrong("writes are stopped; `synchub stop-writes --release` lets them flow again")
+    for other in runs.under_way(rows) if not anyway else ():
+        done = runs.progress(rows, other)
+        raise Wrong(
+            f"run {other} is being applied, {done['done']} of {done['rows']} rows are written; "
+            f"`synchub plan {other}` shows how far it is; --anyway applies this one beside it"
+        )
+    unread = {f"{name} {o}" for name in hub.systems for o in still_reading(rows, hub, name)}
+    if unread and switches.read(rows, "applied") is None:
+        raise Wrong(
+            f"{', '.join(sorted(unread))} are not read to the end, so no plan shows them: "
+            "`synchub plan` waits for them"
+        )
+
+
 def progress(hub: Hub, run: str) -> Answer:
-    """How far a run is."""
-    return hub.env.view(lambda rows: {**runs.progress(rows, run), "quiet": runs.quiet(rows)})
+    """How far a run is, whether anything is on its way, and what it may be waiting for."""
+    return hub.env.view(
+        lambda rows: {
+            **runs.progress(rows, run),
+            "quiet": runs.quiet(rows),
+            "trouble": trouble(rows, hub),
+        }
+    )
 
 
 def stop_writes(hub: Hub, on: bool = True, who: str = "steward") -> Answer:  # noqa: FBT001, FBT002  a switch
     """The one switch: nothing is written into any tool until it is released."""
     by = Actor("steward", who)
-    hub.env.commit(lambda rows: switches.turn(rows, hub, "writes stopped", on, by), "stop writes")
+
+    def throw(rows: Rows) -> None:
+        if stopped(rows) != on:
+            switches.turn(rows, hub, "writes stopped", on, by)
+
+    hub.env.commit(throw, "stop writes")
     return {"writes_stopped": on}
 
 
 def sweep_now(hub: Hub) -> Answer:
-    """Start a pass over every record of every tool."""
-    for system in hub.systems.values():
-        hub.env.commit(lambda rows: sweep.request(rows, system), "sweep")  # noqa: B023
-        hub.env.wake(f"sweep:{system.name}")
-    return {"sweeping": sorted(hub.systems)}
+    """Start a pass over every record of every tool; `swept` says how far it is."""
+    now = hub.env.now()
+
+    def begin(rows: Rows) -> None:
+        for system in hub.systems.values():
+            sweep.request(rows, system, now)
+
+    hub.env.commit(begin, "sweep")
+    for name in hub.systems:
+        hub.env.wake(f"sweep:{name}")
+    return {"sweeping": sorted(hub.systems), "since": now}
+
+
+def swept(hub: Hub, since: int) -> Answer:
+    """How far a pass is that was asked for at `since` (ms)."""
+    objects = hub.env.view(
+        lambda rows: [
+            sweep.progress(rows, system, spec, since)
+            for system in hub.systems.values()
+            for spec in system.specs.values()
+        ]
+    )
+    return {"objects": objects, "done": all(one["done"] for one in objects)}
+
+
+def publish(hub: Hub, rules: dict[str, Any], who: str = "operator") -> Answer:
+    """Make these the rules from the next start on."""
+    checked = RulesSettings.model_validate(rules)
+    version = hub.env.commit(
+        lambda rows: rulesets.publish(rows, checked, who, hub.env.now()), "publish"
+    )
+    return {"version": version, "in_force": hub.context.rules.version}
 
 
 # -- what needs a person -----------------------------------------------------------------------
@@ -220,16 +264,7 @@ def sweep_now(hub: Hub) -> Answer:
 def review(hub: Hub, act: str = "list", task: str = "", who: str = "steward") -> Answer:
     """Possible duplicates: list them, or say *same* or *different* of one."""
     if act == "list":
-        return {
-            "tasks": hub.env.view(
-                lambda rows: [
-                    review_line(rows, hub, t)
-                    for t in rows.select(
-                        "task", {"kind": "duplicate", "state": "open"}, order=("at", "id")
-                    )
-                ]
-            )
-        }
+        return hub.env.view(questions)
     if act not in ("same", "different"):
         raise Wrong(f"review can list, same, different; not {act!r}")
     hub.env.commit(lambda rows: judge(rows, hub, act, task, who), "review")
@@ -237,7 +272,15 @@ def review(hub: Hub, act: str = "list", task: str = "", who: str = "steward") ->
     return {"task": task, "verdict": act}
 
 
-def review_line(rows: Rows, hub: Hub, task: Row) -> Answer:
+def questions(rows: Rows) -> Answer:
+    """All possible duplicates."""
+    found = rows.select("task", {"kind": "duplicate", "state": "open"}, order=("at", "id"))
+    tasks = [question(rows, task) for task in found]
+    cells = (c for task in tasks for side in task["sides"] for c in side)
+    return {"tasks": tasks, "names": explaining.names(rows, cells)}
+
+
+def question(rows: Rows, task: Row) -> Answer:
     """One question: the two sides, with what each is known by."""
     sides = [state.golden_of(rows, uid) for uid in (task["uid"], task["other"])]
     edges = [
@@ -245,7 +288,6 @@ def review_line(rows: Rows, hub: Hub, task: Row) -> Answer:
         for e in state.load_edges(rows, [m for g in sides if g for m in g.members])
         if e.outcome == "ask"
     ]
-    del hub
     return {
         "task": task["id"],
         "why": edges[0].why if edges else task["why"],
@@ -348,14 +390,19 @@ def replay(hub: Hub, item: str) -> Answer:
 
 def replayed(rows: Rows, hub: Hub, row: Row) -> str:
     """What replay means for this kind of item."""
-    rows.update("parked", {"id": row["id"]}, {"state": "done"})
+    if row["kind"] == "ping-pong":
+        raise Wrong(f"{row['id']} ends when somebody edits {row['doc']['cells'][0]} in a tool")
     record = state.load_record(rows, row["uid"]) if row["uid"] else None
+    if record is not None and row["kind"] in ("departed", "unsupported"):
+        inputs.again(rows, record, hub.env.now(), hub.env.now())
+        return "the record is read again; unless it is back, decide keep, unlink or recreate"
+    rows.update("parked", {"id": row["id"]}, {"state": "done"})
     if row["kind"] == "hint":
         asked = {"state": "open", "attempts": 0, "not_before": 0}
         rows.update("hint", {"id": row["doc"]["hint"]}, asked)
         return "the record is asked for again"
     if record is None:
-        sweep.request(rows, hub.systems[row["system"]])
+        sweep.request(rows, hub.systems[row["system"]], hub.env.now())
         return f"every record of {row['system']} is read again"
     inputs.again(rows, record, hub.env.now(), hub.env.now())
     if row["kind"] == "rejected":
@@ -391,6 +438,8 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
     "progress": progress,
     "stop-writes": stop_writes,
     "sweep": sweep_now,
+    "swept": swept,
+    "publish": publish,
     "review": review,
     "parked": parked,
     "replay": replay,

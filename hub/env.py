@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from connectors._kit.contract import Api, Connector, ObjectSpec
+from hub.io.anchor import Anchor
 from hub.io.codec import Codec
 from hub.io.log import Log
 from hub.io.rows import Rows
@@ -76,7 +77,11 @@ class System:
 
 @dataclass
 class Hub:
-    """One hub, wired up: what every step is given."""
+    """One hub, wired up: what every step is given.
+
+    `anchor` is where the heads of the history are kept, in the real world. `listening` says where
+    a hub that is up can be reached, by purpose.
+    """
 
     env: Env
     vault: Vault
@@ -84,6 +89,8 @@ class Hub:
     codec: Codec
     context: Context
     systems: Mapping[str, System] = field(default_factory=dict)
+    anchor: Anchor | None = None
+    listening: dict[str, str] = field(default_factory=dict)
 
     def tool(self, system: str, obj: str) -> Tool:
         """The core's view of an object."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from hub.env import Hub
@@ -10,7 +12,10 @@ from hub.io.rows import Refused, Rows
 from hub.links import Link, differences
 from hub.pure import standardize
 from hub.pure.identity import Key
-from hub.pure.model import Actor, Claim, Golden, GoldenCell, Record, Uid
+from hub.pure.model import Actor, Claim, Golden, GoldenCell, Record, Uid, key_of
+
+NAMED_BY = ("name", "legal_name", "email", "domain", "phone")
+UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def find(rows: Rows, hub: Hub, text: str) -> list[Golden]:
@@ -51,6 +56,24 @@ def by_key(rows: Rows, hub: Hub, text: str) -> set[Uid]:
     return {u for uids in found.values() for u in uids}
 
 
+def called(golden: Golden | None) -> str:
+    """What a person would call this customer."""
+    if golden is None:
+        return ""
+    value = next((golden.cells[n].value for n in NAMED_BY if golden.cell(n).value), golden.uid)
+    if isinstance(value, dict):
+        return " ".join(value[part] for part in ("given", "family") if value.get(part))
+    return str(value)
+
+
+def names(rows: Rows, cells: Iterable[str]) -> dict[str, str]:
+    """Customers that are elements of cells, as `companies[<uid>]`: uid to what it is called."""
+    keys = {k for c in cells if UID.fullmatch(k := key_of(c))}
+    ids = state.golden_ids(rows, keys)
+    found = state.load_goldens(rows, set(ids.values()))
+    return {k: called(found[ids[k]]) for k in keys if found[ids[k]]}
+
+
 def told(rows: Rows, hub: Hub, golden: Golden, field: str = "") -> dict[str, Any]:
     """The whole story of a golden record, or of one field of it."""
     members = state.members_of(rows, golden)
@@ -58,6 +81,7 @@ def told(rows: Rows, hub: Hub, golden: Golden, field: str = "") -> dict[str, Any
     return {
         "golden": golden.uid,
         "entity": golden.entity,
+        "name": called(golden),
         "records": [record_line(m) for m in members],
         "possible_duplicates": list(golden.asks),
         "duplicate_of": golden.duplicate_of or None,

@@ -7,6 +7,7 @@ mode 0600 in the state folder: who may open it may command the hub.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 
 import httpx
 import orjson
+import structlog
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -22,13 +24,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from connectors._kit.contract import Forged, Hint, Inbound, Malformed, Stale
+from connectors._kit.contract import ConnectorError, Forged, Hint, Inbound, Malformed, Stale
 from hub import capture, inputs
 from hub.commands import COMMANDS, Wrong
 from hub.env import Hub, System
 from hub.io import state
 from hub.io.rows import Rows, StoreFull
 
+LOG = structlog.get_logger()
 LARGEST_WEBHOOK = 1024 * 1024
 LARGEST_COMMAND = 16 * 1024 * 1024
 
@@ -167,19 +170,29 @@ def command_app(hub: Hub) -> Starlette:
             answer = await run_in_threadpool(COMMANDS[name], hub, **arguments)
         except (Wrong, TypeError, ValueError, TooLarge) as error:
             return JSONResponse({"error": str(error)}, 400)
+        except (ConnectorError, StoreFull, OSError) as error:
+            return JSONResponse({"error": str(error)}, 503)
+        except Exception as error:
+            LOG.exception("command_failed")
+            return JSONResponse({"error": f"{name} failed ({error!r}); the hub goes on"}, 500)
         return Response(orjson.dumps(answer), media_type="application/json")
 
     return Starlette(routes=[Route("/call/{name}", call, methods=["POST"])])
 
 
-def ask_running(socket: Path, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Put a command to the hub behind a socket; raises `Wrong`, or httpx.TransportError."""
-    transport = httpx.HTTPTransport(uds=str(socket))
-    with httpx.Client(transport=transport, base_url="http://hub", timeout=600) as client:
-        response = client.post(f"/call/{name}", content=orjson.dumps(arguments))
-    answer: dict[str, Any] = orjson.loads(response.content)
+def ask_running(place: Path, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Put a command to the hub behind a socket; raises `Wrong`, or OSError when it cannot do it."""
+    transport = httpx.HTTPTransport(uds=str(place))
+    try:
+        with httpx.Client(transport=transport, base_url="http://hub", timeout=600) as client:
+            response = client.post(f"/call/{name}", content=orjson.dumps(arguments))
+        answer: dict[str, Any] = orjson.loads(response.content)
+    except (httpx.TransportError, orjson.JSONDecodeError) as error:
+        raise OSError(f"the hub at {place} did not answer ({type(error).__name__})") from None
+    if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+        raise OSError(answer["error"])
     if response.status_code != httpx.codes.OK:
-        raise Wrong(answer.get("error", "the hub did not say why"))
+        raise Wrong(answer["error"])
     return answer
 
 
@@ -189,54 +202,69 @@ def ask_running(socket: Path, name: str, arguments: dict[str, Any]) -> dict[str,
 class Listener:
     """A server in a thread of its own. `port` is the real one where 0 was asked for."""
 
-    def __init__(
-        self, app: Starlette, *, host: str = "127.0.0.1", port: int = 0, socket: Path | None = None
-    ) -> None:
-        """On a TCP port, or on a Unix socket of mode 0600."""
+    def __init__(self, app: Starlette, bound: socket.socket) -> None:
+        """On a socket that `tcp` or `unix` has bound."""
+        self.address = bound.getsockname()
         config = uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            log_level="error",
-            lifespan="off",
-            uds=str(socket) if socket else None,
-            access_log=False,
+            app, ws="none", log_config=None, lifespan="off", access_log=False, server_header=False
         )
         self._server = uvicorn.Server(config)
-        self._socket = socket
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self) -> None:
-        self._server.run()
+        self._thread = threading.Thread(target=self._server.run, args=([bound],), daemon=True)
 
     def start(self, seconds: float = 10) -> Listener:
         """Serve; returns once connections are taken. Raises OSError when that fails."""
-        if self._socket:
-            self._socket.unlink(missing_ok=True)
-        mask = os.umask(0o177) if self._socket else None
         self._thread.start()
-        try:
-            wait_for(lambda: self._server.started or not self._thread.is_alive(), seconds)
-        finally:
-            if mask is not None:
-                os.umask(mask)
+        wait_for(lambda: self._server.started or not self._thread.is_alive(), seconds)
         if not self._server.started:
-            raise OSError("the listener did not start; is the port in use?")
-        if self._socket:
-            self._socket.chmod(0o600)
+            raise OSError(f"the listener at {self.address} did not start")
         return self
 
     @property
     def port(self) -> int:
         """The TCP port that is served."""
-        return int(self._server.servers[0].sockets[0].getsockname()[1])
+        return int(self.address[1])
 
     def stop(self) -> None:
         """Finish what is being answered, then close."""
         self._server.should_exit = True
         self._thread.join(10)
-        if self._socket:
-            self._socket.unlink(missing_ok=True)
+        if isinstance(self.address, str):
+            Path(self.address).unlink(missing_ok=True)
+
+
+def tcp(host: str, port: int, setting: str) -> socket.socket:
+    """A socket at this port; raises OSError that says what to do. `setting`: where it is set."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen()
+    except OSError as error:
+        bound.close()
+        raise OSError(
+            f"cannot listen at {host} port {port} ({error.strerror}): stop the program that uses "
+            f"it, or set another {setting} in hub.yaml (port 0 takes a free one)"
+        ) from None
+    return bound
+
+
+def unix(path: Path) -> socket.socket:
+    """A socket of mode 0600 in the file system; raises OSError that says what to do."""
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+        bound.listen()  # at once: a socket that refuses is taken for that of a killed hub
+    except OSError as error:
+        bound.close()
+        raise OSError(
+            f"cannot make the command socket {path} ({error}): set `state` in hub.yaml to a "
+            "folder of this machine with a shorter path"
+        ) from None
+    finally:
+        os.umask(mask)
+    return bound
 
 
 def wait_for(condition: Callable[[], object], seconds: float) -> bool:

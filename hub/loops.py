@@ -14,7 +14,6 @@ import structlog
 from hub import capture, deliver, leases, resolve, sweep
 from hub.env import Hub, System
 from hub.io import history
-from hub.io.anchor import Anchor
 from hub.io.rows import Rows, StoreFull
 from hub.leases import Lease, Leased, LeaseLost
 from hub.wiring import RealEnv
@@ -32,13 +31,12 @@ class Loops:
 
     hub: Hub
     env: RealEnv
-    anchor: Anchor
     _stopping: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
         """Settle what the last process left open, then start every loop."""
-        found = steps(self.hub, self.anchor)
+        found = steps(self.hub)
         left, held = self.env.commit(lambda rows: self._begin(rows, list(found)), "start")
         if left:
             LOG.info("writes_of_unknown_outcome", count=left)
@@ -64,7 +62,7 @@ class Loops:
             thread.join(seconds / max(1, len(self._threads)))
         while resolve.step(self.hub) <= self.env.now():
             pass  # what was taken in is resolved before the lights go out
-        self.env.commit(lambda rows: keep_house(rows, self.hub, self.anchor), "stop")
+        self.env.commit(lambda rows: keep_house(rows, self.hub), "stop")
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self, name: str, step: Step, hub: Hub) -> None:
@@ -74,19 +72,19 @@ class Loops:
     def _safely(self, name: str, step: Step, hub: Hub) -> int:
         try:
             return step(hub)
-        except LeaseLost as error:
-            LOG.error("lease_lost", loop=name, why=str(error))  # noqa: TRY400  no trace is needed
+        except LeaseLost:
+            LOG.exception("lease_lost", loop=name)
             self._stopping.set()
-        except StoreFull as error:
-            LOG.error("store_full", loop=name, why=str(error))  # noqa: TRY400  no trace is needed
+        except StoreFull:
+            LOG.exception("store_full", loop=name)
         except Exception:
             LOG.exception("step_failed", loop=name)
         return self.env.now() + SICK_MS
 
 
-def steps(hub: Hub, anchor: Anchor) -> dict[str, Step]:
+def steps(hub: Hub) -> dict[str, Step]:
     """The name of each loop, which is its lease's too, and its step."""
-    found: dict[str, Step] = {"resolve": resolve.step, "house": lambda hub: house(hub, anchor)}
+    found: dict[str, Step] = {"resolve": resolve.step, "house": house}
     for system in hub.systems.values():
         for name, step in OF_SYSTEM.items():
             found[f"{name}:{system.name}"] = guarded(step, system)
@@ -105,13 +103,14 @@ def guarded(step: Callable[[Hub, System], int], system: System) -> Step:
     return lambda hub: capture.guarded(hub, system, lambda: step(hub, system))
 
 
-def house(hub: Hub, anchor: Anchor) -> int:
+def house(hub: Hub) -> int:
     """Write the anchor and prune the log."""
-    hub.env.commit(lambda rows: keep_house(rows, hub, anchor), "house")
+    hub.env.commit(lambda rows: keep_house(rows, hub), "house")
     return hub.env.now() + ANCHOR_MS
 
 
-def keep_house(rows: Rows, hub: Hub, anchor: Anchor) -> None:
+def keep_house(rows: Rows, hub: Hub) -> None:
     """What has to be done now and then."""
-    anchor.write(history.heads(rows), hub.env.now())
+    if hub.anchor:
+        hub.anchor.write(history.heads(rows), hub.env.now())
     hub.log.prune(rows, hub.env.now() - KEEP_MS)

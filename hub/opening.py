@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,16 @@ from typing import Any
 import httpx
 import orjson
 
-from connectors._kit.contract import Account, Connector
-from hub import commands, listeners, republish, runs, wiring
+from connectors._kit.contract import Account, Connector, ConnectorError
+from hub import commands, listeners, republish, rulesets, runs, wiring
 from hub import settings as files
+from hub.commands import Answer
 from hub.env import Hub
+from hub.io import history as chronicle
 from hub.io import seal
 from hub.io.http import Budget, HttpApi
 from hub.io.rows import Rows
-from hub.io.store import Busy, SqlStore
+from hub.io.store import SqlStore
 
 HUB, RULES, MASTER, SOCKET = "hub.yaml", "rules.yaml", "secrets/master.key", "command.sock"
 
@@ -43,10 +45,6 @@ class Folder:
     def socket(self) -> Path:
         """The command socket of a hub that is up."""
         return self.path / self.hub().state / SOCKET
-
-    def anchor(self) -> Path:
-        """The anchor of the history."""
-        return self.path / self.hub().anchor
 
 
 # -- init --------------------------------------------------------------------------------------
@@ -142,28 +140,6 @@ def free_port(wanted: int) -> int:
     return wanted
 
 
-# -- rules -------------------------------------------------------------------------------------
-
-
-def published(rows: Rows, on_disk: files.RulesSettings) -> tuple[int, files.RulesSettings, bool]:
-    """The last published version and its rules, and whether the file on disk differs."""
-    latest = rows.select("ruleset", order=("-version",), limit=1)
-    if not latest:
-        return 0, on_disk, False
-    rules = files.RulesSettings.model_validate(latest[0]["doc"])
-    return int(latest[0]["version"]), rules, rules != on_disk
-
-
-def publish(rows: Rows, rules: files.RulesSettings, who: str, now: int) -> int:
-    """Make these the rules from the next start on; returns the version."""
-    latest = rows.select("ruleset", order=("-version",), limit=1)
-    version = int(latest[0]["version"]) + 1 if latest else 1
-    rows.insert(
-        "ruleset", {"version": version, "at": now, "by": who, "doc": rules.model_dump(mode="json")}
-    )
-    return version
-
-
 # -- a hub to work with ------------------------------------------------------------------------
 
 
@@ -183,16 +159,15 @@ def opened(folder: Folder) -> Iterator[Opened]:
     found, on_disk = folder.hub(), folder.rules()
     store = wiring.open_store(found, folder.path)
     try:
-        version, rules, differs = store.transact(lambda rows: published(rows, on_disk))
-        if not version:
-            who = os.environ.get("USER", "init")
-            version = store.transact(lambda rows: publish(rows, on_disk, who, wiring.Clock().now()))
+        who, now = os.environ.get("USER", "init"), wiring.Clock().now()
+        version, rules = store.transact(lambda rows: in_force(rows, on_disk, who, now))
         store.transact(lambda rows: wiring.register(rows, found))
         hub = wiring.build(found, rules, version, store, folder.path)
         try:
             if store.view(lambda rows: republish.due(rows, hub)):
                 republish.republish(hub, "published")
-            yield Opened(hub, store, found, differs)
+                anchor(hub)
+            yield Opened(hub, store, found, rules != on_disk)
         finally:
             for system in hub.systems.values():
                 system.close()
@@ -200,21 +175,56 @@ def opened(folder: Folder) -> Iterator[Opened]:
         store.close()
 
 
-def ask(folder: Folder, name: str, **arguments: Any) -> dict[str, Any]:
+def in_force(
+    rows: Rows, on_disk: files.RulesSettings, who: str, now: int
+) -> tuple[int, files.RulesSettings]:
+    """The last published rules; at the very first start that are those on disk."""
+    version, rules = rulesets.published(rows)
+    return (version, rules) if rules else (rulesets.publish(rows, on_disk, who, now), on_disk)
+
+
+def hub_is_up(folder: Folder) -> bool:
+    """Whether a hub takes commands; the socket of one that was killed is cleared away."""
+    path = folder.socket()
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return False
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return False
+    return True
+
+
+def ask(
+    folder: Folder, name: str, told: Callable[[str], None] = lambda _: None, **arguments: Any
+) -> Answer:
     """Put a command to the hub that is up, or to one that is opened for it.
 
-    Raises `Wrong`, `BadSettings`, `Busy`.
+    `told` is called while that one reads, before it plans, what the tools have changed. Raises
+    `Wrong`, `BadSettings`, `Busy`, and OSError when a hub that is up does not answer.
     """
-    path = folder.socket()
-    if path.exists():
-        try:
-            return listeners.ask_running(path, name, arguments)
-        except httpx.TransportError:
-            path.unlink(missing_ok=True)  # left behind by a hub that was killed
+    if hub_is_up(folder):
+        return listeners.ask_running(folder.socket(), name, arguments)
     with opened(folder) as one:
         if name == "plan" and not arguments.get("run"):
-            runs.catch_up(one.hub)
+            read_up(one.hub, told)
         return commands.COMMANDS[name](one.hub, **arguments)
+
+
+def read_up(hub: Hub, told: Callable[[str], None]) -> None:
+    """Read what the tools have changed, where no loops do it; raises the connectors' errors."""
+    try:
+        runs.catch_up(hub, told)
+    finally:
+        anchor(hub)
+
+
+def anchor(hub: Hub) -> None:
+    """Where no loop does it: what was resolved until here is history already."""
+    if hub.anchor:
+        hub.anchor.write(hub.env.view(chronicle.heads), hub.env.now())
 
 
 def check(folder: Folder) -> list[str]:
@@ -228,7 +238,7 @@ def check(folder: Folder) -> list[str]:
             secrets = files.read_secrets(folder.path / one.credentials)
             made = wiring.connector(one.vendor)
             account = account_of(made, one.base_url, secrets)
-        except (LookupError, ValueError) as error:
+        except (LookupError, ValueError, ConnectorError) as error:
             wrong.append(f"{name}: {error}")
             continue
         if why := wiring.check_account(account, one):
@@ -252,16 +262,3 @@ def read_description(path: Path) -> dict[str, Any]:
         if not isinstance(one, dict) or not isinstance(one.get("auth"), dict):
             raise files.BadSettings(f"{path}: {name}: expected base_url and auth")
     return found
-
-
-__all__ = [
-    "Busy",
-    "Folder",
-    "Opened",
-    "ask",
-    "check",
-    "init",
-    "opened",
-    "publish",
-    "read_description",
-]

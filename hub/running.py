@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from socket import socket
 from typing import cast
 
 import structlog
 
 from hub import switches
-from hub.io.anchor import Anchor
-from hub.listeners import Listener, command_app, public_app
+from hub.listeners import Listener, command_app, public_app, tcp, unix
 from hub.loops import Loops
 from hub.opening import Folder, Opened, opened
+from hub.private import private_app
 from hub.wiring import RealEnv, check_account
-
-
-def be_quiet() -> None:
-    """Only what is worth waking somebody for."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 @dataclass
@@ -31,7 +25,7 @@ class Running:
     opened: Opened
     loops: Loops
     webhooks: Listener
-    socket: Path
+    private: Listener
 
     def applied(self) -> bool:
         """Whether writes flow."""
@@ -41,25 +35,52 @@ class Running:
 @contextmanager
 def running(folder: Folder) -> Iterator[Running]:
     """A hub that is up, until the block ends. Raises what `opened` raises, and OSError."""
-    with opened(folder) as one:
+    with ExitStack() as stack:
+        one = stack.enter_context(opened(folder))
         if one.differs:
             structlog.get_logger().warning(
                 "rules_differ",
                 hint="rules.yaml is not what is published; synchub check --publish publishes it",
             )
         refuse_other_accounts(one)
-        hub, public = one.hub, one.settings.public
-        url = public.url or f"http://{public.host}:{public.port}"
-        webhooks = Listener(public_app(hub, url), host=public.host, port=public.port).start()
-        commands = Listener(command_app(hub), socket=folder.socket()).start()
-        loops = Loops(hub, cast("RealEnv", hub.env), Anchor(folder.anchor()))
-        loops.start()
-        try:
-            yield Running(one, loops, webhooks, folder.socket())
-        finally:
-            commands.stop()
-            webhooks.stop()
-            loops.stop()
+        loops = Loops(one.hub, cast("RealEnv", one.hub.env))
+        webhooks, private = listen(stack, one, folder, loops)
+        yield Running(one, loops, webhooks, private)
+
+
+def listen(
+    stack: ExitStack, one: Opened, folder: Folder, loops: Loops
+) -> tuple[Listener, Listener]:
+    """Take every place to listen at, then work, then listen; it ends in the reverse order."""
+    hub, public, own = one.hub, one.settings.public, one.settings.private
+    at_public = stack.enter_context(tcp(public.host, public.port, "public.port"))
+    at_own = stack.enter_context(tcp(own.host, own.port, "private.port"))
+    at_socket = stack.enter_context(unix(folder.socket()))
+    url = public.url or address(at_public)
+    apps = (
+        (private_app(hub, own, folder.path), at_own),
+        (public_app(hub, url), at_public),
+        (command_app(hub), at_socket),
+    )
+    loops.start()
+    stack.callback(loops.stop)
+    private, webhooks, _ = (started(stack, Listener(app, bound)) for app, bound in apps)
+    hub.listening.update(
+        webhooks=url, operators=own.url or address(at_own), commands=str(folder.socket())
+    )
+    return webhooks, private
+
+
+def started(stack: ExitStack, listener: Listener) -> Listener:
+    """A listener that serves until the stack ends."""
+    stack.callback(listener.stop)
+    return listener.start()
+
+
+def address(bound: socket) -> str:
+    """Where this is reached over HTTP."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def refuse_other_accounts(one: Opened) -> None:

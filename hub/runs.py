@@ -7,7 +7,7 @@ every other dirty link is held (*needs plan*) until a later plan shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -45,18 +45,18 @@ class NoSuchRun(LookupError):
 # -- catching up -------------------------------------------------------------------------------
 
 
-def catch_up(hub: Hub, told: Any = None) -> None:
+def catch_up(hub: Hub, told: Callable[[str], None] = lambda _: None) -> None:
     """Snapshots and changes of every tool, and everything resolved: reads only.
 
     `told(text)` is called with the progress. Raises the connector's own errors.
     """
     for system in hub.systems.values():
         for spec in capture.in_order(system):
-            while not snapshot_done(hub, system.name, spec.object):
-                capture.follow(hub, system, spec)
+            due = 0
+            while due <= hub.env.now():
+                due = capture.follow(hub, system, spec)
                 resolve_all(hub)
-                if told:
-                    told(f"{system.name} {spec.object}: {known(hub, system.name, spec.object)}")
+                told(f"{system.name} {spec.object}: {known(hub, system.name, spec.object)} read")
             capture.answer_hints(hub, system, spec)
     resolve_all(hub)
 
@@ -205,19 +205,12 @@ def totals(found: list[PlannedRow]) -> dict[str, int]:
 
 def apply(rows: Rows, hub: Hub, run_id: str) -> dict[str, int]:
     """Let the rows of a plan go; returns how many go and how many are held. Raises `NoSuchRun`."""
-    run = rows.get("run", id=run_id)
-    if run is None:
-        message = f"there is no run {run_id!r}; `synchub plan` makes one"
-        raise NoSuchRun(message)
-    if run["state"] != "planned":
-        message = f"run {run_id} was applied already; `synchub plan` makes a new one"
-        raise NoSuchRun(message)
-    planned = {_place(r): r for r in rows.select("run_row", {"run": run_id})}
+    frozen_rows = {_place(r): r for r in planned(rows, run_id)}
     first = switches.read(rows, "applied") is None
     counted = {"released": 0, "held": 0}
     for link in links(hub):
         for row in list(rows_of(rows, link)):
-            frozen = planned.get((row.system, row.golden, row.uid, row.op))
+            frozen = frozen_rows.get((row.system, row.golden, row.uid, row.op))
             same = frozen is not None and frozen["doc"]["print"] == row.print
             settle_row(
                 rows, link, row, run=run_id if same else "", hold=first or frozen is not None
@@ -232,6 +225,27 @@ def apply(rows: Rows, hub: Hub, run_id: str) -> dict[str, int]:
     switches.turn(rows, hub, "applied", run_id, Actor("steward"))
     rows.update("run", {"id": run_id}, {"state": "applying"})
     return counted
+
+
+def planned(rows: Rows, run_id: str) -> list[Row]:
+    """The rows of a run that can be applied. Raises `NoSuchRun`."""
+    run = rows.get("run", id=run_id)
+    if run is None:
+        raise NoSuchRun(f"there is no run {run_id!r}; `synchub plan` makes one")
+    if run["state"] == "applying" and (done := progress(rows, run_id))["open"]:
+        raise NoSuchRun(
+            f"run {run_id} is being applied, {done['done']} of {done['rows']} rows are written: a "
+            f"hub that is up goes on with it (`synchub up`), `synchub plan {run_id}` shows how far"
+        )
+    if run["state"] != "planned":
+        raise NoSuchRun(f"run {run_id} was applied already; `synchub plan` makes a new one")
+    return rows.select("run_row", {"run": run_id}, order=("n",))
+
+
+def under_way(rows: Rows) -> list[str]:
+    """The runs that were applied and are not through."""
+    applied = rows.select("run", {"state": "applying"}, order=("-at",))
+    return [r["id"] for r in applied if progress(rows, r["id"])["open"]]
 
 
 def _place(row: Row) -> tuple[str, Uid, Uid, str]:
@@ -260,9 +274,6 @@ def progress(rows: Rows, run_id: str) -> dict[str, int]:
     for row in rows.select("run_row", {"run": run_id}):
         counted["rows"] += 1
         counted[row_state(rows, row)] += 1
-    run = rows.get("run", id=run_id)
-    if run and run["state"] == "applying" and not counted["open"]:
-        counted["finished"] = 1
     return counted
 
 

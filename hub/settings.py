@@ -22,6 +22,7 @@ from hub.pure.rules import FieldRule, Rules, Strategy
 
 LARGEST_FILE = 1024 * 1024
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+SHORTEST_TOKEN = 16
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -48,6 +49,7 @@ class Private(Strict):
 
     host: str = Field("127.0.0.1", description="address for operators; loopback by default")
     port: int = Field(8411, ge=0, le=65535, description="port for operators")
+    url: str = Field("", description="the address that they open, where it is another one")
     admin_token_file: str = Field(
         "", description="file with the token that is asked for; needed off loopback"
     )
@@ -112,6 +114,8 @@ class HubSettings(Strict):
     @classmethod
     def named(cls, found: dict[str, SystemSettings]) -> dict[str, SystemSettings]:
         """Names that can stand in topics and addresses; credentials where none are named."""
+        if not found:
+            raise ValueError("no system is connected; `synchub init` writes a file with systems")
         if bad := [n for n in found if not NAME.fullmatch(n)]:
             message = f"{bad[0]!r} is no name: lower-case letters, digits and _, a letter first"
             raise ValueError(message)
@@ -295,6 +299,8 @@ def read_yaml(path: Path) -> Any:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise BadSettings(f"{path} line {line}: {error.problem}") from None
+    except OSError as error:
+        raise BadSettings(f"{path} cannot be read: {error.strerror}") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise BadSettings(f"{path}: {error}") from None
     if not isinstance(doc, dict):
@@ -373,11 +379,31 @@ def read_secrets(path: Path) -> dict[str, str]:
             f"{path} does not exist: write the credentials there as JSON, one "
             "object of names and values, and chmod 600 it"
         ) from None
+    except OSError as error:
+        raise BadSettings(f"{path} cannot be read: {error.strerror}") from None
     except orjson.JSONDecodeError as error:
         raise BadSettings(f"{path} is no JSON: {error}") from None
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
         raise BadSettings(f"{path}: expected one object of names and texts")
     return found
+
+
+def read_token(path: Path) -> str:
+    """The admin token; raises `BadSettings`."""
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise BadSettings(f"{path} is readable by others: chmod 600 {path}")
+        token = path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise BadSettings(f"the admin token {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        token = ""
+    if len(token) < SHORTEST_TOKEN or not token.isprintable():
+        raise BadSettings(
+            f"{path}: expected one line of {SHORTEST_TOKEN} or more ASCII characters, as "
+            "`openssl rand -hex 32` prints it"
+        )
+    return token
 
 
 def write_secrets(path: Path, found: Mapping[str, str]) -> None:
@@ -406,7 +432,8 @@ def render_hub(found: HubSettings) -> str:
         f"  port: {found.public.port}              # webhooks arrive here",
     ]
     lines += [f"  url: {found.public.url}"] if found.public.url else []
-    lines += ["private:", f"  port: {found.private.port}", "", "systems:"]
+    shown = f"  port: {found.private.port}              # status and metrics are here"
+    lines += ["private:", shown, "", "systems:"]
     for name, one in found.systems.items():
         lines += [f"  {name}:", *(f"    {line}" for line in system_lines(name, one))]
     return "\n".join(lines) + "\n"

@@ -45,6 +45,32 @@ def review(rows: Rows, hub: Hub, golden: Golden) -> None:
         if departed(member) and replaced(member, members):
             release(rows, member)
     ask(rows, hub, golden)
+    park_loops(rows, hub, golden)
+
+
+def park_loops(rows: Rows, hub: Hub, golden: Golden) -> None:
+    """Fields that a tool keeps changing after us are shown to a person, until one is edited."""
+    item = f"ping-pong:{golden.uid}"
+    caught = sorted(n for n, c in golden.cells.items() if c.parked and not golden.merged_into)
+    before = rows.get("parked", id=item)
+    if not caught:
+        close(rows, item)
+        return
+    if before and before["state"] != "done" and before["doc"]["cells"] == caught:
+        return  # it waits for somebody, or somebody has seen it
+    rows.upsert(
+        "parked",
+        {
+            "id": item,
+            "kind": "ping-pong",
+            "state": "open",
+            "at": hub.env.now(),
+            "uid": golden.uid,
+            "why": f"{', '.join(caught)}: our own writes keep coming back changed; nothing more "
+            "is written there until somebody edits it in a tool",
+            "doc": {"cells": caught},
+        },
+    )
 
 
 def close(rows: Rows, item: str) -> None:

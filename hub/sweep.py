@@ -6,12 +6,14 @@ dirty, and a record that a whole pass did not show is read by its id.
 
 from __future__ import annotations
 
+from typing import Any
+
 from connectors._kit.contract import ObjectSpec, Reading
 from hub import capture, inputs, slots
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
-from hub.io.rows import Row, Rows, below
+from hub.io.rows import Row, Rows, at_least, below
 from hub.links import Link, differences
 from hub.pure import compare
 
@@ -43,6 +45,8 @@ def page(hub: Hub, system: System, spec: ObjectSpec) -> int:
         capture.take_page(rows, hub, intake, found)
         for reading in found.readings:
             mark_ahead(rows, Link(hub, system, spec), reading)
+        if stream.cursor_in(rows, "sweep") != row:
+            return  # somebody has asked for a new pass meanwhile
         if found.done:
             missing(rows, hub, system, spec, started)
             state.count(rows, system.name, "sweeps")
@@ -94,7 +98,22 @@ def missing(rows: Rows, hub: Hub, system: System, spec: ObjectSpec, started: int
             )
 
 
-def request(rows: Rows, system: System) -> None:
+def request(rows: Rows, system: System, now: int) -> None:
     """Start a pass over all objects now."""
     for spec in system.specs.values():
-        rows.delete("cursor", {"system": system.name, "stream": "sweep", "shard": spec.object})
+        key = {"system": system.name, "stream": "sweep", "shard": spec.object}
+        rows.upsert("cursor", {**key, "value": f"{now}|", "at": now})
+
+
+def progress(rows: Rows, system: System, spec: ObjectSpec, since: int) -> dict[str, Any]:
+    """How far the pass is that was asked for at `since`."""
+    live = {"system": system.name, "object": spec.object, "state": "live"}
+    row = rows.get("cursor", system=system.name, stream="sweep", shard=spec.object)
+    started, cursor = str(row["value"]).split("|", 1) if row else ("0", "")
+    return {
+        "system": system.name,
+        "object": spec.object,
+        "read": rows.count("record", {**live, "read_end": at_least(since)}),
+        "records": rows.count("record", live),
+        "done": int(started) >= since and cursor == capture.DONE,
+    }

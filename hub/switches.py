@@ -16,7 +16,7 @@ from hub import resolve
 from hub.env import Hub
 from hub.io import state
 from hub.io.rows import Rows
-from hub.pure.model import HUB, Actor, Decision, Record, Uid
+from hub.pure.model import HUB, Actor, Claim, Decision, Record, Uid
 
 
 def turn(rows: Rows, hub: Hub, name: str, value: Any, by: Actor) -> None:
@@ -37,7 +37,17 @@ def _laid(rows: Rows, hub: Hub, name: str) -> Uid:
 
 def read(rows: Rows, name: str) -> Any:
     """What was decided last, None where nothing was."""
+    claim = _said(rows, name)
+    return claim.value if claim else None
+
+
+def since(rows: Rows, name: str) -> int | None:
+    """When that was decided (ms)."""
+    claim = _said(rows, name)
+    return claim.at if claim else None
+
+
+def _said(rows: Rows, name: str) -> Claim | None:
     uid = state.find_alias(rows, HUB, HUB, name)
     record = state.load_record(rows, uid) if uid else None
-    claim = record.cell(name).claim() if record else None
-    return claim.value if claim else None
+    return record.cell(name).claim() if record else None

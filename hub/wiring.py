@@ -22,6 +22,7 @@ from hub import settings as files
 from hub.env import Hub, System, uuid7
 from hub.inputs import link_fields
 from hub.io import seal
+from hub.io.anchor import Anchor
 from hub.io.codec import Codec
 from hub.io.http import Budget, HttpApi
 from hub.io.log import Log
@@ -121,7 +122,8 @@ def build(
     tools = {(s.name, o): t for s in systems.values() for o, t in s.tools.items()}
     published = files.to_rules(rules, version, hub_settings.default_region)
     vault = open_vault(folder, store)
-    return Hub(env, vault, Log(), Codec(), Context(published, tools), systems)
+    anchor = Anchor(folder / hub_settings.anchor)
+    return Hub(env, vault, Log(), Codec(), Context(published, tools), systems, anchor)
 
 
 def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore:

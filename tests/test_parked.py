@@ -94,8 +94,11 @@ def test_what_has_no_record_is_replayed_by_reading_everything_again() -> None:
     world.sync()
     item = broken_answer(world)
     assert commands.replay(world.hub, item)["replayed"] == "every record of A is read again"
-    assert world.store.view(lambda rows: rows.get("cursor", system="A", stream="sweep",
-                                                  shard=PERSON)) is None  # fmt: skip
+    row = world.store.view(
+        lambda rows: rows.get("cursor", system="A", stream="sweep", shard=PERSON)
+    )
+    assert row is not None
+    assert row["value"].endswith("|"), "from the first page on"
 
 
 def test_an_item_can_be_dismissed_once_and_is_kept_with_a_name() -> None:

@@ -50,7 +50,10 @@ class Served:
 
     def start(self) -> Served:
         """Serve; the port is known when this returns."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), gate(self))
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", self.port), gate(self))
+        except OSError as error:
+            raise OSError(f"cannot serve at port {self.port}: {error.strerror}") from None
         self._server.daemon_threads = True
         self.port = self._server.server_port
         for work in (lambda: self._server.serve_forever(0.02), self._pump):

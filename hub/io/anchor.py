@@ -40,6 +40,10 @@ class Anchor:
             os.close(descriptor)
         self._last = dict(heads)
 
+    def last(self) -> Heads:
+        """The heads that this process wrote last, else those in the file. Raises `BadAnchor`."""
+        return self.read() if self._last is None else self._last
+
     def read(self) -> Heads:
         """The heads that were last anchored; {} where nothing was. Raises `BadAnchor`.
 

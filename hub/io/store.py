@@ -316,8 +316,8 @@ def own(path: Path) -> filelock.BaseFileLock:
     except filelock.Timeout:
         pid = place.read_text().strip() or "unknown"
         message = (
-            f"{path} is in use by process {pid}: stop that hub first, or let this command speak "
-            "to it"
+            f"{path} is in use by process {pid}, a hub or another command: stop it, or try again "
+            "when it is done"
         )
         raise Busy(message) from None
     place.write_text(f"{os.getpid()}\n")

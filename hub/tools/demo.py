@@ -22,8 +22,9 @@ from hub import commands, explain, opening, runs
 from hub.env import Hub, System
 from hub.io import state
 from hub.listeners import wait_for
+from hub.logs import be_quiet
 from hub.opening import Folder
-from hub.running import Running, be_quiet, running
+from hub.running import Running, running
 
 SYSTEMS = ("hubspot", "stripe")
 PLACES: Mapping[str, Callable[[int], str]] = {

@@ -207,7 +207,7 @@ class World:
     def sweep(self, name: str) -> None:
         """A whole pass over a system."""
         system = self.hub.systems[name]
-        self.store.transact(lambda rows: sweep.request(rows, system))
+        self.store.transact(lambda rows: sweep.request(rows, system, self.env.now()))
         for _ in range(100):
             due = capture.guarded(self.hub, system, lambda: sweep.step(self.hub, system))
             if due > self.clock.time:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from hub import opening
 from hub.opening import Folder
 
 CLI = [sys.executable, "-c", "from hub.cli import main; main()"]
+# The tree of these tests, whichever one the environment was installed from.
+ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 @dataclass
@@ -43,8 +46,8 @@ class Site:
             text=True, check=False, timeout=120)  # fmt: skip
 
     def environment(self) -> dict[str, str]:
-        """Ours, with the other version's code in front where there is one."""
-        return {**os.environ, **({"PYTHONPATH": str(self.code)} if self.code else {})}
+        """Ours, with the code of this tree, or of another version, in front."""
+        return {**ENV, **({"PYTHONPATH": str(self.code)} if self.code else {})}
 
     def asked(self, *words: str) -> Any:
         """The JSON answer of a command that succeeds."""
@@ -126,18 +129,27 @@ def wait(condition: Callable[[], object], seconds: float) -> bool:
 @pytest.fixture
 def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Sites with so many customers; `kind` may be another class of server."""
+    with sites(tmp_path) as make:
+        yield make
+
+
+@contextmanager
+def sites(place: Path) -> Iterator[Callable[..., Site]]:
+    """What `make_site` gives, for any scope."""
     made: list[Site] = []
 
     def make(customers: int = 12, kind: type[Served] = Served) -> Site:
         served = {v: kind(serve.host(v, 3, customers)).start() for v in ("hubspot", "stripe")}
-        folder = Folder(tmp_path / f"hub{len(made)}")
+        folder = Folder(place / f"hub{len(made)}")
         opening.init(folder, serve.described(served), (0, 0))
         made.append(Site(served, folder))
         return made[-1]
 
-    yield make
-    for site in made:
-        if site.process and site.process.poll() is None:
-            site.kill()
-        for one in site.served.values():
-            one.stop()
+    try:
+        yield make
+    finally:
+        for site in made:
+            if site.process and site.process.poll() is None:
+                site.kill()
+            for one in site.served.values():
+                one.stop()

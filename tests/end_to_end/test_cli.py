@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -63,8 +64,8 @@ def test_the_same_commands_reach_a_hub_that_is_up(make_site: Callable[..., Site]
 
 
 def _people(site: Site) -> list[dict[str, str]]:
-    sandbox = site.served["stripe"].host.sandbox
-    return [c for c in sandbox._customers({}) if c["email"]]  # type: ignore[attr-defined]  # noqa: SLF001
+    sandbox: Any = site.served["stripe"].host.sandbox
+    return [c for c in sandbox._customers({}) if c["email"]]  # noqa: SLF001
 
 
 def test_an_edited_history_is_detected(make_site: Callable[..., Site]) -> None:

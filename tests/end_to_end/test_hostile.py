@@ -14,8 +14,10 @@ import pytest
 from connectors.stripe.connector import sign
 from hub import commands
 from hub.io.store import SqlStore
+from hub.logs import be_quiet
 from hub.opening import Folder
-from hub.running import Running, be_quiet, running
+from hub.running import Running, running
+from hub.status import status
 from tests.end_to_end.conftest import Site, wait
 
 
@@ -25,7 +27,7 @@ def up(make_site: Callable[..., Site]) -> Iterator[tuple[Site, Running]]:
     be_quiet()
     site = make_site(10)
     with hub_up(site.folder) as one:
-        wait(lambda: commands.status(one.opened.hub)["systems"]["stripe"]["records"] >= 6, 30)
+        wait(lambda: status(one.opened.hub)["systems"]["stripe"]["records"] >= 6, 30)
         yield site, one
 
 
@@ -54,7 +56,7 @@ def post(one: Running, body: bytes, signature: str | None = None, at: int | None
 
 def counters(one: Running) -> dict[str, int]:
     """What the hub has counted for Stripe."""
-    found: dict[str, int] = commands.status(one.opened.hub)["systems"]["stripe"]["counters"]
+    found: dict[str, int] = status(one.opened.hub)["systems"]["stripe"]["counters"]
     return found
 
 
@@ -100,7 +102,7 @@ def test_answers_of_the_wrong_shape(up: tuple[Site, Running]) -> None:
     stripe.host.sandbox.handle = lambda request: httpx.Response(  # type: ignore[method-assign]
         200, json={"data": [{"id": 7}, "x", None], "has_more": True}
         if request.url.path.endswith("customers") else {"data": "?"})  # fmt: skip
-    assert wait(lambda: commands.status(one.opened.hub)["systems"]["stripe"]["last_failure"], 20)
+    assert wait(lambda: status(one.opened.hub)["systems"]["stripe"]["last_failure"], 20)
     site.act("hubspot", "create", "contacts", email="late@x.example.com", firstname="Late")
     known = one.opened.hub
     assert wait(lambda: _found(known, "late@x.example.com"), 20)

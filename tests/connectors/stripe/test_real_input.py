@@ -10,8 +10,10 @@ import stripe
 from connectors._kit import serve
 from hub import commands, opening
 from hub.listeners import wait_for
+from hub.logs import be_quiet
 from hub.opening import Folder
-from hub.running import be_quiet, running
+from hub.running import running
+from hub.status import status
 from tests.connectors.stripe.tools import localstripe
 
 KEY = "sk_test_12345"
@@ -36,7 +38,7 @@ def test_edits_travel_both_ways(tmp_path: Path) -> None:
         with running(folder) as up:
             hub = up.opened.hub
             listen(address, up.webhooks.port)
-            assert wait_for(lambda: commands.status(hub)["systems"]["hubspot"]["to_create"], 30)
+            assert wait_for(lambda: status(hub)["systems"]["hubspot"]["to_create"], 30)
             commands.apply(hub, commands.plan(hub)["run"])
             native = in_hubspot(hubspot, "ada@x.example.com")
             client.v1.customers.update(made.id, {"phone": "+442079460000"})

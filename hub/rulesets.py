@@ -1,0 +1,24 @@
+"""The published versions of rules.yaml: the last one is in force from the next start on."""
+
+from __future__ import annotations
+
+from hub.io.rows import Rows
+from hub.settings import RulesSettings
+
+
+def published(rows: Rows) -> tuple[int, RulesSettings | None]:
+    """The last published version and its rules; 0 and None where there is none."""
+    latest = rows.select("ruleset", order=("-version",), limit=1)
+    if not latest:
+        return 0, None
+    return int(latest[0]["version"]), RulesSettings.model_validate(latest[0]["doc"])
+
+
+def publish(rows: Rows, rules: RulesSettings, who: str, now: int) -> int:
+    """Make these the rules from the next start on, unless they are; returns the version."""
+    version, last = published(rows)
+    if rules == last:
+        return version
+    doc = rules.model_dump(mode="json")
+    rows.insert("ruleset", {"version": version + 1, "at": now, "by": who, "doc": doc})
+    return version + 1

@@ -1,0 +1,155 @@
+"""The private listener over real HTTP: what it answers, whom it refuses, when it does not start."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from hub import commands
+from hub.logs import be_quiet
+from hub.opening import Folder
+from hub.running import Running, running
+from hub.settings import BadSettings
+from hub.status import status
+from tests.end_to_end.conftest import Site, wait
+
+TOKEN = "a-token-of-an-operator"
+
+
+@contextmanager
+def up(folder: Folder) -> Iterator[tuple[Running, httpx.Client]]:
+    """The hub, and a client of its private listener."""
+    be_quiet()
+    with (
+        running(folder) as one,
+        httpx.Client(base_url=f"http://127.0.0.1:{one.private.port}", trust_env=False) as client,
+    ):
+        yield one, client
+
+
+def set_private(folder: Folder, **settings: str) -> None:
+    """Change the private part of hub.yaml."""
+    path = folder.path / "hub.yaml"
+    lines = "".join(f"  {key}: {value}\n" for key, value in settings.items())
+    path.write_text(path.read_text().replace("private:\n", f"private:\n{lines}"))
+
+
+def samples(text: str) -> dict[tuple[str, ...], float]:
+    """Name and label values to value."""
+    return {
+        (s.name, *(v for _, v in sorted(s.labels.items()))): s.value
+        for family in text_string_to_metric_families(text)
+        for s in family.samples
+    }
+
+
+def test_what_operators_see(make_site: Callable[..., Site]) -> None:
+    """Health, status and metrics say the same as the command line, each time anew."""
+    site = make_site(6)
+    with up(site.folder) as (one, client):
+        hub = one.opened.hub
+        assert wait(lambda: status(hub)["systems"]["stripe"]["changes_read_at"], 30)
+        assert client.get("/healthz").json() == {"up": True}
+        page = client.get("/")
+        assert "/metrics" in page.text
+        assert page.headers["content-security-policy"] == "default-src 'none'"
+        told = client.get("/status.json").json()
+        assert told["up"] == hub.listening
+        assert told.keys() == status(hub).keys()
+        first = samples(client.get("/metrics").text)
+        assert first["synchub_records", "stripe"] == told["systems"]["stripe"]["records"] > 0
+        assert first["synchub_writes_stopped",] == 0
+        assert first["synchub_inputs", "parked"] == 0
+        assert ("synchub_changes_read_age_seconds", "customers", "stripe") in first
+        commands.stop_writes(hub)
+        httpx.post(
+            f"http://127.0.0.1:{one.webhooks.port}/webhooks/stripe", content=b"{}", trust_env=False
+        )
+        second = samples(client.get("/metrics").text)
+        assert second["synchub_writes_stopped",] == second["synchub_alerts", "writes stopped"] == 1
+        assert second["synchub_events_total", "webhooks forged", "stripe"] == 1
+
+
+def test_who_is_refused(make_site: Callable[..., Site]) -> None:
+    """A foreign Host, a foreign Origin and every method that could change something."""
+    site = make_site(5)
+    with up(site.folder) as (one, client):
+        port = one.private.port
+        for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "[", ""):
+            assert client.get("/status.json", headers={"host": host}).status_code in (400, 403)
+        for host in ("localhost", f"LOCALHOST:{port}", f"[::1]:{port}", f"127.0.0.1:{port}"):
+            assert client.get("/healthz", headers={"host": host}).status_code == 200
+        own = f"http://127.0.0.1:{port}"
+        assert client.get("/healthz", headers={"origin": own}).status_code == 200
+        for origin in ("http://evil.example", "null", "http://127.0.0.1:1", ""):
+            assert client.get("/healthz", headers={"origin": origin}).status_code == 403
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+            refused = client.request(method, "/status.json")
+            assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+        assert client.head("/metrics").status_code == 200
+        assert client.get("/elsewhere").status_code == 404
+
+
+def test_off_loopback_only_with_the_token(make_site: Callable[..., Site]) -> None:
+    """Without the admin token nothing is answered, and without its file nothing starts."""
+    site = make_site(5)
+    set_private(site.folder, host="0.0.0.0", admin_token_file="secrets/admin")  # noqa: S104
+    with pytest.raises(BadSettings, match="admin token"), running(site.folder):
+        pass
+    secret = site.folder.path / "secrets" / "admin"
+    secret.write_text("short\n")
+    secret.chmod(0o600)
+    with pytest.raises(BadSettings, match="16 or more"), running(site.folder):
+        pass
+    secret.write_text(f"{TOKEN}\n")
+    with up(site.folder) as (_, client):
+        for given in ("", TOKEN, "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"):
+            refused = client.get("/metrics", headers={"authorization": given})
+            assert refused.status_code == 401, given
+            assert refused.headers["www-authenticate"] == "Bearer"
+        allowed = client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+        assert allowed.status_code == 200
+
+
+def test_another_name_has_to_be_set(make_site: Callable[..., Site]) -> None:
+    """The name in private.url is one of the hub's own."""
+    site = make_site(5)
+    set_private(site.folder, url="https://hub.example.com")
+    with up(site.folder) as (one, client):
+        assert one.opened.hub.listening["operators"] == "https://hub.example.com"
+        assert client.get("/healthz", headers={"host": "hub.example.com"}).status_code == 200
+
+
+def test_a_port_in_use_stops_the_start(make_site: Callable[..., Site]) -> None:
+    """The error names the port and the setting, and nothing is left behind."""
+    site = make_site(5)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        path = site.folder.path / "hub.yaml"
+        asked = site.folder.hub().private.port
+        path.write_text(path.read_text().replace(f"port: {asked}", f"port: {port}"))
+        done = site.call("up")
+        assert done.returncode == 3
+        assert f"port {port}" in done.stderr
+        assert "private.port" in done.stderr
+        assert not site.folder.socket().exists()
+
+
+def test_the_command_socket_is_ours_alone(make_site: Callable[..., Site]) -> None:
+    """Nobody else may open it, and too long a path is told."""
+    site = make_site(5)
+    with up(site.folder):
+        assert os.stat(site.folder.socket()).st_mode & 0o777 == 0o600  # noqa: PTH116
+    assert not site.folder.socket().exists()
+    path = site.folder.path / "hub.yaml"
+    path.write_text(path.read_text().replace("state: .synchub", f"state: {'deep/' * 30}state"))
+    with pytest.raises(OSError, match="shorter path"), running(site.folder):
+        pass
+    assert Path(site.folder.path).exists()
