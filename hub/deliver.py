@@ -149,12 +149,14 @@ def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | None:
     """What this link needs, None where it needs nothing now."""
     row, record = rows.get("record", uid=slot["uid"]), state.load_record(rows, slot["uid"])
     golden = state.golden_of(rows, slot["uid"])
-    if row is None or record is None or golden is None or not record.native_id:
+    if row is None or record is None:
         return None
     if row["next_seq"] != row["folded"] + 1 or record.intent:
         return None  # something is on its way to the resolver: look again after it
     if record.state != "live":
-        slots.clean(rows, record)
+        slots.clean(rows, record)  # also that of a create that came to nothing
+        return None
+    if golden is None:
         return None
     if not any(c.winner for c in golden.cells.values()):
         judge_unclaimed(rows, link, record)
