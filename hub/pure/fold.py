@@ -144,11 +144,16 @@ def settle_by_reading(record: Record, seen: Observation, terms: Terms) -> Record
     if intent is None or intent.unknown_at is None or seen.start <= intent.unknown_at:
         return None
     shown = dict(expand(record, seen, terms.tool))
-    if any(proves(cell, sent, shown, terms.tool) for cell, sent in intent.sends.items()):
+    if any(proves(cell, sent, shown, terms.tool) for cell, sent in telling(intent.sends).items()):
         return settled_as_applied(record, intent, shown, seen, terms.tool)
     if seen.start < intent.unknown_at + terms.tool.settle_ms:
         return None
     return settled_as_lost(record, intent, shown)
+
+
+def telling(sends: Mapping[str, Sent]) -> Mapping[str, Sent]:
+    """The sent cells that can prove a write: a refusal or a tag may well be somebody else's."""
+    return {cell: sent for cell, sent in sends.items() if not key_of(cell)} or sends
 
 
 def proves(cell: str, sent: Sent, shown: Mapping[str, Value], tool: Tool) -> bool:
