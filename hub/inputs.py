@@ -231,6 +231,8 @@ def nothing_new(record: Record, seen: Observation, hub: Hub) -> bool:
     """Whether every covered value equals what was observed last, and no write is open."""
     if record.intent or seen.state != record.state or not record.seen:
         return False
+    if seen.state != "live":
+        return True  # what a record held that is gone claims nothing
     tool = hub.tool(record.system, record.object)
     if tool.conditional and seen.revision > record.revision:
         return False  # the next write has to name this revision
@@ -244,7 +246,7 @@ def nothing_new(record: Record, seen: Observation, hub: Hub) -> bool:
 def confirm(rows: Rows, hub: Hub, record: Record, seen: Observation) -> str:
     """An equal reading one settle time after a write confirms the tool's answer."""
     ours = {n: c for n, c in record.cells.items() if c.synced and not c.synced.confirmed}
-    if not ours:
+    if not ours or seen.state != "live":
         return "same"
     tool = hub.tool(record.system, record.object)
     if seen.start < record.changed_at + tool.settle_ms:
