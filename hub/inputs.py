@@ -168,7 +168,11 @@ def rename(rows: Rows, hub: Hub, intake: Intake, reading: Reading, uid: Uid) -> 
             state.add_alias(rows, system, obj, native, uid)
         elif known != uid and (lost := state.load_record(rows, known)) and lost.alive:
             gone = Observation(
-                start=reading.start_ms, end=reading.end_ms, state="merged", successor=uid
+                start=reading.start_ms,
+                end=reading.end_ms,
+                state="merged",
+                successor=uid,
+                revision=lost.revision,  # the tool counts on for the one that is left only
             )
             append(
                 rows,
