@@ -827,7 +827,7 @@ def adoptable(rows: Rows, link: Link, record: Record, row: Row, reading: Reading
 
 
 def finish_found(rows: Rows, link: Link, record: Record, row: Row, reading: Reading) -> None:
-    """The create was applied after all."""
+    """The create was applied after all. What differs from it by now was typed over it."""
     sends = record.intent.sends if record.intent else {}
     golden = state.golden_of(rows, row["golden"])
     if golden is None:
@@ -837,11 +837,12 @@ def finish_found(rows: Rows, link: Link, record: Record, row: Row, reading: Read
     )
     answer = Answer("done", native_id=reading.native_id, reading=reading)
     members = record.intent.members if record.intent else ()
+    shown = answered_values(link, plan, reading)
     receipt = Receipt(
         "applied",
         reading.start_ms,
         reading.end_ms,
-        answered_values(link, plan, reading),
+        {cell: value for cell, value in shown.items() if value == sends[cell].value},
         members=members,
         native_id=reading.native_id,
         revision=(link.system.epoch, reading.revision or 0),
