@@ -197,9 +197,11 @@ def no_double_creates(world: World, outside: Outside) -> None:
     if twice := [k for k, n in sent.items() if n > 1]:
         raise Broken(f"P7 {outside.name} was given {twice[0]} twice")
     spec = next(s for s in outside.objects if s.entity == "person")
-    held = outside.holds(spec.object)
-    ours = [held[e.native_id] for e in made if e.object == spec.object and e.native_id in held]
-    mails = Counter(spec.fields.take(r.app).values["email"] for r in ours)
+    living = outside.holds(spec.object)
+    (field,) = spec.fields.by_name["email"].app
+    first = {e.native_id: e.new for e in reversed(outside.log) if e.field == field}
+    ours = [e.native_id for e in made if e.object == spec.object and e.native_id in living]
+    mails = Counter(first.get(own) for own in ours)
     if twins := [m for m, n in mails.items() if m and n > 1 and is_ones_own(world, str(m))]:
         raise Broken(f"P7 the hub made {twins[0]} twice in {outside.name}")
 

@@ -31,7 +31,7 @@ class Outside(Protocol):
     """A tool from outside of the hub.
 
     `failures` are the words for `fail`; `window_ms` is how old a webhook's signature may be, 0
-    where nothing is signed.
+    where nothing is signed; `merges`: people can make one record of two.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Outside(Protocol):
     secrets: Mapping[str, str]
     failures: tuple[str, ...]
     window_ms: int
+    merges: bool
 
     @property
     def log(self) -> Sequence[Applied]:
@@ -53,7 +54,7 @@ class Outside(Protocol):
         """Every living record as it is now, by id."""
 
     def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
-        """A person's act: create, update, delete; fields in the tool's names. The record's id.
+        """A person's act: create, update, delete, merge; fields in the tool's names. Its id.
 
         Raises ValueError where the tool does not let them.
         """
@@ -106,6 +107,7 @@ class Simulated:
     secrets: Mapping[str, str] = {}
     failures: tuple[str, ...] = ("answer lost", "error after", "error before", "busy", "down")
     window_ms = 0
+    merges = True
 
     def __init__(self, name: str, profile: Profile, env: WorldEnv) -> None:
         self.name = name
@@ -130,6 +132,9 @@ class Simulated:
         """See `Outside`."""
         if op == "delete":
             self.tool.delete(native_id)
+            return native_id
+        if op == "merge":
+            self.tool.merge(fields["other"], native_id)
             return native_id
         own = native_id or f"{self.name}-p{len(self.tool.held) + 1}"
         return self.tool.act(own, fields, obj=obj)
@@ -248,6 +253,7 @@ class Hosted:
         self.objects = self.connector.objects
         self.secrets = sandbox.auth
         self.env = env
+        self.merges = vendor == "hubspot"
         self.down = False
         self._log: list[Applied] = []
         sandbox.register_webhook(DOOR + vendor, "", [])

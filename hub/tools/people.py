@@ -7,7 +7,7 @@ can be followed from the place where it was typed.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,7 @@ class People:
         self.dice = dice
         self.note = note
         self.typed: list[Typed] = []
+        self.count = 0
 
     # -- who and where -------------------------------------------------------------------------
 
@@ -89,7 +90,8 @@ class People:
             return
         fields = place.spec.fields.by_name
         name = self.dice.choice([n for n in TYPED[entity] if n in fields and fields[n].writable])
-        token, value = something_new(name, len(self.typed) + 1)
+        self.count += 1
+        token, value = something_new(name, self.count)
         place.type({name: value})
         self.typed.append(
             Typed(token, place.outside.name, place.spec.object, place.native_id, name)
@@ -128,6 +130,31 @@ class People:
         if place and len(place.outside.holds(place.spec.object)) > FEWEST:
             place.outside.act("delete", place.spec.object, place.native_id, {})
             self.note(str(place), "a person deletes it")
+
+    def merge(self) -> None:
+        """Somebody finds two records to be one customer, where the tool can make them one."""
+        place = self.some()
+        if place is None or not place.outside.merges:
+            return
+        held = place.outside.holds(place.spec.object)
+        others = [i for i in held if i != place.native_id]
+        if len(others) < FEWEST:
+            return
+        other = held[self.dice.choice(others)]
+        fields = {"other": other.native_id}
+        place.outside.act("merge", place.spec.object, place.native_id, fields)
+        self.note(str(place), f"a person merges {other.native_id} into it")
+        self.forget(place.outside.name, (place.reading, other))
+
+    def forget(self, system: str, merged: Sequence[Reading]) -> None:
+        """A person has carried what these two held from one to the other: it has no one place."""
+        there = {(system, r.object, r.native_id) for r in merged}
+        shown = repr([r.app for r in merged])
+        self.typed = [
+            t
+            for t in self.typed
+            if (t.system, t.object, t.native_id) not in there and t.token not in shown
+        ]
 
     def refuse(self) -> None:
         """A customer unsubscribes in a tool."""

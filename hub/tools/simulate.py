@@ -181,6 +181,7 @@ class Run:
             (30, people.edit),
             (6, people.create),
             (2, people.delete),
+            (1, people.merge),
             (3, people.refuse),
             (3, people.opt_in),
             (22, self.webhooks),
