@@ -13,7 +13,7 @@ from connectors._kit.contract import ObjectSpec, Reading
 from hub.env import Hub, System
 from hub.io import state
 from hub.io.rows import Row, Rows
-from hub.pure.fold import expand
+from hub.pure.fold import expand, renamed
 from hub.pure.model import (
     Actor,
     Body,
@@ -238,8 +238,8 @@ def nothing_new(record: Record, seen: Observation, hub: Hub) -> bool:
     if seen.state != "live":
         return True  # what a record held that is gone claims nothing
     tool = hub.tool(record.system, record.object)
-    if tool.conditional and seen.revision > record.revision:
-        return False  # the next write has to name this revision
+    if renamed(record, seen) or (tool.conditional and seen.revision > record.revision):
+        return False  # the next write has to name this id, or this revision
     for name, value in expand(record, seen, tool):
         cell = record.cell(name)
         if not cell.known or cell.observed != value or cell.unreadable:

@@ -126,12 +126,21 @@ def depart(record: Record, seen: Observation, tool: Tool) -> Folded:
 
 
 def older(record: Record, seen: Observation) -> Folded | None:
-    """Case a: an older revision, or an interval that began before the last one ended."""
-    if seen.revision < record.revision:
+    """Case a: an older revision, or an interval that began before the last one ended.
+
+    Revisions under two ids of the tool (a merge, a renaming) have nothing to do with each other.
+    """
+    known = (0, 0) if renamed(record, seen) else record.revision
+    if seen.revision < known:
         return superseded(record, f"revision {record.revision[1]}", again_at=None)
-    if seen.revision == record.revision and seen.start < record.read_end:
+    if (seen.revision == known or renamed(record, seen)) and seen.start < record.read_end:
         return superseded(record, "a reading or write that ended later", again_at=seen.end)
     return None
+
+
+def renamed(record: Record, seen: Observation) -> bool:
+    """Whether the tool shows the record under another id than before."""
+    return bool(record.native_id) and seen.native_id not in ("", record.native_id)
 
 
 def settle_by_reading(record: Record, seen: Observation, terms: Terms) -> Record | None:
@@ -218,7 +227,7 @@ def take_in(record: Record, seq: int, seen: Observation, terms: Terms) -> Record
         ext=seen.ext or record.ext,
         native_id=seen.native_id or record.native_id,
         departed="",
-        revision=max(record.revision, seen.revision),
+        revision=seen.revision if renamed(record, seen) else max(record.revision, seen.revision),
         read_end=max(record.read_end, seen.end),
         changed_at=seen.end if moved and record.seen else record.changed_at,
     )
