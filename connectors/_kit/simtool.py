@@ -64,7 +64,10 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """One change of one field, as an outsider saw it. `who`: hub, person, automation."""
+    """One change of one field, as an outsider saw it. `who`: hub, person, automation.
+
+    A create has one for the record, under the field "", and one for each field of it.
+    """
 
     at: int
     who: str
@@ -211,7 +214,7 @@ class SimTool:
             blank: App = {**dict.fromkeys(self._names(obj)), "firms": []}
             self.held[native_id] = Held(obj, [(now, None, 0)], external_id)
             self._note(native_id, who, {"": None}, {"": native_id}, "create", external_id)
-            self._put(native_id, {**blank, **fields}, who)
+            self._put(native_id, {**blank, **fields}, who, "create")
             return native_id
         current = self.latest(native_id) or {}
         self._put(native_id, {**current, **fields}, who)
@@ -220,7 +223,7 @@ class SimTool:
     def _names(self, obj: str) -> tuple[str, ...]:
         return self.people.fields.app_names if obj == PERSON else COMPANY_MAP.app_names
 
-    def _put(self, native_id: str, fields: App | None, who: str) -> None:
+    def _put(self, native_id: str, fields: App | None, who: str, op: str = "update") -> None:
         held = self.held[native_id]
         before = held.versions[-1][1] or {}
         stamp = max(self.clock(), held.versions[-1][0])
@@ -231,7 +234,7 @@ class SimTool:
             who,
             {k: before.get(k) for k in changed},
             {k: (fields or {}).get(k) for k in changed},
-            "update",
+            op,
         )
         self.changed.append((stamp, native_id))
         self.news.append(Hint(held.object, native_id, f"{native_id}:{len(self.changed)}"))

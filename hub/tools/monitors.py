@@ -193,15 +193,17 @@ def inputs_of(world: World) -> set[tuple[Uid, int]]:
 def no_double_creates(world: World, outside: Outside) -> None:
     """P7: a customer was created at most once in the tool, counted there."""
     made = [e for e in outside.log if e.op == "create" and e.who == "hub"]
-    sent = Counter(e.external_id for e in made if e.external_id)
+    sent = Counter(e.external_id for e in made if e.field == "" and e.external_id)
     if twice := [k for k, n in sent.items() if n > 1]:
         raise Broken(f"P7 {outside.name} was given {twice[0]} twice")
     spec = next(s for s in outside.objects if s.entity == "person")
     living = outside.holds(spec.object)
     (field,) = spec.fields.by_name["email"].app
-    first = {e.native_id: e.new for e in reversed(outside.log) if e.field == field}
-    ours = [e.native_id for e in made if e.object == spec.object and e.native_id in living]
-    mails = Counter(first.get(own) for own in ours)
+    mails = Counter(
+        e.new
+        for e in made
+        if e.object == spec.object and e.field == field and e.native_id in living
+    )
     if twins := [m for m, n in mails.items() if m and n > 1 and is_ones_own(world, str(m))]:
         raise Broken(f"P7 the hub made {twins[0]} twice in {outside.name}")
 

@@ -229,13 +229,14 @@ Everything = Mapping[tuple[str, str], Reading]
 def changes(before: Everything, after: Everything, at: int, who: str) -> Iterator[Applied]:
     """What is different, field by field; a new record also under the name ""."""
     for (obj, own), reading in after.items():
-        if (obj, own) not in before:
-            external = reading.external_id
-            yield Applied(at, who, own, "", None, own, "create", external, obj)
-        old = before[obj, own].app if (obj, own) in before else {}
+        old = before.get((obj, own))
+        op = "update" if old else "create"
+        if old is None:
+            yield Applied(at, who, own, "", None, own, op, reading.external_id, obj)
         for name, value in reading.app.items():
-            if value != old.get(name):
-                yield Applied(at, who, own, name, old.get(name), value, object=obj)
+            was = old.app.get(name) if old else None
+            if value != was:
+                yield Applied(at, who, own, name, was, value, op, object=obj)
 
 
 class Hosted:
