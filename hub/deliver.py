@@ -122,14 +122,14 @@ def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | None:
     """What this link needs, None where it needs nothing now."""
     row, record = rows.get("record", uid=slot["uid"]), state.load_record(rows, slot["uid"])
     golden = state.golden_of(rows, slot["uid"])
-    if row is None or record is None or golden is None:
+    if row is None or record is None:
         return None
     if row["next_seq"] != row["folded"] + 1 or record.intent:
         return None  # something is on its way to the resolver: look again after it
     if record.state != "live":
-        slots.clean(rows, record)
+        slots.clean(rows, record)  # also that of a create that came to nothing
         return None
-    if not record.native_id:
+    if golden is None or not record.native_id:
         return None
     if (due := unsettled_until(record, link)) > link.hub.env.now():
         slots.postpone(rows, record, due)
@@ -801,7 +801,7 @@ def adoptable(rows: Rows, link: Link, record: Record, row: Row, reading: Reading
 
 
 def finish_found(rows: Rows, link: Link, record: Record, row: Row, reading: Reading) -> None:
-    """The create was applied after all."""
+    """The create was applied after all. What differs from it by now was typed over it."""
     sends = record.intent.sends if record.intent else {}
     golden = state.golden_of(rows, row["golden"])
     if golden is None:
@@ -811,11 +811,12 @@ def finish_found(rows: Rows, link: Link, record: Record, row: Row, reading: Read
     )
     answer = Answer("done", native_id=reading.native_id, reading=reading)
     members = record.intent.members if record.intent else ()
+    shown = answered_values(link, plan, reading)
     receipt = Receipt(
         "applied",
         reading.start_ms,
         reading.end_ms,
-        answered_values(link, plan, reading),
+        {cell: value for cell, value in shown.items() if value == sends[cell].value},
         members=members,
         native_id=reading.native_id,
         revision=(link.system.epoch, reading.revision or 0),

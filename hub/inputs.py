@@ -16,7 +16,7 @@ from hub.env import Hub, System
 from hub.io import state
 from hub.io.log import traceparent
 from hub.io.rows import Row, Rows
-from hub.pure.fold import expand
+from hub.pure.fold import expand, renamed
 from hub.pure.model import (
     Actor,
     Body,
@@ -238,9 +238,11 @@ def nothing_new(record: Record, seen: Observation, hub: Hub) -> bool:
     """Whether every covered value equals what was observed last, and no write is open."""
     if record.intent or seen.state != record.state or not record.seen:
         return False
+    if seen.state != "live":
+        return True  # what a record held that is gone claims nothing
     tool = hub.tool(record.system, record.object)
-    if tool.conditional and seen.revision > record.revision:
-        return False  # the next write has to name this revision
+    if renamed(record, seen) or (tool.conditional and seen.revision > record.revision):
+        return False  # the next write has to name this id, or this revision
     for name, value in expand(record, seen, tool):
         cell = record.cell(name)
         if not cell.known or cell.observed != value or cell.unreadable:
@@ -251,7 +253,7 @@ def nothing_new(record: Record, seen: Observation, hub: Hub) -> bool:
 def confirm(rows: Rows, hub: Hub, record: Record, seen: Observation) -> str:
     """An equal reading one settle time after a write confirms the tool's answer."""
     ours = {n: c for n, c in record.cells.items() if c.synced and not c.synced.confirmed}
-    if not ours:
+    if not ours or seen.state != "live":
         return "same"
     tool = hub.tool(record.system, record.object)
     if seen.start < record.changed_at + tool.settle_ms:

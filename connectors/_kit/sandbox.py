@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import httpx
 import orjson
 
+from connectors._kit.contract import Reading
+
 LOG_LENGTH = 10_000
 ADMIN: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "throttle": ("POST", {"count": "{count}", "retry_after": "{retry_after}"}),
@@ -78,6 +80,12 @@ class Sandbox(Protocol):
 
     def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
         """A person does this in the tool: create, update, delete, merge, …; the record's id."""
+
+    def holds(self, obj: str) -> Mapping[str, Reading]:
+        """Every live record of an object as it is now, by id: for those who watch from outside.
+
+        It goes past the vendor's API, its lag, limits and counters; `app` has the vendor's names.
+        """
 
     def summary(self) -> Mapping[str, Any]:
         """Numbers of records and webhooks, for a person."""

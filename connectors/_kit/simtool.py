@@ -8,8 +8,10 @@ outside log of every write and every person's edit, for monitors that do not tru
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import orjson
 
 from connectors._kit import fieldmap as fm
 from connectors._kit.contract import (
@@ -21,6 +23,7 @@ from connectors._kit.contract import (
     Hint,
     Inbound,
     Limits,
+    Malformed,
     ObjectSpec,
     Page,
     Reading,
@@ -61,7 +64,10 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """One change of one field, as an outsider saw it. `who`: hub, person, automation."""
+    """One change of one field, as an outsider saw it. `who`: hub, person, automation.
+
+    A create has one for the record, under the field "", and one for each field of it.
+    """
 
     at: int
     who: str
@@ -71,6 +77,18 @@ class Applied:
     new: Any
     op: str = "update"
     external_id: str = ""
+    object: str = PERSON
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A webhook to send now. It is told once; who misses it hears of it by no other."""
+
+    id: str
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @dataclass
@@ -196,7 +214,7 @@ class SimTool:
             blank: App = {**dict.fromkeys(self._names(obj)), "firms": []}
             self.held[native_id] = Held(obj, [(now, None, 0)], external_id)
             self._note(native_id, who, {"": None}, {"": native_id}, "create", external_id)
-            self._put(native_id, {**blank, **fields}, who)
+            self._put(native_id, {**blank, **fields}, who, "create")
             return native_id
         current = self.latest(native_id) or {}
         self._put(native_id, {**current, **fields}, who)
@@ -205,7 +223,7 @@ class SimTool:
     def _names(self, obj: str) -> tuple[str, ...]:
         return self.people.fields.app_names if obj == PERSON else COMPANY_MAP.app_names
 
-    def _put(self, native_id: str, fields: App | None, who: str) -> None:
+    def _put(self, native_id: str, fields: App | None, who: str, op: str = "update") -> None:
         held = self.held[native_id]
         before = held.versions[-1][1] or {}
         stamp = max(self.clock(), held.versions[-1][0])
@@ -216,7 +234,7 @@ class SimTool:
             who,
             {k: before.get(k) for k in changed},
             {k: (fields or {}).get(k) for k in changed},
-            "update",
+            op,
         )
         self.changed.append((stamp, native_id))
         self.news.append(Hint(held.object, native_id, f"{native_id}:{len(self.changed)}"))
@@ -224,9 +242,15 @@ class SimTool:
     def _note(
         self, native_id: str, who: str, old: App, new: App, op: str, external_id: str = ""
     ) -> None:
+        obj = self.held[native_id].object
         self.log += [
-            Applied(self.clock(), who, native_id, k, old[k], new[k], op, external_id) for k in new
+            Applied(self.clock(), who, native_id, k, old[k], new[k], op, external_id, obj)
+            for k in new
         ]
+
+    def holds(self, obj: str) -> Mapping[str, Reading]:
+        """Every living record of an object as it is now, by id, past lag and counters."""
+        return {i: self._now(i, 0, 0) for i in self.living(obj)}
 
     def latest(self, native_id: str) -> App | None:
         """What the tool holds now, None when it is gone."""
@@ -413,40 +437,38 @@ class SimTool:
         return value.strip() if isinstance(value, str) else value
 
     def _done(self, native_id: str) -> Answer:
-        held, now = self.held[native_id], self.clock()
+        return Answer("done", native_id, self._now(native_id, self.clock(), self.clock()))
+
+    def _now(self, native_id: str, start: int, end: int) -> Reading:
+        held = self.held[native_id]
         _, fields, revision = held.versions[-1]
         app = {k: v for k, v in (fields or {}).items() if k != "firms"}
-        reading = Reading(
+        return Reading(
             held.object,
             native_id,
             app,
-            now,
-            self.clock(),
+            start,
+            end,
             revision=revision if self.profile.revisions else None,
             external_id=held.external_id,
         )
-        return Answer("done", native_id, reading)
 
-    def hints(self, _inbound: Inbound, _secrets: Mapping[str, str]) -> tuple[Hint, ...]:
-        """It sends no requests; its news are in `news`."""
-        return ()
+    # -- webhooks ------------------------------------------------------------------------------
+
+    def due(self, _now_ms: int) -> list[Outgoing]:
+        """Its news, each as a request of its own."""
+        told, self.news = self.news, []
+        return [
+            Outgoing(h.key, "POST", f"/webhooks/{self.name}", {}, orjson.dumps(h)) for h in told
+        ]
+
+    def hints(self, inbound: Inbound, _secrets: Mapping[str, str]) -> tuple[Hint, ...]:
+        """What a request says; nothing is signed here."""
+        try:
+            return (Hint(**orjson.loads(inbound.body)),)
+        except (orjson.JSONDecodeError, TypeError) as error:
+            raise Malformed(f"no news of a simulated tool: {error}") from error
 
 
 def _with_alias(reading: Reading, alias: str) -> Reading:
-    return Reading(
-        reading.object,
-        reading.native_id,
-        reading.app,
-        reading.start_ms,
-        reading.end_ms,
-        reading.state,
-        reading.revision,
-        reading.source_ms,
-        reading.created_ms,
-        reading.external_id,
-        reading.actor,
-        reading.unknown,
-        reading.links,
-        tuple({*reading.aliases, alias}),
-        reading.raw,
-    )
+    return replace(reading, aliases=tuple(dict.fromkeys([*reading.aliases, alias])))

@@ -15,11 +15,13 @@ from typing import Final
 import httpx
 import orjson
 
+from connectors._kit.contract import Reading
+from connectors.hubspot.answers import EXTERNAL_ID
 from connectors.hubspot.connector import CONNECTOR, CONTACTS
 from connectors.hubspot.desk import Call, Desk, kind_of, number
 from connectors.hubspot.hooks import Outgoing
 from connectors.hubspot.population import TOGETHER, Computed, Seeded
-from connectors.hubspot.portal import PLAIN, Portal, Refusal, iso
+from connectors.hubspot.portal import PLAIN, Portal, Record, Refusal, iso
 
 PERSON: Final = "CRM_UI"
 EVERY_EVENT: Final = tuple(event for spec in CONNECTOR.objects for event in spec.webhook_events)
@@ -164,6 +166,24 @@ class HubSpotSandbox:
             ),
             "unlink": lambda own, given, now: portal.part(own, number(given["company"]), now),
         }
+
+    def holds(self, obj: str) -> Mapping[str, Reading]:
+        """Every live record of one kind as it is now, by id."""
+        found = self.desk.portal.tables[kind_of(obj)].after(0)
+        return {str(r.id): self._held(obj, r) for r in found if not r.archived}
+
+    def _held(self, obj: str, record: Record) -> Reading:
+        blank = dict.fromkeys(self.desk.portal.defined[obj])
+        ends = self.desk.portal.companies_of(record.id) if obj == CONTACTS.object else ()
+        return Reading(
+            obj,
+            str(record.id),
+            blank | dict(record.properties),
+            record.updated,
+            record.updated,
+            external_id=record.properties.get(EXTERNAL_ID, ""),
+            links={"company": tuple(map(str, sorted(ends)))} if obj == CONTACTS.object else {},
+        )
 
     def summary(self) -> Mapping[str, object]:
         """Live records of each kind, and webhooks that wait or are under way."""

@@ -13,8 +13,9 @@ from urllib.parse import parse_qsl
 import httpx
 import orjson
 
+from connectors._kit.contract import Reading
 from connectors._kit.population import Population, base36
-from connectors.stripe.connector import PARTS, sign
+from connectors.stripe.connector import CUSTOMERS, EXTERNAL_ID, PARTS, sign
 
 DAY_S: Final = 86_400
 RETRY_MS: Final = (60_000, 600_000, 3_600_000)
@@ -532,6 +533,11 @@ class StripeSandbox:
             raise ValueError(str(refusal)) from refusal
         raise LookupError(f"no act {op!r}; there are: create, update, delete")
 
+    def holds(self, obj: str) -> Mapping[str, Reading]:
+        """Every customer as it is now, by id."""
+        found = self._customers({}) if obj == CUSTOMERS.object else ()
+        return {c["id"]: _held(c) for c in found}
+
     def summary(self) -> Mapping[str, Any]:
         """Numbers for a person."""
         gone = sum(1 for v in self.held.values() if v is None)
@@ -540,6 +546,14 @@ class StripeSandbox:
             "events": len(self.events),
             "webhooks": {"waiting": len(self.waiting)},
         }
+
+
+def _held(customer: Mapping[str, Any]) -> Reading:
+    """A customer with the parts of its address under names of their own."""
+    place = customer["address"] or dict.fromkeys(PARTS.values())
+    app = {**customer, **{f"address.{part}": value for part, value in place.items()}}
+    at, own = customer["created"] * 1000, customer["metadata"].get(EXTERNAL_ID, "")
+    return Reading(CUSTOMERS.object, customer["id"], app, at, at, external_id=own)
 
 
 def _after(ids: Iterator[str], last: str) -> Iterator[str]:

@@ -131,12 +131,21 @@ def depart(record: Record, seen: Observation, tool: Tool) -> Folded:
 
 
 def older(record: Record, seen: Observation) -> Folded | None:
-    """Case a: an older revision, or an interval that began before the last one ended."""
-    if seen.revision < record.revision:
+    """Case a: an older revision, or an interval that began before the last one ended.
+
+    Revisions under two ids of the tool (a merge, a renaming) have nothing to do with each other.
+    """
+    known = (0, 0) if renamed(record, seen) else record.revision
+    if seen.revision < known:
         return superseded(record, f"revision {record.revision[1]}", again_at=None)
-    if seen.revision == record.revision and seen.start < record.read_end:
+    if (seen.revision == known or renamed(record, seen)) and seen.start < record.read_end:
         return superseded(record, "a reading or write that ended later", again_at=seen.end)
     return None
+
+
+def renamed(record: Record, seen: Observation) -> bool:
+    """Whether the tool shows the record under another id than before."""
+    return bool(record.native_id) and seen.native_id not in ("", record.native_id)
 
 
 def settle_by_reading(record: Record, seen: Observation, terms: Terms) -> Record | None:
@@ -149,11 +158,16 @@ def settle_by_reading(record: Record, seen: Observation, terms: Terms) -> Record
     if intent is None or intent.unknown_at is None or seen.start <= intent.unknown_at:
         return None
     shown = dict(expand(record, seen, terms.tool))
-    if any(proves(cell, sent, shown, terms.tool) for cell, sent in intent.sends.items()):
+    if any(proves(cell, sent, shown, terms.tool) for cell, sent in telling(intent.sends).items()):
         return settled_as_applied(record, intent, shown, seen, terms.tool)
     if seen.start < intent.unknown_at + terms.tool.settle_ms:
         return None
     return settled_as_lost(record, intent, shown)
+
+
+def telling(sends: Mapping[str, Sent]) -> Mapping[str, Sent]:
+    """The sent cells that can prove a write: a refusal or a tag may well be somebody else's."""
+    return {cell: sent for cell, sent in sends.items() if not key_of(cell)} or sends
 
 
 def proves(cell: str, sent: Sent, shown: Mapping[str, Value], tool: Tool) -> bool:
@@ -226,7 +240,7 @@ def take_in(record: Record, seq: int, seen: Observation, terms: Terms) -> Record
         ext=seen.ext or record.ext,
         native_id=seen.native_id or record.native_id,
         departed=record.departed if record.alive else "",
-        revision=max(record.revision, seen.revision),
+        revision=seen.revision if renamed(record, seen) else max(record.revision, seen.revision),
         read_end=max(record.read_end, seen.end),
         changed_at=seen.end if moved and record.seen else record.changed_at,
     )
@@ -254,7 +268,7 @@ def look(record: Record, seq: int, name: str, raw: Value, seen: Observation, ter
     """One covered cell: nothing new, or observed anew with a claim."""
     cell = replace(record.cell(name), unreadable="")
     if cell.known and raw == cell.observed:
-        return cell
+        return confirmed(cell, record, seen, terms.tool)
     first = not cell.known
     if first and cell.synced and raw == cell.synced.answered:
         return replace(cell, observed=raw, known=True)
@@ -263,6 +277,14 @@ def look(record: Record, seq: int, name: str, raw: Value, seen: Observation, ter
         return looked
     claim = claimed(record, seq, name, raw, seen, terms)
     return looked if claim is None else with_claim(looked, claim)
+
+
+def confirmed(cell: Cell, record: Record, seen: Observation, tool: Tool) -> Cell:
+    """What is still there one settle time after it was written, the tool has left alone."""
+    late = seen.start >= record.changed_at + tool.settle_ms
+    if cell.synced is None or cell.synced.confirmed or not late:
+        return cell
+    return replace(cell, synced=replace(cell.synced, confirmed=True, hop=0))
 
 
 def with_claim(cell: Cell, claim: Claim) -> Cell:

@@ -7,12 +7,12 @@ in it step by step, the simulation lets it stumble (hub/tools/simulate.py).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from hashlib import blake2b
+from typing import Any, TypeVar
 
-from connectors._kit.contract import Api
-from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
+from connectors._kit.simtool import COMPANY, PERSON, Profile
 from hub import capture, deliver, export, replay, runs, sweep, switches
 from hub.env import Hub, System, uuid7
 from hub.inputs import link_fields
@@ -25,11 +25,11 @@ from hub.io.twin import DictStore
 from hub.pure.decide import Context
 from hub.pure.model import Actor, Uid
 from hub.pure.rules import FieldRule, Rules, Strategy, Tool
+from hub.tools.outside import Hosted, Outside, Simulated
 
 T = TypeVar("T")
 START_MS = 1_790_000_000_000
 POLL_MS = 1_000
-NO_API = cast("Api", None)  # simulated tools are called, not asked over HTTP
 FIELDS: Mapping[str, Mapping[str, tuple[str, Strategy]]] = {
     "person": {
         "name": ("name", "newest"),
@@ -119,14 +119,21 @@ def rules_for(systems: Iterable[str], changed: Mapping[str, FieldRule] | None = 
 
 @dataclass
 class World:
-    """Tools, a hub that connects them, and hands to move both."""
+    """Tools, a hub that connects them, and hands to move both.
+
+    `vendors` are there with their production connectors and a sandbox of `customers`, the
+    simulated tools of `profiles` beside them; the first has the highest rank. `wrap` may stand
+    between the hub and each connector.
+    """
 
     profiles: Mapping[str, Profile]
     seed: int = 0
     rules: Rules | None = None
     create: Mapping[str, Any] = field(default_factory=dict)
     widens: frozenset[str] = frozenset()
-    wrap: Callable[[SimTool], Any] = lambda tool: tool
+    vendors: Sequence[str] = ()
+    customers: int = 0
+    wrap: Callable[[Any], Any] = lambda connector: connector
 
     def __post_init__(self) -> None:
         """Build everything; the hub may write from the start."""
@@ -134,17 +141,25 @@ class World:
         self.chance = random.Random(self.seed)
         self.store = DictStore()
         self.env = WorldEnv(self.clock, self.chance, self.store)
-        self.tools = {n: SimTool(n, self.clock, p) for n, p in self.profiles.items()}
-        seal = Seal(b"world master key, 32 bytes long!", self.chance.randbytes)
-        self.hub = Hub(self.env, Vault(seal, b"pepper"), Log(2), Codec(), self._context())
-        self.hub.systems = {n: self._system(t) for n, t in self.tools.items()}
+        simulated = {n: Simulated(n, p, self.env) for n, p in self.profiles.items()}
+        hosted = {n: Hosted(n, self.seed, self.customers, self.env) for n in self.vendors}
+        self.tools = {n: s.tool for n, s in simulated.items()}
+        self.outside: dict[str, Outside] = {**hosted, **simulated}
+        self.seal = Seal(b"world master key, 32 bytes long!", self.chance.randbytes)
+        self.hub = self.opened()
         self.store.transact(self._register)
 
+    def opened(self) -> Hub:
+        """A hub that starts on the store: whatever an earlier one had in memory is gone."""
+        hub = Hub(self.env, Vault(self.seal, b"pepper"), Log(2), Codec(), self._context())
+        hub.systems = {n: self._system(hub, o) for n, o in self.outside.items()}
+        return hub
+
     def _context(self) -> Context:
-        rules = self.rules or rules_for(self.profiles)
+        rules = self.rules or rules_for(self.outside)
         found = {}
-        for name, tool in self.tools.items():
-            for spec in tool.objects:
+        for name, outside in self.outside.items():
+            for spec in outside.objects:
                 found[name, spec.object] = Tool(
                     name,
                     spec.entity,
@@ -161,21 +176,27 @@ class World:
                 )
         return Context(rules, found)
 
-    def _system(self, tool: SimTool) -> System:
-        specs = {s.object: s for s in tool.objects}
-        views = {o: self.hub.context.tools[tool.name, o] for o in specs}
+    def _system(self, hub: Hub, outside: Outside) -> System:
+        specs = {s.object: s for s in outside.objects}
         return System(
-            tool.name, self.wrap(tool), NO_API, {}, specs, views, poll_ms=POLL_MS, sweep_ms=60_000
+            outside.name,
+            self.wrap(outside.connector),
+            outside.api(),
+            outside.secrets,
+            specs,
+            {o: hub.tool(outside.name, o) for o in specs},
+            poll_ms=POLL_MS,
+            sweep_ms=60_000,
         )
 
     def _register(self, rows: Rows) -> None:
         switches.turn(rows, self.hub, "applied", "from the start", Actor("system"))
-        for name in self.tools:
+        for name, outside in self.outside.items():
             rows.insert(
                 "system",
                 {
                     "name": name,
-                    "vendor": "simulated",
+                    "vendor": outside.vendor,
                     "account_id": name,
                     "live": False,
                     "writes": True,
@@ -215,10 +236,10 @@ class World:
 
     def round(self) -> None:
         """Intake, resolve and push for every system, and a moment of time."""
-        for name in self.tools:
+        for name in self.outside:
             self.capture(name)
         self.resolve()
-        for name in self.tools:
+        for name in self.outside:
             self.deliver(name)
         self.resolve()
         self.clock.pass_time(500)
@@ -258,7 +279,7 @@ class World:
 
     def writes(self) -> dict[str, int]:
         """Successful and failed write requests so far, counted at the tools."""
-        return {n: t.calls["write"] for n, t in self.tools.items()}
+        return {n: o.writes() for n, o in self.outside.items()}
 
     def uid(self, system: str, native_id: str, obj: str = PERSON) -> Uid | None:
         """The record of a native id."""
@@ -271,7 +292,15 @@ class World:
         """The export in which runs are compared."""
         return (store or self.store).view(lambda rows: list(export.golden_lines(rows)))
 
-    def orders_agree(self, orders: int = 5) -> bool:
+    def digest(self) -> str:
+        """Some letters that differ when golden records or what happened at the tools differ."""
+        lines = [
+            *self.exported(),
+            *(repr(e).encode() for o in self.outside.values() for e in o.log),
+        ]
+        return blake2b(b"\n".join(lines), digest_size=8).hexdigest()
+
+    def orders_agree(self, orders: int = 5, batches: Sequence[int] = (1, 7, 50)) -> bool:
         """Whether folding the stored inputs anew, in other orders, gives the same export."""
         births, inputs = self.store.view(lambda rows: replay.recorded(rows, self.hub))
         wanted = self.exported()
@@ -285,7 +314,7 @@ class World:
                 if n % 2
                 else sorted(inputs, key=lambda i: (i.seq, place[i.uid]))
             )
-            again = replay.refold(self.hub, births, shuffled, batch=(1, 7, 50)[n % 3])
+            again = replay.refold(self.hub, births, shuffled, batch=batches[n % len(batches)])
             if self.exported(again) != wanted:
                 return False
         return True

@@ -9,13 +9,16 @@ from collections import Counter
 import pytest
 import structlog
 
+from hub.tools.monitors import inputs_of
 from hub.tools.simulate import Outcome, simulate
+from hub.tools.world import World
 
 SEEDS = range(2_000 if os.environ.get("HUB_TEST_LONG") else 50)
 STEPS = 90
 KINDS = {
     "answer lost", "busy", "commit lost", "crash", "down", "error after", "error before",
-    "webhook doubled", "webhook late", "webhook lost", "webhooks reordered",
+    "no answer in time", "slow", "webhook doubled", "webhook forged", "webhook late",
+    "webhook lost", "webhook too late", "webhooks reordered",
 }  # fmt: skip
 
 
@@ -42,12 +45,16 @@ def test_promises_hold(block: int) -> None:
     assert len(faults) >= 8, f"the world was too kind: {faults}"
 
 
-def test_every_kind_of_fault_was_met() -> None:
-    """A set of runs in which a kind of fault never happened would prove nothing about it."""
+def test_every_kind_of_fault_and_world_was_met() -> None:
+    """A set of runs in which a kind of fault or of world never came would prove nothing of it."""
     faults: Counter[str] = Counter()
+    worlds: Counter[bool] = Counter()
     for seed in SEEDS[:12]:
-        faults += simulate(seed, STEPS).faults
+        outcome = simulate(seed, STEPS)
+        faults += outcome.faults
+        worlds[bool(outcome.vendors)] += 1
     assert not KINDS - set(faults), f"never met: {KINDS - set(faults)}"
+    assert worlds[True] >= worlds[False] > 0
 
 
 @pytest.mark.parametrize("seed", SEEDS[:5])
@@ -56,3 +63,18 @@ def test_equal_seeds_give_equal_traces(seed: int) -> None:
     one, two = simulate(seed, STEPS), simulate(seed, STEPS)
     assert one.trace == two.trace
     assert one.faults == two.faults
+
+
+def test_a_record_that_is_gone_is_no_news_twice() -> None:
+    """An archived contact that changes show again and again is one input."""
+    world = World({}, vendors=("hubspot",))
+    portal = world.outside["hubspot"]
+    own = portal.act("create", "contacts", "", {"email": "ada@example.com"})
+    world.sync()
+    portal.act("update", "contacts", own, {"jobtitle": "Countess"})
+    portal.act("delete", "contacts", own, {})
+    world.sync()
+    known = inputs_of(world)
+    for _ in range(3):
+        world.round()
+    assert inputs_of(world) == known

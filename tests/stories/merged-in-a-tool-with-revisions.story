@@ -1,8 +1,12 @@
-# A merge is believed whatever the revisions of the two records were.
-tools A(conditional revisions) B
+# Two records are merged inside a tool that counts revisions: the one that is left is written.
+tools A B(conditional revisions)
 A.jane name="Jane Doe" email=jane@x.com
-A.joan name="Joan Roe" email=joan@x.com
+B.jane name="Jane Doe" email=jane@x.com note=first
+B.joan name="Joan Roe" email=joan@x.com note=other
 sync
-A.joan merges into A.jane
+B.joan merges into B.jane
 sync
-expect A.jane is A.joan
+expect B.joan is B.jane
+A.jane note=told
+sync
+expect B.jane note=told

@@ -1,0 +1,333 @@
+"""The tools of a made-up world, as those see them who are not the hub: people, and monitors.
+
+There are two kinds: a simulated tool, which is its own connector, and a production connector with
+its vendor's sandbox, called over the production HTTP client in this process. Both are looked at
+directly, past every API, and both note each change at the tool, with who made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import httpx
+
+from connectors._kit.contract import Api, ObjectSpec, Reading
+from connectors._kit.sandbox import Clock, Fault, Host, HostTransport, Outgoing
+from connectors._kit.simtool import Applied, Profile, SimTool
+from hub import wiring
+from hub.io.http import Budget, HttpApi
+
+if TYPE_CHECKING:
+    from hub.tools.world import WorldEnv
+
+NO_API = cast("Api", None)  # simulated tools are called, not asked over HTTP
+DOOR = "https://hub.example.com/webhooks/"
+PATIENCE_S = 30  # how long the client waits for an answer
+
+
+class Outside(Protocol):
+    """A tool from outside of the hub.
+
+    `failures` are the words for `fail`; `window_ms` is how old a webhook's signature may be, 0
+    where nothing is signed; `merges`: people can make one record of two.
+    """
+
+    name: str
+    vendor: str
+    connector: Any
+    objects: tuple[ObjectSpec, ...]
+    secrets: Mapping[str, str]
+    failures: tuple[str, ...]
+    window_ms: int
+    merges: bool
+
+    @property
+    def log(self) -> Sequence[Applied]:
+        """Every change so far, with who made it."""
+
+    def api(self) -> Api:
+        """A client for a hub that starts."""
+
+    def holds(self, obj: str) -> Mapping[str, Reading]:
+        """Every living record as it is now, by id."""
+
+    def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
+        """A person's act: create, update, delete, merge; fields in the tool's names. Its id.
+
+        Raises ValueError where the tool does not let them.
+        """
+
+    def fail(self, how: str, count: int) -> None:
+        """From now on something does not work."""
+
+    def heal(self) -> None:
+        """All works again."""
+
+    def writes(self) -> int:
+        """Requests to write so far, failed ones too, counted here."""
+
+    def due(self, now_ms: int) -> Sequence[Outgoing]:
+        """Webhooks to send now."""
+
+    def settle(self, own: str, status: int) -> None:
+        """What a webhook was answered with, 0 for nothing."""
+
+
+# -- a simulated tool ----------------------------------------------------------------------------
+
+
+class Shaky:
+    """A simulated tool's connector whose every call is a switch point before and after."""
+
+    def __init__(self, tool: SimTool, env: WorldEnv) -> None:
+        self._tool = tool
+        self._env = env
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._tool, name)
+        if name not in ("listing", "changes", "read", "find", "write"):
+            return found
+
+        def call(*given: Any) -> Any:
+            self._env.at_point(f"{self._tool.name} {name} asked")
+            try:
+                return found(*given)
+            finally:
+                self._env.at_point(f"{self._tool.name} {name} answered")
+
+        return call
+
+
+class Simulated:
+    """A simulated tool from outside."""
+
+    vendor = "simulated"
+    secrets: Mapping[str, str] = {}
+    failures: tuple[str, ...] = ("answer lost", "error after", "error before", "busy", "down")
+    window_ms = 0
+    merges = True
+
+    def __init__(self, name: str, profile: Profile, env: WorldEnv) -> None:
+        self.name = name
+        self.tool = SimTool(name, env.clock, profile)
+        self.connector = Shaky(self.tool, env)
+        self.objects: tuple[ObjectSpec, ...] = self.tool.objects
+
+    @property
+    def log(self) -> Sequence[Applied]:
+        """See `Outside`."""
+        return self.tool.log
+
+    def api(self) -> Api:
+        """See `Outside`."""
+        return NO_API
+
+    def holds(self, obj: str) -> Mapping[str, Reading]:
+        """See `Outside`."""
+        return self.tool.holds(obj)
+
+    def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
+        """See `Outside`."""
+        if op == "delete":
+            self.tool.delete(native_id)
+            return native_id
+        if op == "merge":
+            self.tool.merge(fields["other"], native_id)
+            return native_id
+        own = native_id or f"{self.name}-p{len(self.tool.held) + 1}"
+        return self.tool.act(own, fields, obj=obj)
+
+    def fail(self, how: str, count: int) -> None:
+        """See `Outside`."""
+        if how == "down":
+            self.tool.down = not self.tool.down
+        else:
+            self.tool.faults += [how] * count
+
+    def heal(self) -> None:
+        """See `Outside`."""
+        self.tool.down, self.tool.faults = False, []
+
+    def writes(self) -> int:
+        """See `Outside`."""
+        return self.tool.calls["write"]
+
+    def due(self, now_ms: int) -> Sequence[Outgoing]:
+        """See `Outside`."""
+        return self.tool.due(now_ms)
+
+    def settle(self, own: str, status: int) -> None:
+        """It tells everything once."""
+
+
+# -- a vendor's sandbox --------------------------------------------------------------------------
+
+
+FAULTS = {
+    "answer lost": "cut_after",
+    "error after": "error_after",
+    "error before": "error_before",
+    "busy": "throttle",
+    "no answer in time": "hang_after",
+    "slow": "slow",
+}
+
+
+class Wire(HostTransport):
+    """The way to a sandbox: every request is a switch point before and after, and may break."""
+
+    def __init__(self, hosted: Hosted, env: WorldEnv) -> None:
+        super().__init__(hosted.host)
+        self.hosted = hosted
+        self.env = env
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """See httpx; what a request changed is noted at the tool."""
+        request.read()
+        what = f"{self.hosted.name} {request.method} {request.url.path}"
+        self.env.at_point(f"{what} asked")
+        try:
+            return self._answer(request)
+        except httpx.ReadTimeout:
+            self.env.sleep(PATIENCE_S)
+            raise
+        finally:
+            self.env.at_point(f"{what} answered")
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if self.hosted.down:
+            raise httpx.ConnectError("the tool is down", request=request)
+        if wait := self.host.slow_seconds(request):
+            self.env.sleep(wait)
+        if self.host.sandbox.kind(request) != "write":
+            return self.host.handle(request)
+        with self.hosted.noting("hub"):
+            return self.host.handle(request)
+
+
+class Noting:
+    """While it is open, whatever changes in the sandbox was done by `who`."""
+
+    def __init__(self, hosted: Hosted, who: str) -> None:
+        self.hosted = hosted
+        self.who = who
+
+    def __enter__(self) -> None:
+        self.before = self.hosted.everything()
+
+    def __exit__(self, *_: object) -> None:
+        now = self.hosted.host.clock()
+        after = self.hosted.everything()
+        self.hosted.note(changes(self.before, after, now, self.who))
+
+
+Everything = Mapping[tuple[str, str], Reading]
+
+
+def changes(before: Everything, after: Everything, at: int, who: str) -> Iterator[Applied]:
+    """What is different, field by field; a new record also under the name ""."""
+    for (obj, own), reading in after.items():
+        old = before.get((obj, own))
+        op = "update" if old else "create"
+        if old is None:
+            yield Applied(at, who, own, "", None, own, op, reading.external_id, obj)
+        for name, value in reading.app.items():
+            was = old.app.get(name) if old else None
+            if value != was:
+                yield Applied(at, who, own, name, was, value, op, object=obj)
+
+
+class Hosted:
+    """A vendor's sandbox, and the production connector that the hub speaks to it with."""
+
+    failures: tuple[str, ...] = ("down", *FAULTS)
+    window_ms = 300_000
+
+    def __init__(self, vendor: str, seed: int, customers: int, env: WorldEnv) -> None:
+        clock = Clock(env.clock)
+        sandbox = import_module(f"connectors.{vendor}.sandbox").SANDBOX(seed, customers, clock)
+        self.name = self.vendor = vendor
+        self.host = Host(sandbox, clock)
+        self.connector = wiring.connector(vendor)
+        self.objects = self.connector.objects
+        self.secrets = sandbox.auth
+        self.env = env
+        self.merges = vendor == "hubspot"
+        self.down = False
+        self._log: list[Applied] = []
+        sandbox.register_webhook(DOOR + vendor, "", [])
+        self.connector.prepare(self.api())
+
+    def api(self) -> HttpApi:
+        """See `Outside`: the production client, by the clock of this world."""
+        budget = Budget(self.connector.limits, self.env.now, self.env.sleep)
+        base = self.connector.base_url(self.secrets)
+        return HttpApi(
+            base, lambda: self.connector.authorize(self.secrets), budget, Wire(self, self.env)
+        )
+
+    def holds(self, obj: str) -> Mapping[str, Reading]:
+        """See `Outside`."""
+        return self.host.sandbox.holds(obj)
+
+    def everything(self) -> Everything:
+        """All living records of all objects."""
+        return {(s.object, i): r for s in self.objects for i, r in self.holds(s.object).items()}
+
+    @property
+    def log(self) -> Sequence[Applied]:
+        """See `Outside`."""
+        return self._log
+
+    def note(self, made: Iterable[Applied]) -> None:
+        """Keep what somebody changed."""
+        self._log += made
+
+    def noting(self, who: str) -> Noting:
+        """A context in which changes are noted as somebody's."""
+        return Noting(self, who)
+
+    def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
+        """See `Outside`."""
+        with self.noting("person"):
+            return self.host.sandbox.act(op, obj, native_id, nested(fields))
+
+    def fail(self, how: str, count: int) -> None:
+        """See `Outside`."""
+        if how == "down":
+            self.down = not self.down
+        else:
+            kind = FAULTS[how]
+            self.host.faults.append(
+                Fault(kind, count, count if kind in ("throttle", "slow") else 0)
+            )
+
+    def heal(self) -> None:
+        """See `Outside`."""
+        self.down, self.host.faults = False, []
+
+    def writes(self) -> int:
+        """See `Outside`."""
+        return self.host.counts["write"]
+
+    def due(self, now_ms: int) -> Sequence[Outgoing]:
+        """See `Outside`."""
+        return self.host.sandbox.due(now_ms)
+
+    def settle(self, own: str, status: int) -> None:
+        """See `Outside`."""
+        self.host.sandbox.settle(own, status)
+
+
+def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields with dots in their names as the objects that they are parts of."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        outer, _, inner = name.partition(".")
+        if inner:
+            found.setdefault(outer, {})[inner] = value
+        else:
+            found[outer] = value
+    return found

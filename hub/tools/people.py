@@ -1,0 +1,182 @@
+"""What people do in the tools of a simulated world while the hub works.
+
+Whatever somebody types carries a token that nobody typed before, so that its way through the hub
+can be followed from the place where it was typed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connectors._kit.contract import ObjectSpec, Reading
+from hub.tools.outside import Outside
+from hub.tools.world import World
+
+NAMES = ("Ada Byron", "Bo Lind", "Cy Noor", "Di Costa", "Ed Zhou")
+TYPED = {"person": ("job_title", "note", "phone", "address"), "company": ("legal_name", "phone")}
+FEWEST = 2  # records that nobody deletes
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A token, and where somebody typed it."""
+
+    token: str
+    system: str
+    object: str
+    native_id: str
+    cell: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A record of a tool."""
+
+    outside: Outside
+    spec: ObjectSpec
+    native_id: str
+    reading: Reading
+
+    def __str__(self) -> str:
+        return f"{self.outside.name} {self.spec.object} {self.native_id}"
+
+    def type(self, values: Mapping[str, Any]) -> None:
+        """Somebody types these values of ours, in the tool's own terms."""
+        fields = self.spec.fields.give(values)
+        self.outside.act("update", self.spec.object, self.native_id, fields)
+
+    def values(self) -> Mapping[str, Any]:
+        """What it holds, in our terms."""
+        return self.spec.fields.take(self.reading.app).values
+
+
+class People:
+    """All of them. `note` gets a line for each act; `typed` is what was typed, in its order."""
+
+    def __init__(self, world: World, dice: random.Random, note: Callable[[str, str], None]) -> None:
+        self.world = world
+        self.dice = dice
+        self.note = note
+        self.typed: list[Typed] = []
+        self.count = 0
+
+    # -- who and where -------------------------------------------------------------------------
+
+    def some_tool(self) -> Outside:
+        """A tool."""
+        return self.dice.choice(list(self.world.outside.values()))
+
+    def some(self, entity: str = "person", field: str = "") -> Place | None:
+        """A record of some tool that has such a field."""
+        outside = self.some_tool()
+        for spec in outside.objects:
+            if spec.entity == entity and (not field or field in spec.fields.by_name):
+                held = outside.holds(spec.object)
+                if held:
+                    native_id = self.dice.choice(list(held))
+                    return Place(outside, spec, native_id, held[native_id])
+        return None
+
+    # -- what they do --------------------------------------------------------------------------
+
+    def edit(self) -> None:
+        """Somebody types a new value with a token of its own."""
+        entity = "person" if self.dice.random() < 0.85 else "company"  # noqa: PLR2004
+        place = self.some(entity)
+        if place is None:
+            return
+        fields = place.spec.fields.by_name
+        name = self.dice.choice([n for n in TYPED[entity] if n in fields and fields[n].writable])
+        self.count += 1
+        token, value = something_new(name, self.count)
+        place.type({name: value})
+        self.typed.append(
+            Typed(token, place.outside.name, place.spec.object, place.native_id, name)
+        )
+        self.note(str(place), f"a person types {name} {token}")
+
+    def create(self) -> None:
+        """Somebody makes a record, maybe of a customer that others have too."""
+        outside = self.some_tool()
+        spec = next(s for s in outside.objects if s.entity == "person")
+        values = self.some_customer()
+        held = [spec.fields.take(r.app).values for r in outside.holds(spec.object).values()]
+        if any(v["email"] == values["email"] for v in held):
+            return
+        try:
+            own = outside.act("create", spec.object, "", spec.fields.give(values))
+        except ValueError:
+            return  # the tool knows the address, in other letters or from an archived record
+        self.note(f"{outside.name} {spec.object} {own}", f"a person creates {values['email']}")
+
+    def some_customer(self) -> dict[str, Any]:
+        """Name and e-mail of somebody: new in this world, or from some tool."""
+        place = self.some() if self.dice.random() < 0.5 else None  # noqa: PLR2004
+        if place and (values := place.values())["email"] and values["name"]:
+            return {n: values[n] for n in ("name", "email")}
+        n = self.dice.randrange(len(NAMES))
+        given, family = NAMES[n].split()
+        return {
+            "name": {"given": given, "family": family},
+            "email": f"{given.lower()}{n}@example.com",
+        }
+
+    def delete(self) -> None:
+        """Somebody deletes a record."""
+        place = self.some()
+        if place and len(place.outside.holds(place.spec.object)) > FEWEST:
+            place.outside.act("delete", place.spec.object, place.native_id, {})
+            self.note(str(place), "a person deletes it")
+
+    def merge(self) -> None:
+        """Somebody finds two records to be one customer, where the tool can make them one."""
+        place = self.some()
+        if place is None or not place.outside.merges:
+            return
+        held = place.outside.holds(place.spec.object)
+        others = [i for i in held if i != place.native_id]
+        if len(others) < FEWEST:
+            return
+        other = held[self.dice.choice(others)]
+        fields = {"other": other.native_id}
+        place.outside.act("merge", place.spec.object, place.native_id, fields)
+        self.note(str(place), f"a person merges {other.native_id} into it")
+        self.forget(place.outside.name, (place.reading, other))
+
+    def forget(self, system: str, merged: Sequence[Reading]) -> None:
+        """A person has carried what these two held from one to the other: it has no one place."""
+        there = {(system, r.object, r.native_id) for r in merged}
+        shown = repr([r.app for r in merged])
+        self.typed = [
+            t
+            for t in self.typed
+            if (t.system, t.object, t.native_id) not in there and t.token not in shown
+        ]
+
+    def refuse(self) -> None:
+        """A customer unsubscribes in a tool."""
+        if place := self.some(field="consent"):
+            place.type({"consent": {"email.marketing": "out"}})
+            self.note(str(place), "unsubscribes")
+
+    def opt_in(self) -> None:
+        """A tool shows "subscribed" again, with no proof of anybody's act."""
+        place = self.some(field="consent")
+        if place and place.values()["consent"].get("email.marketing") != "out":
+            place.type({"consent": {"email.marketing": {"state": "in"}}})
+            self.note(str(place), "shows a subscription")
+
+
+def something_new(field: str, n: int) -> tuple[str, Any]:
+    """A token of fixed length, and a value of this field that has it."""
+    token = f"n{n:04d}"
+    if field == "phone":
+        number = f"+1 212 20{n // 10_000} {n % 10_000:04d}"
+        return number, number
+    if field == "address":
+        parts = {"line1": f"1 {token} Lane", "line2": "", "city": "York", "region": ""}
+        return token, {**parts, "postcode": "YO1 7HH", "country": "GB"}
+    return token, f"{field.partition('_')[0].capitalize()} {token}"
