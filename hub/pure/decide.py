@@ -45,7 +45,8 @@ class Loaded:
     """What has been read from the store so far. An absent record is a new one.
 
     `edges_of`: records whose edges are all in `edges`. `keys`: match key to the uids that have it.
-    `ends`: record uid to golden id, for the other ends of associations.
+    `ends`: record uid to golden id, for the other ends of associations. It serves one batch of
+    inputs, whose fold is kept in `batch`: `need` is asked several times, and folding is dear.
     """
 
     records: dict[Uid, Record | None] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Loaded:
     keys: dict[Key, frozenset[Uid]] = field(default_factory=dict)
     golden: dict[Uid, Golden | None] = field(default_factory=dict)
     ends: dict[Uid, Uid] = field(default_factory=dict)
+    batch: Batch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def need(
     first = {i.uid for i in inputs} | set(touched)
     if missing := first - loaded.records.keys():
         return Need(records=frozenset(missing))
-    batch = fold_all(inputs, loaded, context, births)
+    batch = loaded.batch = loaded.batch or fold_all(inputs, loaded, context, births)
     wanted_keys = {k for r in batch.after.values() for k in identity.match_keys(r, context.rules)}
     if keys := wanted_keys - loaded.keys.keys():
         return Need(keys=frozenset(keys))
@@ -233,7 +235,7 @@ def decide(
     births: Mapping[Uid, Record],
 ) -> Effects:
     """The effects of these inputs, given all that `need` asked for."""
-    batch = fold_all(inputs, loaded, context, births)
+    batch = loaded.batch or fold_all(inputs, loaded, context, births)
     effects = Effects(records=dict(batch.after))
     for (uid, seq), outcome in batch.outcomes.items():
         effects.statuses[uid, seq] = (outcome.status, outcome.by)
