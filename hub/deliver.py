@@ -617,9 +617,10 @@ def commit_create(rows: Rows, link: Link, golden: Golden, run: str) -> Plan:
 
 
 def newcomer(rows: Rows, link: Link, golden: Golden) -> Record:
-    """The record to create: that of an earlier create that came to nothing, or a new one.
+    """The record to create: that of a create that the tool certainly never made, or a new one.
 
-    Its uid, which the tool keeps as external id, stays the same through every retry.
+    Its uid, which the tool keeps as external id, stays the same through every retry, and is never
+    used for a second create.
     """
     for member in state.members_of(rows, golden):
         here = {"system": member.system, "object": member.object} == link.here

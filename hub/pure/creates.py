@@ -10,7 +10,7 @@ import msgspec
 from hub.pure.model import Golden, Record, Sent, field_of, key_of
 from hub.pure.rules import Tool
 
-GONE = ("merged", "failed")
+GONE = ("merged", "failed", "lost")
 
 
 def holds_place(record: Record) -> bool:

@@ -114,7 +114,11 @@ def depart(record: Record, seen: Observation, tool: Tool) -> Folded:
 
     A lagging tool also shows nothing of what was created a moment ago.
     """
-    if refused := older(record, seen) or unsettled(record, seen, tool):
+    if (
+        refused := older(record, seen)
+        or unsettled(record, seen, tool)
+        or hidden(record, seen, tool)
+    ):
         return refused
     gone = replace(
         record,
@@ -128,6 +132,16 @@ def depart(record: Record, seen: Observation, tool: Tool) -> Folded:
         revision=max(record.revision, seen.revision),
     )
     return Folded(gone)
+
+
+def hidden(record: Record, seen: Observation, tool: Tool) -> Folded | None:
+    """A lagging tool shows nothing yet of what an open write may just have made."""
+    if record.intent is None or not tool.lag_ms or tool.revisions:
+        return None
+    due = (record.intent.unknown_at or record.intent.at) + tool.settle_ms
+    if seen.start >= due:
+        return None
+    return superseded(record, "the tool may not show our write yet", again_at=due)
 
 
 def older(record: Record, seen: Observation) -> Folded | None:
@@ -467,10 +481,11 @@ def rejected(record: Record, receipt: Receipt, _terms: Terms) -> Folded:
 
 
 def not_sent(record: Record, _receipt: Receipt, _terms: Terms) -> Folded:
-    """The write was called off before the tool could see it."""
+    """The write was called off before the tool could see it, or nothing of it was found there."""
     if record.intent is None:
         return superseded(record, "no write was open", again_at=None)
-    state = "failed" if record.intent.op == "create" else record.state
+    gone = "failed" if record.intent.unknown_at is None else "lost"
+    state = gone if record.intent.op == "create" else record.state
     return Folded(replace(record, intent=None, state=state))
 
 

@@ -142,7 +142,7 @@ class Sent(Struct, frozen=True, omit_defaults=True):
     hop: int = 0
 
 
-RecordState = Literal["creating", "live", "archived", "deleted", "merged", "failed"]
+RecordState = Literal["creating", "live", "archived", "deleted", "merged", "failed", "lost"]
 
 
 class OpenIntent(Struct, frozen=True, omit_defaults=True):
@@ -164,7 +164,8 @@ class Record(Struct, frozen=True, omit_defaults=True):
     record at its last intent, receipt or agreement, `delivered` the ones when golden was last known
     to be in the tool. `tightened`: consent cell to the refusals that
     were written here. `anchor`: for a record that we created, the record it was created for.
-    `departed`: what somebody decided about a deleted record ("" while it waits).
+    `departed`: what somebody decided about a deleted record ("" while it waits). A create that came
+    to nothing leaves it *failed*; one of which nothing was found when it was looked for, *lost*.
     """
 
     uid: Uid

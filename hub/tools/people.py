@@ -174,7 +174,7 @@ def something_new(field: str, n: int) -> tuple[str, Any]:
     """A token of fixed length, and a value of this field that has it."""
     token = f"n{n:04d}"
     if field == "phone":
-        number = f"+1 212 20{n // 10_000} {n % 10_000:04d}"
+        number = f"+1 202 55{n // 10_000} {n % 10_000:04d}"
         return number, number
     if field == "address":
         parts = {"line1": f"1 {token} Lane", "line2": "", "city": "York", "region": ""}

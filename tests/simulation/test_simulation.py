@@ -15,6 +15,7 @@ from hub.tools.world import World
 
 SEEDS = range(2_000 if os.environ.get("HUB_TEST_LONG") else 50)
 STEPS = 90
+FAILED_ONCE = [(32, 90), (5062, 120), (5093, 120), (5146, 120)]
 KINDS = {
     "answer lost", "busy", "commit lost", "crash", "down", "error after", "error before",
     "no answer in time", "slow", "webhook doubled", "webhook forged", "webhook late",
@@ -43,6 +44,13 @@ def test_promises_hold(block: int) -> None:
         assert outcome.ok, told(outcome)
         faults += outcome.faults
     assert len(faults) >= 8, f"the world was too kind: {faults}"
+
+
+@pytest.mark.parametrize(("seed", "steps"), FAILED_ONCE)
+def test_what_failed_once_holds(seed: int, steps: int) -> None:
+    """A seed that ever broke a promise is told again for ever."""
+    outcome = simulate(seed, steps)
+    assert outcome.ok, told(outcome)
 
 
 def test_every_kind_of_fault_and_world_was_met() -> None:
