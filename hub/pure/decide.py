@@ -615,7 +615,8 @@ def mark(batch: Batch, effects: Effects) -> None:
         ended = before.intent is not None and after.intent is None
         if ended or after.state != before.state or observed(before) != observed(after):
             effects.dirty.add(uid)
-        if (after.state, after.departed) != (before.state, before.departed):
+        came_to_nothing = after.state in ("failed", "lost")  # also when it was so before the batch
+        if came_to_nothing or (after.state, after.departed) != (before.state, before.departed):
             effects.moved.add(effects.regroup[uid][0])
 
 
