@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import msgspec
+
 from connectors._kit.contract import Answer, ConnectorError, Denied, Reading, Unavailable, Write
 from hub import inputs, leases, slots, switches
 from hub.env import Hub, System
@@ -426,6 +428,8 @@ def receive(
         receipt = receipt_for(link, plan, answer, began)
         if plan.write and plan.write.op == "create":
             receive_create(rows, link, plan, answer, receipt)
+        elif winner := landed_in(rows, link, plan, answer):
+            adopt(rows, link, plan, winner, receipt)
         else:
             inputs.append(rows, link.hub, plan.record, receipt, cause="deliver")
         follow_up(rows, link, plan, answer)
@@ -690,27 +694,30 @@ def receive_create(rows: Rows, link: Link, plan: Plan, answer: Answer, receipt: 
             not_before=link.hub.env.now() + link.tool.settle_ms,
         )
     else:
-        adopt(rows, link, plan, str(known), receipt)
+        adopt(rows, link, plan, str(known), receipt, adopts=plan.golden.uid)
 
 
-def adopt(rows: Rows, link: Link, plan: Plan, winner: Uid, receipt: Receipt) -> None:
-    """The record is known under another uid: that one takes the receipt and the link."""
+def adopt(
+    rows: Rows, link: Link, plan: Plan, winner: Uid, receipt: Receipt, *, adopts: Uid = ""
+) -> None:
+    """What was written is another record, or became one: that one takes the receipt.
+
+    `adopts`: the golden record that it was created for, and takes the link to.
+    """
     record = state.load_record(rows, winner)
     if record is None:
         return
-    taken = Receipt(
-        "applied",
-        receipt.start,
-        receipt.end,
-        receipt.values,
-        plan.sends,
-        receipt.members,
-        receipt.revision,
-        receipt.native_id,
-        adopts=plan.golden.uid,
-    )
+    taken = msgspec.structs.replace(receipt, sends=plan.sends, adopts=adopts)
     inputs.append(rows, link.hub, record, taken, cause="deliver")
     retract(rows, link, plan, f"known already as {winner}")
+
+
+def landed_in(rows: Rows, link: Link, plan: Plan, answer: Answer) -> Uid | None:
+    """The record into which the written one was merged meanwhile, where the tool says so."""
+    if answer.outcome != "done" or answer.native_id in ("", plan.record.native_id):
+        return None
+    known = state.find_alias(rows, link.system.name, link.spec.object, answer.native_id)
+    return known if known != plan.record.uid else None
 
 
 # -- unknown outcomes --------------------------------------------------------------------------

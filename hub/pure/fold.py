@@ -430,13 +430,14 @@ def answered(
 def applied(record: Record, receipt: Receipt, terms: Terms) -> Folded:
     """The write is in the tool. Claims that only saw our own create are taken back."""
     sends = receipt.sends or (record.intent.sends if record.intent else {})
-    created = bool(receipt.adopts) or (record.intent is not None and record.intent.op == "create")
+    passed_on = bool(receipt.sends)  # a write that was said of another record, and landed here
+    created = passed_on or (record.intent is not None and record.intent.op == "create")
     if created:
         record = without_echo(record, sends, terms.tool)
     values = {n: receipt.values.get(n, terms.tool.normal(n, s.value)) for n, s in sends.items()}
     members = receipt.members or (record.intent.members if record.intent else ())
     done = answered(record, sends, values, members)
-    update = record.intent and record.intent.op == "update" and receipt.adopts
+    update = record.intent and record.intent.op == "update" and passed_on
     return Folded(
         replace(
             done,
