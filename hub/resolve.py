@@ -15,7 +15,7 @@ import structlog
 from hub import inputs, slots
 from hub.env import Hub
 from hub.io import history, state
-from hub.io.rows import Rows, StoreFull, above
+from hub.io.rows import Rows, StoreFull, above, among
 from hub.io.seal import CannotOpen
 from hub.leases import LeaseLost
 from hub.pure.decide import Effects, Loaded, decide, need
@@ -153,9 +153,10 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
     moved = project_all(rows, hub, effects)
     for (uid, seq), (status, by) in effects.statuses.items():
         rows.update("input", {"uid": uid, "seq": seq}, {"status": status, "by": by or None})
-    for record in effects.records.values():
-        slots.settle_intent(rows, record)
-        repair(rows, record)
+    slots.settle_intents(rows, (effects.records[uid] for uid in sorted(effects.ended)))
+    if rows.count("input", {"status": "parked"}):
+        for record in effects.records.values():
+            repair(rows, record)
     unchanged = effects.moved - {g.uid for g in effects.groups}
     beside = state.load_goldens(rows, unchanged).values()
     for golden in (*effects.groups, *beside):
@@ -163,14 +164,21 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
             slots.review(rows, hub, golden)
     for change in effects.history:
         history.write(rows, hub, change)
-    for uid in sorted(effects.dirty | moved):
-        mark(rows, hub, uid, slots.CONSENT if uid in effects.urgent else slots.EDIT)
-    for uid, due in effects.again.items():
-        found = effects.records.get(uid) or state.load_record(rows, uid)
-        if found is not None:
-            inputs.again(rows, found, hub.env.now(), due)
-            hub.env.wake(f"capture:{found.system}")
+    mark_all(rows, hub, effects, effects.dirty | moved)
     contradict(rows, hub, effects.contradictions)
+
+
+def mark_all(rows: Rows, hub: Hub, effects: Effects, dirty: set[Uid]) -> None:
+    """The links that are to be looked at, and the records that are to be read again."""
+    wanted = dirty | effects.again.keys()
+    known = {**state.load_records(rows, wanted - effects.records.keys()), **effects.records}
+    for uid in sorted(wanted):
+        record = known[uid]
+        if record and uid in dirty:
+            mark(rows, hub, record, slots.CONSENT if uid in effects.urgent else slots.EDIT)
+        if record and uid in effects.again:
+            inputs.again(rows, record, hub.env.now(), effects.again[uid])
+            hub.env.wake(f"capture:{record.system}")
 
 
 def project_all(rows: Rows, hub: Hub, effects: Effects) -> set[Uid]:
@@ -192,12 +200,13 @@ def project_all(rows: Rows, hub: Hub, effects: Effects) -> set[Uid]:
 def regroup(rows: Rows, effects: Effects) -> set[Uid]:
     """Golden id and role of every record of a touched component; returns whose role moved."""
     moved = set()
-    for uid, (golden, leads) in effects.regroup.items():
+    known = rows.select("record", {"uid": among(effects.regroup)}) if effects.regroup else []
+    for row in known:
+        golden, leads = effects.regroup[row["uid"]]
         role = "primary" if leads else "secondary"
-        row = rows.get("record", uid=uid)
-        if row and (row["golden"], row["role"]) != (golden, role):
-            rows.update("record", {"uid": uid}, {"golden": golden, "role": role})
-            moved |= {uid} if row["role"] != role else set()
+        if (row["golden"], row["role"]) != (golden, role):
+            rows.update("record", {"uid": row["uid"]}, {"golden": golden, "role": role})
+            moved |= {row["uid"]} if row["role"] != role else set()
     return moved
 
 
@@ -210,18 +219,16 @@ def project(rows: Rows, record: Record) -> None:
         rows.upsert("assoc", {"uid": record.uid, "entity": "company", "other": other})
 
 
-def mark(rows: Rows, hub: Hub, uid: Uid, rank: int) -> None:
+def mark(rows: Rows, hub: Hub, record: Record, rank: int) -> None:
     """Look at this link: consent before edits before repairs before backfill."""
-    record = state.load_record(rows, uid)
-    if record is None:
-        return
     if slots.departed(record):
-        golden = state.golden_of(rows, uid)
+        golden = state.golden_of(rows, record.uid)
         if golden is None or not slots.replaced(record, state.members_of(rows, golden)):
             slots.hold_departed(rows, hub, record)
     elif record.alive:
-        slots.release(rows, record)
-        state.dirty(rows, record, hub.env.now(), rank=rank)
+        slot = state.dirty(rows, record, hub.env.now(), rank=rank)
+        if "departed" in slot["holds"]:
+            slots.release(rows, record)
 
 
 def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:

@@ -12,11 +12,12 @@ that only the act named beside them lifts:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from hub.env import Hub
 from hub.io import state
-from hub.io.rows import Row, Rows
+from hub.io.rows import Row, Rows, among
 from hub.pure import creates
 from hub.pure.model import Golden, Record
 from hub.pure.rules import Tool
@@ -36,14 +37,8 @@ def review(rows: Rows, hub: Hub, golden: Golden) -> None:
     if golden.merged_into:
         rows.delete("wanted", {"golden": golden.uid})
     else:
-        for tool, why_not in creates.wants(golden, members, hub.context.tools.values()):
-            want(rows, hub, golden, tool, why_not)
-    for member in members:
-        if golden.claimed:
-            lift(rows, "slot", {"uid": member.uid}, "unsupported")
-            close(rows, f"unsupported:{member.uid}")
-        if departed(member) and replaced(member, members):
-            release(rows, member)
+        want_all(rows, hub, golden, members)
+    settle_items(rows, golden, members)
     ask(rows, hub, golden)
     park_loops(rows, hub, golden)
 
@@ -73,6 +68,21 @@ def park_loops(rows: Rows, hub: Hub, golden: Golden) -> None:
     )
 
 
+def settle_items(rows: Rows, golden: Golden, members: list[Record]) -> None:
+    """What was parked about these records, and has settled by itself."""
+    by_uid = {m.uid: m for m in members}
+    open_here = {"uid": among(by_uid), "state": "open"}
+    for item in rows.select("parked", open_here) if members else ():
+        member = by_uid[item["uid"]]
+        if item["kind"] == "unsupported" and golden.claimed:
+            lift(rows, "slot", {"uid": member.uid}, "unsupported")
+            close(rows, item["id"])
+        elif item["kind"] == "departed" and departed(member) and replaced(member, members):
+            release(rows, member)
+        elif item["kind"] == "lost create" and not rows.get("wanted", **item["doc"]["wanted"]):
+            close(rows, item["id"])
+
+
 def close(rows: Rows, item: str) -> None:
     """A parked item that has settled by itself."""
     rows.update("parked", {"id": item, "state": "open"}, {"state": "done"})
@@ -80,31 +90,38 @@ def close(rows: Rows, item: str) -> None:
 
 # -- wanted records ------------------------------------------------------------------------------
 
+Place = tuple[str, str]  # system and object
 
-def want(rows: Rows, hub: Hub, golden: Golden, tool: Tool, why_not: str) -> None:
-    """Lay or clear one wanted create. While one is on its way its row waits for what comes of it.
 
-    What the tool refused is offered again when it is something else.
-    """
-    where = {"golden": golden.uid, "system": tool.system, "object": tool.object}
-    if create_open(rows, where):
-        return
-    if why_not:
-        rows.delete("wanted", where)
-        for member in golden.members:
-            close(rows, f"lost create:{member}")
-        return
+def want_all(rows: Rows, hub: Hub, golden: Golden, members: list[Record]) -> None:
+    """Lay or clear its wanted creates; the row of one that is on its way waits for its end."""
+    laid = {(r["system"], r["object"]): r for r in rows.select("wanted", {"golden": golden.uid})}
+    opened = creates_open(rows, golden)
+    for tool, why_not in creates.wants(golden, members, hub.context.tools.values()):
+        place = (tool.system, tool.object)
+        if place in opened:
+            continue
+        if not why_not:
+            want(rows, hub, golden, tool, laid.get(place))
+        elif place in laid:
+            where = {"golden": golden.uid, "system": tool.system, "object": tool.object}
+            rows.delete("wanted", where)
+
+
+def want(rows: Rows, hub: Hub, golden: Golden, tool: Tool, row: Row | None) -> None:
+    """A record is wanted here; what the tool refused is offered again when it is something else."""
     state.want(rows, golden.uid, tool.system, tool.object, hub.env.now())
-    row = rows.get("wanted", **where)
     refused = row["holds"].get("rejected") if row else None
     if refused and refused["offered"] != creates.offer(creates.first_values(golden, tool)):
+        where = {"golden": golden.uid, "system": tool.system, "object": tool.object}
         lift(rows, "wanted", where, "rejected")
 
 
-def create_open(rows: Rows, where: dict[str, str]) -> bool:
-    """Whether a create is on its way."""
-    found = rows.select("intent", {**where, "op": "create"})
-    return any(r["status"] in ("planned", "sent", "unknown") for r in found)
+def creates_open(rows: Rows, golden: Golden) -> set[Place]:
+    """Where a create for this golden record is on its way."""
+    found = rows.select("intent", {"golden": golden.uid, "op": "create"})
+    open_ones = (r for r in found if r["status"] in ("planned", "sent", "unknown"))
+    return {(r["system"], r["object"]) for r in open_ones}
 
 
 def ask(rows: Rows, hub: Hub, golden: Golden) -> None:
@@ -128,9 +145,9 @@ def ask(rows: Rows, hub: Hub, golden: Golden) -> None:
         )
 
 
-def settle_intent(rows: Rows, record: Record) -> None:
-    """The intents of a record that has none open any more are settled."""
-    if record.intent is None:
+def settle_intents(rows: Rows, records: Iterable[Record]) -> None:
+    """The intents of records that have none open any more are settled."""
+    for record in records:
         for row in rows.select("intent", {"uid": record.uid}):
             if row["status"] in ("sent", "unknown", "planned") and row["seq"] <= record.folded:
                 rows.update("intent", {"uid": row["uid"], "seq": row["seq"]}, {"status": "settled"})

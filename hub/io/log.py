@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from zlib import crc32
 
-from hub.io.rows import Row, Rows, at_least, below
+from hub.io.rows import Row, Rows, among, at_least, below
 
 RELAY_AT_ONCE = 1_000
 
@@ -57,24 +57,17 @@ class Log:
         """Move what is in the outbox into the topics, in order; returns how many."""
         waiting = rows.select("outbox", order=("id",), limit=RELAY_AT_ONCE)
         ends: dict[tuple[str, int], int] = {}
+        moved: list[Row] = []
         for row in waiting:
             place = (row["topic"], crc32(row["key"]) % self.partitions)
             if place not in ends:
                 ends[place] = self.end(rows, *place)
-            rows.insert(
-                "log",
-                {
-                    "topic": place[0],
-                    "partition": place[1],
-                    "offset": ends[place],
-                    "key": row["key"],
-                    "value": row["value"],
-                    "headers": row["headers"],
-                    "at": row["at"],
-                },
-            )
+            kept = {name: row[name] for name in ("key", "value", "headers", "at")}
+            moved.append({"topic": place[0], "partition": place[1], "offset": ends[place], **kept})
             ends[place] += 1
-            rows.delete("outbox", {"id": row["id"]})
+        rows.insert_many("log", moved)
+        if waiting:
+            rows.delete("outbox", {"id": among(row["id"] for row in waiting)})
         for (topic, partition), offset in ends.items():
             rows.upsert(
                 "position", {"group": "", "topic": topic, "partition": partition, "offset": offset}

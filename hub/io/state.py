@@ -314,33 +314,30 @@ def members_of(rows: Rows, golden: Golden) -> list[Record]:
 # -- slots -------------------------------------------------------------------------------------
 
 
-def dirty(rows: Rows, record: Record, at: int, *, rank: int = 1, not_before: int = 0) -> None:
-    """Mark the link of a record: look at it. The oldest mark is kept."""
+def dirty(rows: Rows, record: Record, at: int, *, rank: int = 1, not_before: int = 0) -> Row:
+    """Mark the link of a record: look at it. The oldest mark is kept. Returns the slot before."""
     row = rows.get("slot", uid=record.uid)
     if row is None:
-        rows.insert(
-            "slot",
-            {
-                "uid": record.uid,
-                "system": record.system,
-                "object": record.object,
-                "dirty": at,
-                "rank": rank,
-                "not_before": not_before,
-                "attempts": 0,
-                "holds": {},
-            },
-        )
-        return
-    rows.update(
-        "slot",
-        {"uid": record.uid},
-        {
-            "dirty": at if row["dirty"] is None else row["dirty"],
-            "rank": min(rank, row["rank"]) if row["dirty"] is not None else rank,
-            "not_before": not_before if row["dirty"] is None else row["not_before"],
-        },
-    )
+        made = {
+            "uid": record.uid,
+            "system": record.system,
+            "object": record.object,
+            "dirty": at,
+            "rank": rank,
+            "not_before": not_before,
+            "attempts": 0,
+            "holds": {},
+        }
+        return rows.insert("slot", made)
+    clean = row["dirty"] is None
+    changes = {
+        "dirty": at if clean else row["dirty"],
+        "rank": rank if clean else min(rank, row["rank"]),
+        "not_before": not_before if clean else row["not_before"],
+    }
+    if any(row[name] != value for name, value in changes.items()):
+        rows.update("slot", {"uid": record.uid}, changes)
+    return row
 
 
 def want(rows: Rows, golden: Uid, system: str, obj: str, at: int) -> None:

@@ -32,6 +32,7 @@ from hub.pure.model import (
     Golden,
     GoldenCell,
     Input,
+    Intent,
     Observation,
     Receipt,
     Record,
@@ -110,7 +111,7 @@ class Effects:
     """What follows. `statuses`: event (uid, seq) to (status, by). `again`: uid to due time (ms).
 
     `dirty`: records whose slot is to be looked at, `urgent`: those of them whose consent changed.
-    `regroup`: uid to (golden id, leads).
+    `ended`: records whose write came to an end. `regroup`: uid to (golden id, leads).
     `moved`: golden records of which a record appeared, went, or came back.
     """
 
@@ -124,6 +125,7 @@ class Effects:
     history: list[ChangeSet] = field(default_factory=list)
     dirty: set[Uid] = field(default_factory=set)
     urgent: set[Uid] = field(default_factory=set)
+    ended: set[Uid] = field(default_factory=set)
     again: dict[Uid, int] = field(default_factory=dict)
     moved: set[Uid] = field(default_factory=set)
     contradictions: tuple[Edge, ...] = ()
@@ -152,7 +154,8 @@ THE_HUB = Tool(HUB, HUB, HUB, {})
 class Batch:
     """The records after the fold, and what the fold said of each input.
 
-    `together`: whom a record was delivered with on the way. `keys`: the match keys of records in
+    `together`: whom a record was delivered with on the way. `written`: records that a write was
+    said of. `keys`: the match keys of records in
     which anything was entered; those of all others are what they were.
     """
 
@@ -160,6 +163,7 @@ class Batch:
     after: dict[Uid, Record] = field(default_factory=dict)
     outcomes: dict[tuple[Uid, int], Folded] = field(default_factory=dict)
     together: dict[Uid, set[Uid]] = field(default_factory=dict)
+    written: set[Uid] = field(default_factory=set)
     keys: dict[Uid, frozenset[Key]] = field(default_factory=dict)
 
 
@@ -179,6 +183,7 @@ def fold_all(
             batch.after[item.uid] = outcome.record
             batch.together.setdefault(item.uid, set()).update(outcome.record.delivered)
             batch.outcomes[item.uid, item.seq] = outcome
+            batch.written |= {item.uid} if isinstance(item.body, Intent) else set()
     batch.keys = {
         uid: identity.match_keys(after, context.rules)
         for uid, after in batch.after.items()
@@ -612,7 +617,9 @@ def mark(batch: Batch, effects: Effects) -> None:
     """Slots to look at: a record that moved, or whose write came to an end."""
     for uid, after in batch.after.items():
         before = batch.before[uid]
-        ended = before.intent is not None and after.intent is None
+        begun = before.intent is not None or uid in batch.written
+        ended = begun and after.intent is None
+        effects.ended |= {uid} if ended else set()
         if ended or after.state != before.state or observed(before) != observed(after):
             effects.dirty.add(uid)
         came_to_nothing = after.state in ("failed", "lost")  # also when it was so before the batch
