@@ -439,6 +439,28 @@ def simulate(
 
 
 @app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="resolve, calls")],
+    records: Annotated[int, typer.Option(min=2, help="resolve: standing records")] = 100_000,
+    edits: Annotated[int, typer.Option(min=2, help="how many edits are measured")] = 1_000,
+    customers: Annotated[int, typer.Option(min=10, help="calls: customers in two tools")] = 2_500,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Measure this hub on this machine: inputs resolved a second, calls made for a backlog."""
+    from hub.tools import bench as benches
+
+    with told(), shown.telling() as tell:
+        benchmarks = {
+            "resolve": lambda: benches.bench_resolve(records, edits, tell),
+            "calls": lambda: benches.bench_calls(customers, edits, tell),
+        }
+        if what not in benchmarks:
+            raise Wrong(f"{what!r} is no benchmark; there are: {', '.join(benchmarks)}")
+        outcome = benchmarks[what]()
+    show(outcome.as_json(), shown.bench_lines(outcome.as_json()), as_json=as_json)
+
+
+@app.command()
 def demo(
     once: Annotated[  # noqa: FBT002
         bool,

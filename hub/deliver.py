@@ -141,7 +141,7 @@ def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | None:
         return None
     found = differences(rows, link, row, record, golden)
     sends = compare.to_write(found)
-    if not sends and not to_agree(record, golden, found):
+    if not sends and not to_agree(link, record, golden, found):
         slots.clean(rows, record)
         return None
     return Plan(record, golden, sends, run=slot["run"] or "")
@@ -153,9 +153,9 @@ def unsettled_until(record: Record, link: Link) -> int:
     return record.changed_at + link.tool.settle_ms if lags else 0
 
 
-def to_agree(record: Record, golden: Golden, found: Iterable[Difference]) -> bool:
+def to_agree(link: Link, record: Record, golden: Golden, found: Iterable[Difference]) -> bool:
     """Whether there is anything to agree on: values, or that the members are others now."""
-    return bool(compare.to_agree(record, found)) or record.delivered != golden.members
+    return bool(compare.to_agree(record, found, link.tool)) or record.delivered != golden.members
 
 
 def judge_unclaimed(rows: Rows, link: Link, record: Record) -> None:
@@ -371,7 +371,7 @@ def agree(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> None:
         return
     found = differences(rows, link, row, plan.record, golden)
     if not compare.to_write(found):
-        sends = compare.to_agree(plan.record, found)
+        sends = compare.to_agree(plan.record, found, link.tool)
         say_agreed(rows, link, plan.record, golden.members, sends, reading)
         slots.clean(rows, plan.record)
 

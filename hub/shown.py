@@ -410,6 +410,17 @@ def sweep_line(answer: Answer, *, up: bool) -> str:
     return "no hub is up: it begins when one is; --wait does it now"
 
 
+def bench_lines(answer: Answer) -> Iterator[Piece]:
+    """Figures of a benchmark, and where the time goes."""
+    figures = table("figure", "value")
+    for name, value in answer["figures"].items():
+        add(figures, name, f"{value:,.3f}".rstrip("0").rstrip("."))
+    yield figures
+    for name, share in answer.get("shares", {}).items():
+        yield f"{name}: {share:.0%} of the time"
+    yield "on " + ", ".join(f"{name} {value}" for name, value in answer["machine"].items())
+
+
 def simulate_lines(answer: Answer) -> Iterator[str]:
     """What a run showed."""
     yield from answer["trace"]

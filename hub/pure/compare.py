@@ -21,6 +21,7 @@ from hub.pure.model import (
     cells_of_field,
     element,
     field_of,
+    join,
     key_of,
 )
 from hub.pure.rules import Tool
@@ -236,12 +237,20 @@ def to_write(differences: Iterable[Difference]) -> dict[str, Sent]:
 AGREEING = ("agree", "altered", "ignored")
 
 
-def to_agree(record: Record, differences: Iterable[Difference]) -> dict[str, Sent]:
-    """Cells that are equal without a write, and were not yet agreed on at this version."""
+def to_agree(record: Record, differences: Iterable[Difference], tool: Tool) -> dict[str, Sent]:
+    """Cells that are equal without a write, and were not yet agreed on at this version.
+
+    Whoever has just typed golden's value there has seen all of its version: nothing is to be said.
+    """
     agreed: dict[str, Sent] = {}
     for d in differences:
         cell = record.cell(d.cell)
-        if d.word in AGREEING and d.golden.winner and cell.known:
+        if (
+            d.word in AGREEING
+            and d.golden.winner
+            and cell.known
+            and not typed_here(record, d, tool)
+        ):
             sent = Sent(d.golden.value, d.golden.version, d.observed)
             synced = cell.synced
             if synced is None or (synced.version.vector, synced.sent) != (
@@ -250,6 +259,16 @@ def to_agree(record: Record, differences: Iterable[Difference]) -> dict[str, Sen
             ):
                 agreed[d.cell] = sent
     return agreed
+
+
+def typed_here(record: Record, d: Difference, tool: Tool) -> bool:
+    """Whether the record's own claim covers the whole version; a lossy field needs its base too."""
+    claim, name = record.cell(d.cell).claim(), field_of(d.cell)
+    lens = tool.fields.get(name)
+    if claim is None or name == "consent" or (lens is not None and not lens.lossless):
+        return False
+    seen = join(claim.covers, {record.uid: claim.seq})
+    return all(seen.get(uid, -1) >= seq for uid, seq in d.golden.version.vector.items())
 
 
 def settled(differences: Iterable[Difference]) -> bool:

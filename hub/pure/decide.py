@@ -154,8 +154,8 @@ THE_HUB = Tool(HUB, HUB, HUB, {})
 class Batch:
     """The records after the fold, and what the fold said of each input.
 
-    `together`: whom a record was delivered with on the way. `written`: records that a write was
-    said of. `keys`: the match keys of records in
+    `together`: whom a record was delivered with on the way. `written`: records that a write, or
+    the end of one, was said of. `keys`: the match keys of records in
     which anything was entered; those of all others are what they were.
     """
 
@@ -183,7 +183,7 @@ def fold_all(
             batch.after[item.uid] = outcome.record
             batch.together.setdefault(item.uid, set()).update(outcome.record.delivered)
             batch.outcomes[item.uid, item.seq] = outcome
-            batch.written |= {item.uid} if isinstance(item.body, Intent) else set()
+            batch.written |= {item.uid} if isinstance(item.body, Intent | Receipt) else set()
     batch.keys = {
         uid: identity.match_keys(after, context.rules)
         for uid, after in batch.after.items()

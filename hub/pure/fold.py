@@ -435,8 +435,11 @@ def applied(record: Record, receipt: Receipt, terms: Terms) -> Folded:
     if created:
         record = without_echo(record, sends, terms.tool)
     values = {n: receipt.values.get(n, terms.tool.normal(n, s.value)) for n, s in sends.items()}
+    before = record
     members = receipt.members or (record.intent.members if record.intent else ())
     done = answered(record, sends, values, members)
+    for name in (n for n in sends if passed_on and n not in receipt.values):
+        done = typed_over(done, name, before.cell(name))
     update = record.intent and record.intent.op == "update" and passed_on
     return Folded(
         replace(
@@ -451,6 +454,13 @@ def applied(record: Record, receipt: Receipt, terms: Terms) -> Folded:
             changed_at=receipt.end,
         )
     )
+
+
+def typed_over(record: Record, name: str, before: Cell) -> Record:
+    """A later reading of the record itself tells better what it holds than what was sent to it."""
+    if not before.known:
+        return record
+    return with_cell(record, name, replace(record.cell(name), observed=before.observed))
 
 
 def without_echo(record: Record, sends: Mapping[str, Sent], tool: Tool) -> Record:

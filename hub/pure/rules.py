@@ -52,6 +52,10 @@ class Lens(Protocol):
         """The shape of its values."""
 
     @property
+    def lossless(self) -> bool:
+        """Whether the tool can hold every value as it is."""
+
+    @property
     def writable(self) -> bool:
         """Whether the hub may write it."""
 

@@ -147,7 +147,7 @@ class World:
         self.outside: dict[str, Outside] = {**hosted, **simulated}
         self.seal = Seal(b"world master key, 32 bytes long!", self.chance.randbytes)
         self.hub = self.opened()
-        self.store.transact(self._register)
+        self.store.transact(self.register)
 
     def opened(self) -> Hub:
         """A hub that starts on the store: whatever an earlier one had in memory is gone."""
@@ -189,7 +189,8 @@ class World:
             sweep_ms=60_000,
         )
 
-    def _register(self, rows: Rows) -> None:
+    def register(self, rows: Rows) -> None:
+        """The tools' rows; the hub may write from the start."""
         switches.turn(rows, self.hub, "applied", "from the start", Actor("system"))
         for name, outside in self.outside.items():
             rows.insert(
