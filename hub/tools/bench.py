@@ -27,10 +27,12 @@ from connectors._kit.simtool import PERSON, Profile
 from hub import capture, commands, deliver, inputs, opening, resolve, runs
 from hub.env import Hub, System
 from hub.inputs import Intake
-from hub.io.rows import Rows, Store, above
+from hub.io import state
+from hub.io.rows import Rows, Store, above, at_least
 from hub.io.store import SqlStore
 from hub.io.twin import DictStore
 from hub.opening import Folder
+from hub.pure.model import Uid
 from hub.tools.demo import linked_pairs
 from hub.tools.world import World
 
@@ -226,10 +228,15 @@ def bench_calls(customers: int, edits: int, told: Told) -> Outcome:
     with site(customers, told) as (hub, served):
         pairs = [p for p, _ in zip(linked_pairs(hub, 1, customers), range(edits), strict=False)]
         half = len(pairs) // 2
-        edit_all(served["stripe"], "customers", [s for _, s in pairs[:half]])
-        edit_all(served["hubspot"], "contacts", [h for h, _ in pairs[half:]])
+        began, edited = hub.env.now(), set[Uid]()
+        for system, obj, natives in (
+            ("stripe", "customers", [s for _, s in pairs[:half]]),
+            ("hubspot", "contacts", [h for h, _ in pairs[half:]]),
+        ):
+            edit_all(served[system], obj, natives)
+            edited |= uids(hub, system, obj, natives)
         told(f"{len(pairs)} edits made; nothing was read yet")
-        captured = counted(served, lambda: read_all(hub, len(pairs)))
+        captured = counted(served, lambda: read_all(hub, edited, began))
         delivered = counted(served, lambda: deliver_all(hub))
         checked = counted(served, lambda: settle(hub))
     least = {"hubspot": 2 * ceil(half / 100), "stripe": 2 * (len(pairs) - half)}
@@ -264,8 +271,9 @@ def site(customers: int, told: Told) -> Iterator[tuple[Hub, dict[str, Served]]]:
 
 def edit_all(served: Served, obj: str, natives: Sequence[str]) -> None:
     """A person changes the telephone number of each of these."""
+    area = 202 if obj == "contacts" else 303
     for n, native in enumerate(natives):
-        served.host.sandbox.act("update", obj, native, {"phone": f"+1202556{n:04d}"})
+        served.host.sandbox.act("update", obj, native, {"phone": f"+1{area}556{n:04d}"})
     served.host.sandbox.flush_webhooks()
 
 
@@ -276,15 +284,12 @@ def counted(served: Mapping[str, Served], work: Callable[[], None]) -> dict[str,
     return {n: sum(s.host.counts.values()) - before[n] for n, s in served.items()}
 
 
-def read_all(hub: Hub, edits: int) -> None:
+def read_all(hub: Hub, edited: set[Uid], began: int) -> None:
     """Capture until every edit is there (a tool's index may lag), then resolve. Raises Wrong."""
-    wanted = observed(hub) + edits
     end = time.monotonic() + PATIENCE_S
-    while observed(hub) < wanted:
+    while missing := edited - seen_since(hub, began):
         if time.monotonic() > end:
-            raise commands.Wrong(
-                f"{wanted - observed(hub)} edits did not show up in {PATIENCE_S} s"
-            )
+            raise commands.Wrong(f"{len(missing)} edits did not show up in {PATIENCE_S} s")
         for system in hub.systems.values():
             for spec in capture.in_order(system):
                 capture.guarded(hub, system, lambda: capture.follow(hub, system, spec))  # noqa: B023
@@ -292,9 +297,16 @@ def read_all(hub: Hub, edits: int) -> None:
     runs.resolve_all(hub)
 
 
-def observed(hub: Hub) -> int:
-    """Readings that were news."""
-    return hub.env.view(lambda rows: rows.count("input", {"kind": "observation"}))
+def seen_since(hub: Hub, began: int) -> set[Uid]:
+    """Records of which a reading was news since then."""
+    where = {"kind": "observation", "at": at_least(began)}
+    return hub.env.view(lambda rows: {row["uid"] for row in rows.select("input", where)})
+
+
+def uids(hub: Hub, system: str, obj: str, natives: Sequence[str]) -> set[Uid]:
+    """The records of these native ids."""
+    found = hub.env.view(lambda r: [state.find_alias(r, system, obj, n) for n in natives])
+    return {uid for uid in found if uid}
 
 
 def deliver_all(hub: Hub) -> None:
