@@ -133,8 +133,8 @@ def repair(rows: Rows, record: Record) -> None:
 
 def answer(rows: Rows, hub: Hub, opened: Sequence[Input], touched: Iterable[Uid]) -> Effects:
     """Load what `decide` needs, then let it decide."""
-    loaded = Loaded()
     births = born(rows, {i.uid for i in opened})
+    loaded = Loaded(records=dict(births))
     while wanted := need(opened, touched, loaded, hub.context, births):
         state.fill(rows, hub.vault, loaded, wanted)
     return decide(opened, touched, loaded, hub.context, births)
