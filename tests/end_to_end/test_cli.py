@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from typer.testing import CliRunner
 
@@ -156,3 +157,32 @@ def test_simulate_gives_the_same_trace_twice() -> None:
     one, two = (CliRunner().invoke(app, words) for _ in range(2))
     assert one.exit_code == 0
     assert one.output == two.output
+
+
+def test_a_benchmark_tells_machine_and_figures() -> None:
+    """Every benchmark answers in one form, with the unit in each figure's name."""
+    words = ["bench", "resolve", "--records", "300", "--edits", "40", "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    found = orjson.loads(done.stdout)
+    assert found["bench"] == "resolve"
+    assert found["machine"]["cpus"]
+    assert found["figures"]["resolved_per_s"] > 0
+    assert 0 < found["shares"]["decide"] < 1
+
+
+def test_a_backlog_costs_hardly_more_calls_than_it_must() -> None:
+    """One batched read and one batched write where there is a batch, else one each a record."""
+    words = ["bench", "calls", "--customers", "120", "--edits", "20", "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    figures = orjson.loads(done.stdout)["figures"]
+    assert figures["stripe_calls"] == figures["stripe_calls_least"]
+    assert figures["hubspot_calls"] <= figures["hubspot_calls_least"] + 1, "associations are read"
+
+
+def test_an_unknown_benchmark_names_the_known_ones() -> None:
+    """Wrong use is told as such."""
+    done = CliRunner().invoke(app, ["bench", "speed"])
+    assert done.exit_code == 2
+    assert "resolve, calls" in done.output

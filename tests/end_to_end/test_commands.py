@@ -47,7 +47,7 @@ CASES = (
     ("stop-writes --release", "writes_stopped"),
 )
 # These have no hub to ask, or are one.
-WITHOUT = {"sandbox", "init", "up", "simulate", "demo"}
+WITHOUT = {"sandbox", "init", "up", "simulate", "demo", "bench"}
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["none is up", "a hub is up"])
