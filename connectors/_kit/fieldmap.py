@@ -2,13 +2,16 @@
 
 A `Field` is a lens. `take` reads our value out of the tool's, `give` writes it into the tool's,
 and `put` says what a person meant who edited a copy that had lost something (a truncated text, a
-name squeezed into one line): the laws, checked by the conformance suite for every field of every
-connector, with n(x) = take(give(x)) the tool's *normal form* of x:
+name squeezed into one line): the laws, checked by the tests for every field of every connector,
+with n(x) = take(give(x)) the tool's *normal form* of x:
 
     n(n(x)) = n(x)        give(n(x)) = give(x)        put(x, n(x)) = x
     n(x) = x              where the field is declared `lossless`
 
-Shapes of our values (None means cleared; a name that is absent was not spoken of):
+What a tool has no place for is never lost by an edit there: short of a clear, `put` keeps it.
+
+Shapes of our values (None means cleared; a name that is absent was not spoken of; texts are
+trimmed):
 
     text, email, phone, category   str, never ""
     name      {"given": str, "family": str}, either may be "", never both
@@ -36,27 +39,34 @@ class BadValue(ValueError):
     """The tool holds something that our type cannot hold; the text says what and why."""
 
 
-def take_as_seen(_base: Value, seen: Value) -> Value:
-    """The `put` of a field that loses nothing worth keeping: what is seen is what was meant."""
+def as_seen(_base: Value, seen: Value) -> Value:
+    """The `edit` of a field that hides nothing: what is seen is what was meant."""
     return seen
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of ours and the tool's fields (`app`) that hold it."""
+    """One field of ours and the tool's fields (`app`) that hold it.
+
+    `edit(base, seen)` is asked only where the tool shows something else than our copy of `base`.
+    """
 
     name: str
     kind: str
     app: tuple[str, ...]
     take: Callable[[App], Value]
     give: Callable[[Value], App]
-    put: Callable[[Value, Value], Value] = take_as_seen
+    edit: Callable[[Value, Value], Value] = as_seen
     lossless: bool = True
     writable: bool = True
 
     def normal(self, value: Value) -> Value:
         """The form in which this tool can hold the value."""
         return self.take(self.give(value))
+
+    def put(self, base: Value, seen: Value) -> Value:
+        """What is meant by what is seen where our copy of `base` was: itself, if nobody edited."""
+        return base if seen == self.normal(base) else self.edit(base, seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +144,19 @@ def _integer(app: App, name: str) -> int | None:
         raise BadValue(f"{name}: expected a whole number, got {text[:40]!r}") from error
 
 
+# -- writing it --------------------------------------------------------------------------------
+
+
+def _cut(line: str, max_length: int) -> str:
+    """What a tool keeps of a text: all of it where `max_length` is 0."""
+    return line.strip()[: max_length or None].strip()
+
+
+def _with_tail(edited: str, whole: str, max_length: int) -> str:
+    """An edited beginning, and what the tool could not show of the whole."""
+    return edited + whole[len(_cut(whole, max_length)) :]
+
+
 # -- the kinds ---------------------------------------------------------------------------------
 
 
@@ -146,24 +169,18 @@ def text(
     clear: object = "",
     writable: bool = True,
 ) -> Field:
-    """A text. With `max_length` the tool cuts it off: an edit there never shortens ours."""
-
-    def cut(value: str) -> str:
-        return value[:max_length].strip() if max_length else value
+    """A text. With `max_length` the tool cuts it off; an edit there keeps what was cut off."""
 
     def keep_tail(base: Value, seen: Value) -> Value:
-        whole, edited = str(base or ""), str(seen or "")
-        if seen is None or len(edited) < len(cut(whole)) or cut(whole) == whole:
-            return seen if edited != cut(whole) else base
-        return base if edited == cut(whole) else edited + whole[len(cut(whole)) :]
+        return seen and _with_tail(str(seen), str(base or "").strip(), max_length)
 
     return Field(
         name,
         kind,
         (app,),
         take=lambda a: _text(a, app) or None,
-        give=lambda v: {app: clear if v is None else cut(str(v))},
-        put=keep_tail if max_length else take_as_seen,
+        give=lambda v: {app: _cut(str(v or ""), max_length) or clear},
+        edit=keep_tail,
         lossless=not max_length,
         writable=writable,
     )
@@ -189,7 +206,9 @@ def category(name: str, app: str, *, words: Mapping[str, str]) -> Field:
             raise BadValue(f"{app}: {found[:40]!r} is none of the words mapped")
         return words[found] if found else None
 
-    return Field(name, "category", (app,), take, lambda v: {app: back.get(str(v), "")})
+    return Field(
+        name, "category", (app,), take, lambda v: {app: back.get(str(v), "")}, lossless=False
+    )
 
 
 def name(field: str, given: str, family: str, *, clear: object = "") -> Field:
@@ -200,10 +219,14 @@ def name(field: str, given: str, family: str, *, clear: object = "") -> Field:
         return value if any(value.values()) else None
 
     def give(v: Value) -> App:
-        parts = v if isinstance(v, Mapping) else {"given": "", "family": ""}
-        return {given: parts["given"] or clear, family: parts["family"] or clear}
+        return {t: _part(v, o) or clear for o, t in (("given", given), ("family", family))}
 
     return Field(field, "name", (given, family), take, give)
+
+
+def _part(value: Value, name: str) -> str:
+    """One part of a value that has several."""
+    return str(value.get(name) or "").strip() if isinstance(value, Mapping) else ""
 
 
 def split_name(line: str) -> dict[str, str]:
@@ -215,61 +238,63 @@ def split_name(line: str) -> dict[str, str]:
     return {"given": given.strip(), "family": family}
 
 
+def _words(text: str) -> str:
+    """A name in one line has single spaces and no commas, which would turn it round."""
+    return " ".join(text.replace(",", " ").split())
+
+
+def _one_line(value: Value) -> str:
+    return _words(f"{_part(value, 'given')} {_part(value, 'family')}")
+
+
+def edited_name(base: Value, seen: Value, line: str) -> Value:
+    """The name that `line` means, with the boundary and the spelling that `base` had."""
+    given, family = _part(base, "given"), _part(base, "family")
+    first, last = _words(given), _words(family)
+    if last and f" {line}".endswith(f" {last}"):
+        return {"given": line.removesuffix(last).strip(), "family": family}
+    if first and f"{line} ".startswith(f"{first} "):
+        return {"given": given, "family": line.removeprefix(first).strip()}
+    return seen if line == _one_line(seen) else split_name(line)
+
+
 def full_name(field: str, app: str, *, clear: object = "", max_length: int = 0) -> Field:
     """A person's name in one line. An edit keeps the boundary that we know, where it can."""
-
-    def squeeze(v: Value) -> str:
-        parts = v if isinstance(v, Mapping) else {"given": "", "family": ""}
-        line = " ".join(f"{parts['given']} {parts['family']}".replace(",", " ").split())
-        return line[:max_length].strip() if max_length else line
 
     def take(a: App) -> Value:
         line = " ".join(_text(a, app).split())
         return split_name(line) if line.strip(", ") else None
 
-    def put(base: Value, seen: Value) -> Value:
-        if not isinstance(base, Mapping) or seen is None:
-            return seen
-        line, given, family = squeeze(seen), str(base["given"]), str(base["family"])
-        if line == squeeze(base):
-            return base
-        if family and line.endswith(" " + family):
-            return {"given": line[: -len(family)].strip(), "family": family}
-        if given and line.startswith(given + " "):
-            return {"given": given, "family": line[len(given) :].strip()}
-        return seen
+    def give(v: Value) -> App:
+        return {app: _cut(_one_line(v), max_length) or clear}
 
-    return Field(
-        field, "name", (app,), take, lambda v: {app: squeeze(v) or clear}, put, lossless=False
-    )
+    def edit(base: Value, seen: Value) -> Value:
+        if base is None or seen is None:
+            return seen
+        line = _with_tail(_one_line(seen), _one_line(base), max_length)
+        return edited_name(base, seen, line)
+
+    return Field(field, "name", (app,), take, give, edit, lossless=False)
 
 
 def address(field: str, parts: Mapping[str, str], *, clear: object = "") -> Field:
     """A postal address that moves as a whole; `parts` maps our part names to the tool's fields."""
-    lossy = set(parts) != set(ADDRESS_PARTS)
 
     def take(a: App) -> Value:
         value = {part: _text(a, parts[part]) if part in parts else "" for part in ADDRESS_PARTS}
         return value if any(value.values()) else None
 
     def give(v: Value) -> App:
-        held = v if isinstance(v, Mapping) else {}
-        return {theirs: held.get(ours) or clear for ours, theirs in parts.items()}
+        return {theirs: _part(v, ours) or clear for ours, theirs in parts.items()}
 
     def keep_missing(base: Value, seen: Value) -> Value:
-        if not isinstance(base, Mapping) or not isinstance(seen, Mapping):
+        if not isinstance(seen, Mapping):
             return seen
-        return {p: seen[p] if p in parts else base.get(p, "") for p in ADDRESS_PARTS}
+        return {p: seen[p] if p in parts else _part(base, p) for p in ADDRESS_PARTS}
 
-    return Field(
-        field,
-        "address",
-        tuple(parts.values()),
-        take,
-        give,
-        keep_missing if lossy else take_as_seen,
-        lossless=not lossy,
-    )
+    lossless = set(parts) == set(ADDRESS_PARTS)
+    app = tuple(parts.values())
+    return Field(field, "address", app, take, give, keep_missing, lossless=lossless)
 
 
 def date(name: str, app: str, *, clear: object = "") -> Field:
@@ -328,7 +353,10 @@ def money(name: str, minor: str, currency: str, *, writable: bool = False) -> Fi
 
 
 def elements(name: str, app: str, *, join: str = "", kind: str = "set") -> Field:
-    """A set of texts: a list on the tool's side, or one text joined by `join`."""
+    """A set of texts: a list on the tool's side, or one text joined by `join`.
+
+    A joined text has no place for an element that contains `join`.
+    """
 
     def ordered(found: Iterable[object]) -> list[str]:
         return sorted({str(item).strip() for item in found} - {""})
@@ -342,7 +370,7 @@ def elements(name: str, app: str, *, join: str = "", kind: str = "set") -> Field
         return ordered(found or ())
 
     def give(v: Value) -> App:
-        held = ordered(v) if isinstance(v, list) else []
+        held = [e for e in ordered(v) if not join or join not in e] if isinstance(v, list) else []
         return {app: join.join(held) if join else held}
 
-    return Field(name, kind, (app,), take, give)
+    return Field(name, kind, (app,), take, give, lossless=not join)

@@ -55,12 +55,11 @@ class Lens(Protocol):
     def writable(self) -> bool:
         """Whether the hub may write it."""
 
-    @property
-    def put(self) -> object:
-        """What an edit of our copy means."""
-
     def normal(self, value: Value) -> Value:
         """The form in which the tool can hold a value."""
+
+    def put(self, base: Value, seen: Value) -> Value:
+        """What is meant by what is seen where our copy of `base` was."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,7 @@ class Tool:
 
     def lift(self, cell: str, base: Value, seen: Value) -> Value:
         """What a person meant whose edit started from our copy `base`."""
-        put = None if key_of(cell) or base is None else self.fields[cell].put
-        return put(base, seen) if callable(put) else seen
+        return seen if key_of(cell) else self.fields[cell].put(base, seen)
 
 
 Tools = Mapping[tuple[str, str], Tool]  # (system, object) to tool
