@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Literal, Protocol
 
 import orjson
@@ -250,6 +251,18 @@ class Reply:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError as error:
             raise Unreadable(f"the answer is not JSON: {error}", self.body) from error
+
+    @property
+    def server_ms(self) -> int:
+        """The tool's own clock, to the second; ours where it does not tell its own.
+
+        What is compared with the tool's time stamps never depends on how well our clock runs.
+        """
+        try:
+            told = parsedate_to_datetime(self.headers.get("date", ""))
+        except ValueError:
+            return self.start_ms
+        return round(told.timestamp() * 1000)
 
 
 class Api(Protocol):

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar, cast
 
 import orjson
@@ -104,14 +103,6 @@ def _message(reply: Reply) -> str:
 def _wait_ms(reply: Reply) -> int:
     seconds = reply.headers.get("retry-after", "")
     return int(seconds) * 1000 if seconds.isdigit() else LOCKED_MS
-
-
-def server_ms(reply: Reply) -> int:
-    """HubSpot's own clock, to the second: windows never depend on how well the hub's clock runs."""
-    try:
-        return round(parsedate_to_datetime(reply.headers.get("date", "")).timestamp() * 1000)
-    except ValueError:
-        return reply.start_ms
 
 
 def next_of(body: Item) -> str:

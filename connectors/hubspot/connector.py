@@ -65,7 +65,6 @@ from connectors.hubspot.answers import (
     parse,
     refusal,
     refused,
-    server_ms,
     settled,
     unlinked,
 )
@@ -263,7 +262,7 @@ class HubSpot:
     def begin(self, api: Api, spec: ObjectSpec, now_ms: int) -> str:
         """From now, by the earlier of the two clocks, less the overlap."""
         del spec
-        now = min(now_ms, server_ms(api.get("/account-info/v3/details")))
+        now = min(now_ms, api.get("/account-info/v3/details").server_ms)
         return _Cursor(since=now - OVERLAP_MS, archived=now - OVERLAP_MS).text()
 
     def listing(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
@@ -329,7 +328,7 @@ class HubSpot:
         if any(int(i) <= at.last for i in ids) or (more and not ids):
             raise Unreadable("a search without progress", reply.body)
         readings, broken = self._read(api, spec, ids) if ids else ([], [])
-        now = server_ms(reply)
+        now = reply.server_ms
         following = _after_search(at, now, last, more=more)
         done = not more and not following.sweeping
         expired = done and now - at.archived > HORIZON_MS
@@ -341,7 +340,7 @@ class HubSpot:
         found, broken = parse(spec, items_of(body.get("results"), "results"), reply)
         news = [r for r in found if r.source_ms is None or r.source_ms >= at.archived]
         after = advance(next_of(body), at.after)
-        now = server_ms(reply)
+        now = reply.server_ms
         expired = not after and now - at.archived > HORIZON_MS
         following = _after_sweep(at, now, after)
         return Page(tuple(news), following.text(), not after, tuple(broken), expired)

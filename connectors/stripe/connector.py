@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
+from urllib.parse import quote
 
 import orjson
 from httpx import codes
@@ -21,6 +23,7 @@ from connectors._kit.contract import (
     Account,
     Answer,
     Api,
+    Denied,
     Forged,
     Hint,
     Inbound,
@@ -40,6 +43,7 @@ from connectors._kit.fieldmap import FieldMap, address, email, flag, full_name, 
 VERSION: Final = "2026-06-24.dahlia"
 EXTERNAL_ID: Final = "synchub_id"
 PAGE: Final = 100
+PAGES_AT_ONCE: Final = 10
 OVERLAP_S: Final = 600  # events become visible out of order
 HORIZON_S: Final = 30 * 86_400
 SEEN_MOST: Final = 2_000
@@ -177,6 +181,74 @@ def readings(items: Iterable[Any], reply: Reply) -> tuple[list[Reading], list[tu
     return good, broken
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event, the customer that it is about, and when it happened (s)."""
+
+    id: str
+    customer: str
+    at: int
+
+
+# -- the cursor of changes ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where `changes` stands. Times are Stripe's, in seconds.
+
+    A round goes through the events since `t`, newest first, type by type: `kind` counts the types
+    done, `after` is the last event seen of the next one, `until` the time at which the round began
+    (0: not yet). `seen` are events of the overlap that the last round handled, `kept` those that
+    the next one will not have to.
+    """
+
+    t: int
+    seen: tuple[str, ...] = ()
+    until: int = 0
+    kind: int = 0
+    after: str = ""
+    kept: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, text: str) -> Cursor:
+        """A cursor of ours; raises `Unreadable`."""
+        try:
+            found = orjson.loads(text)
+            lists = {k: tuple(map(str, v)) for k, v in found.items() if isinstance(v, list)}
+            made = cls(**{**found, **lists})
+        except (orjson.JSONDecodeError, TypeError, AttributeError) as error:
+            raise Unreadable(f"Stripe: the stored cursor is damaged: {text[:80]!r}") from error
+        same = all(type(v) is type(_KINDS[k]) for k, v in asdict(made).items())
+        if not same or not 0 <= made.kind < len(CHANGES):
+            raise Unreadable(f"Stripe: the stored cursor is damaged: {text[:80]!r}")
+        return made
+
+    def text(self) -> str:
+        """As it is stored."""
+        return orjson.dumps(asdict(self)).decode()
+
+    @property
+    def over(self) -> bool:
+        """Whether the round has been through every type."""
+        return self.kind == len(CHANGES)
+
+    def moved(self, events: Iterable[Event], now_s: int, after: str) -> Cursor:
+        """After a page of events; `after` is its last one where there are more of this type."""
+        until = self.until or now_s
+        late = [e.id for e in events if e.at >= until - OVERLAP_S]
+        kept = (*self.kept, *late)[:SEEN_MOST]
+        kind = self.kind if after else self.kind + 1
+        return replace(self, until=until, kind=kind, after=after, kept=kept)
+
+    def next_round(self) -> Cursor:
+        """The round after this one."""
+        return Cursor(self.until - OVERLAP_S, self.kept)
+
+
+_KINDS: Final = asdict(Cursor(0))
+
+
 # -- writing -----------------------------------------------------------------------------------
 
 
@@ -249,8 +321,8 @@ class Stripe:
         if reply.status == codes.NOT_FOUND:
             return Account("none", live=False)
         found = body(reply, "account")
-        settings = found.get("settings") or {}
-        zone = str(((settings.get("dashboard") or {}).get("timezone")) or "UTC")
+        settings = mapping(found.get("settings") or {}, "settings")
+        zone = str(mapping(settings.get("dashboard") or {}, "dashboard").get("timezone") or "UTC")
         return Account(id_of(found), self._live(api), str(found.get("email") or ""), zone)
 
     def _live(self, api: Api) -> bool:
@@ -261,9 +333,11 @@ class Stripe:
         """Every customer has metadata already."""
         return ()
 
-    def begin(self, _api: Api, _spec: ObjectSpec, now_ms: int) -> str:
-        """From an overlap ago on."""
-        return orjson.dumps({"t": now_ms // 1000 - OVERLAP_S, "seen": []}).decode()
+    def begin(self, api: Api, _spec: ObjectSpec, now_ms: int) -> str:
+        """From now, by the earlier of the two clocks, less the overlap."""
+        reply = api.get("/v1/events", [("limit", "1")])
+        listed(reply, "events")
+        return Cursor(min(now_ms, reply.server_ms) // 1000 - OVERLAP_S).text()
 
     def listing(self, api: Api, _spec: ObjectSpec, cursor: str) -> Page:
         """Customers, a page at a time; what is created meanwhile shows up as a change."""
@@ -279,62 +353,51 @@ class Stripe:
 
     def changes(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """Customers that events name; each is read again, for events tell old states."""
-        start, seen = parse_cursor(cursor)
-        events, now_s = self._events(api, start)
-        fresh = [e for e in events if e[0] not in seen]
-        ids = list(dict.fromkeys(own for _, own, _ in fresh))
-        good: list[Reading] = []
-        for first in range(0, len(ids), spec.read_batch):
-            good += self.read(api, spec, ids[first : first + spec.read_batch])
-        latest = max([start + OVERLAP_S, *(at for _, _, at in events)])
-        kept = [e for e, _, at in events if at >= latest - OVERLAP_S][:SEEN_MOST]
-        after = orjson.dumps({"t": latest - OVERLAP_S, "seen": kept}).decode()
-        expired = start < now_s - HORIZON_S
-        if expired:
-            after = self.begin(api, spec, now_s * 1000)
-        return Page(tuple(good), after, done=True, expired=expired)
+        at = Cursor.of(cursor)
+        ids, handled = dict[str, None](), frozenset(at.seen)
+        for _ in range(PAGES_AT_ONCE):
+            events, at = self._events(api, at)
+            ids |= {e.customer: None for e in events if e.id not in handled}
+            if at.over or len(ids) >= PAGE:
+                break
+        found = self.read(api, spec, list(ids))
+        if not at.over:
+            return Page(found, at.text(), done=False)
+        expired = at.t < at.until - HORIZON_S
+        return Page(found, at.next_round().text(), done=True, expired=expired)
 
-    def _events(self, api: Api, start: int) -> tuple[list[tuple[str, str, int]], int]:
-        """(event id, customer id, time in s) since a time, by type; and the time now (s)."""
-        found: list[tuple[str, str, int]] = []
-        now_s = 0
-        for kind in CHANGES:
-            events, at = self._events_of(api, kind, start)
-            found += events
-            now_s = now_s or at
-        return found, now_s
-
-    def _events_of(self, api: Api, kind: str, start: int) -> tuple[list[tuple[str, str, int]], int]:
-        found: list[tuple[str, str, int]] = []
-        last = ""
-        while True:
-            params = [("limit", str(PAGE)), ("created[gte]", str(start)), ("type", kind)]
-            reply = api.get("/v1/events", [*params, *([("starting_after", last)] if last else [])])
-            items, more = listed(reply, "events")
-            page = [event for item in items for event in named(mapping(item, "an event"))]
-            found += [e for e in page if e[2] >= start]
-            if not more or not items:
-                return found, reply.start_ms // 1000
-            following = id_of(mapping(items[-1], "an event"))
-            if following == last:
-                raise Unreadable("Stripe: a page of events that makes no progress", reply.body)
-            last = following
+    def _events(self, api: Api, at: Cursor) -> tuple[list[Event], Cursor]:
+        """The next page of events, and where that leads."""
+        params = [("limit", str(PAGE)), ("created[gte]", str(at.t)), ("type", CHANGES[at.kind])]
+        params += [("starting_after", at.after)] if at.after else []
+        reply = api.get("/v1/events", params)
+        items, more = listed(reply, "events")
+        events = [e for item in items for e in named(mapping(item, "an event")) if e.at >= at.t]
+        last = id_of(mapping(items[-1], "an event")) if items else at.after
+        if more and last == at.after:
+            raise Unreadable("Stripe: a page of events that makes no progress", reply.body)
+        return events, at.moved(events, reply.server_ms // 1000, last if more else "")
 
     def read(self, api: Api, _spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
         """One call each; there is no batch."""
         return tuple(self._read_one(api, own) for own in ids)
 
     def _read_one(self, api: Api, own: str) -> Reading:
-        reply = api.get(f"/v1/customers/{own}")
+        reply = api.get(f"/v1/customers/{quote(own, safe='')}")
         if reply.status == codes.NOT_FOUND:
             return gone(own, reply)
         return reading(body(reply, "customer"), reply)
 
     def find(self, api: Api, _spec: ObjectSpec, write: Write) -> tuple[Reading, ...]:
-        """By e-mail where there is one, else among the newest: never by search, which lags."""
+        """By e-mail, then among the newest: never by search, which lags."""
         mail = plain(write.changes.get("email"))
-        params = [("limit", str(PAGE)), *([("email", mail)] if mail else [])]
-        reply = api.get("/v1/customers", params)
+        found = self._with_our_id(api, write, [("email", mail)]) if mail else ()
+        return found or self._with_our_id(api, write, [])
+
+    def _with_our_id(
+        self, api: Api, write: Write, which: Sequence[tuple[str, str]]
+    ) -> tuple[Reading, ...]:
+        reply = api.get("/v1/customers", [("limit", str(PAGE)), *which])
         items, _ = listed(reply, "customers")
         good, _ = readings(items, reply)
         return tuple(r for r in good if r.external_id == write.external_id)
@@ -344,7 +407,8 @@ class Stripe:
         return tuple(self._write_one(api, w) for w in writes)
 
     def _write_one(self, api: Api, write: Write) -> Answer:
-        path = "/v1/customers" + (f"/{write.native_id}" if write.op == "update" else "")
+        own = quote(write.native_id, safe="")
+        path = "/v1/customers" + (f"/{own}" if write.op == "update" else "")
         try:
             reply = api.send(
                 "POST", path, form=form(write), headers={"Idempotency-Key": f"synchub:{write.key}"}
@@ -354,6 +418,8 @@ class Stripe:
             return Answer(
                 "unknown" if error.sent else "retry", why=str(error), after_ms=error.after_ms
             )
+        except Denied as error:
+            return Answer("stop", why=str(error))
         except Unreadable as error:
             return Answer("unknown", why=str(error))
 
@@ -371,20 +437,11 @@ class Stripe:
         return found
 
 
-def parse_cursor(cursor: str) -> tuple[int, set[str]]:
-    """The time to start from (s) and the events handled already; raises `Unreadable`."""
-    try:
-        found = orjson.loads(cursor)
-        return int(found["t"]), set(found["seen"])
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise Unreadable(f"Stripe: the stored cursor is damaged: {cursor[:80]!r}") from error
-
-
-def named(event: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
+def named(event: Mapping[str, Any]) -> Iterator[Event]:
     """The customer that an event is about, if it is about one."""
     obj = mapping(mapping(event.get("data"), "an event's data").get("object"), "an event's object")
     if str(event.get("type")) in CHANGES and obj.get("object", "customer") == "customer":
-        yield id_of(event), id_of(obj), whole(event, "created") or 0
+        yield Event(id_of(event), id_of(obj), whole(event, "created") or 0)
 
 
 def hint_of(raw: bytes) -> Iterator[Hint]:
@@ -394,8 +451,8 @@ def hint_of(raw: bytes) -> Iterator[Hint]:
         about = list(named(event))
         if not about:
             yield Hint("other", "", id_of(event), "other")
-        for key, own, at in about:
-            yield Hint(CUSTOMERS.object, own, key, str(event["type"]), at * 1000)
+        for e in about:
+            yield Hint(CUSTOMERS.object, e.customer, e.id, str(event["type"]), e.at * 1000)
     except (orjson.JSONDecodeError, Unreadable) as error:
         raise Malformed(f"no event of Stripe's: {error}") from error
 

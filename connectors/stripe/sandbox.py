@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import email.utils
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -179,7 +181,11 @@ class StripeSandbox:
         return httpx.Response(
             status,
             json=found,
-            headers={"Request-Id": f"req_{self.calls:014d}", "Stripe-Version": "2026-06-24.dahlia"},
+            headers={
+                "Request-Id": f"req_{self.calls:014d}",
+                "Stripe-Version": "2026-06-24.dahlia",
+                "Date": email.utils.formatdate(self.clock() / 1000, usegmt=True),
+            },
         )
 
     def _route(self, request: httpx.Request) -> httpx.Response:  # noqa: C901, PLR0911  a table of addresses
@@ -291,36 +297,40 @@ class StripeSandbox:
         return self.get(own) or {"id": own, "object": "customer", "deleted": True}
 
     def _customers(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        wanted = query.get("email")
-        ids = [*reversed(self.newest)]
-        seeded: Iterator[str] = (customer_id(p) for p in range(self.count - 1, -1, -1))
-        if wanted:
-            seeded = (
-                (customer_id(p) for p in sorted(self.people.by_email(wanted), reverse=True))
-                if self.count
-                else iter(())
-            )
-            ids += [i for i in self.held if i not in ids]
-        for own in dict.fromkeys([*ids, *seeded] if wanted else _chain(ids, seeded)):
+        """Living customers, newest first, from where the query says."""
+        wanted, after = query.get("email"), query.get("starting_after", "")
+        ids = _after(self._with_email(wanted), after) if wanted else self._newest_first(after)
+        for own in ids:
             found = self.get(own)
             if found and (not wanted or found["email"] == wanted) and _in_time(found, query):
                 yield found
 
+    def _newest_first(self, after: str) -> Iterator[str]:
+        """Ids of all who ever were: also a deleted customer has its place."""
+        made, last = self.newest, self._place(after) if after else None
+        if last is not None:
+            return (customer_id(p) for p in range(last - 1, -1, -1))
+        if after and after not in self.held:
+            raise _no_such_place(after)
+        newer = made[: made.index(after)] if after else made
+        seeded = (customer_id(p) for p in range(self.count - 1, -1, -1))
+        return chain(reversed(newer), seeded)
+
+    def _with_email(self, wanted: str) -> Iterator[str]:
+        """Ids of those who may have this address, newest first."""
+        made = set(self.newest)
+        edited = [i for i in self.held if i not in made]
+        seeded = self.people.by_email(wanted) if self.count else []
+        some = [*edited, *(customer_id(p) for p in seeded)]
+        return chain(reversed(self.newest), sorted(set(some), reverse=True))
+
     def _list(
         self, items: Iterator[dict[str, Any]], query: Mapping[str, Any], url: str
     ) -> dict[str, Any]:
+        """A page of what is left of the items."""
         limit = min(int(query.get("limit", DEFAULT_LIMIT)), LARGEST_LIMIT)
-        after = query.get("starting_after")
-        if after:
-            for item in items:
-                if item["id"] == after:
-                    break
-        found: list[dict[str, Any]] = []
-        for item in items:
-            if len(found) == limit:
-                return {"object": "list", "url": url, "has_more": True, "data": found}
-            found.append(item)
-        return {"object": "list", "url": url, "has_more": False, "data": found}
+        found = list(islice(items, limit + 1))
+        return {"object": "list", "url": url, "has_more": len(found) > limit, "data": found[:limit]}
 
     def _create(self, form: Mapping[str, Any], request: httpx.Request) -> dict[str, Any]:
         self._check(form)
@@ -392,7 +402,11 @@ class StripeSandbox:
     def _events(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         types = query.get("types") or ([query["type"]] if "type" in query else None)
         oldest = self.clock() // 1000 - 30 * DAY_S
-        for event in reversed(self.events):
+        newest = reversed(self.events)
+        last = query.get("starting_after")
+        if last and not any(e["id"] == last for e in newest):  # which takes all up to it
+            raise _no_such_place(last)
+        for event in newest:
             if (
                 event["created"] >= oldest
                 and (not types or event["type"] in types)
@@ -442,18 +456,17 @@ class StripeSandbox:
                 told.due = now_ms + RETRY_MS[min(told.attempt, len(RETRY_MS) - 1)]
                 told.attempt += 1
                 found.append(
-                    Outgoing(
-                        own,
-                        "POST",
-                        endpoint.url,
-                        {
-                            "Content-Type": "application/json; charset=utf-8",
-                            "Stripe-Signature": sign(endpoint.secret, now_ms // 1000, raw),
-                        },
-                        raw,
-                    )
+                    Outgoing(own, "POST", endpoint.url, self.signed(endpoint.url, raw), raw)
                 )
         return found
+
+    def signed(self, url: str, body: bytes) -> Mapping[str, str]:
+        """The headers of a webhook to this address."""
+        secret = next((e.secret for e in self.endpoints.values() if e.url == url), self.secret)
+        return {
+            "Content-Type": "application/json; charset=utf-8",
+            "Stripe-Signature": sign(secret, self.clock() // 1000, body),
+        }
 
     def settle(self, own: str, status: int) -> None:
         """A webhook that got a 2xx is done; others come again, a few times."""
@@ -530,9 +543,15 @@ class StripeSandbox:
         }
 
 
-def _chain(first: list[str], then: Iterator[str]) -> Iterator[str]:
-    yield from first
-    yield from then
+def _after(ids: Iterator[str], last: str) -> Iterator[str]:
+    """The ids behind one of them; raises Refusal where it is not among them."""
+    if last and last not in ids:  # which takes all up to it
+        raise _no_such_place(last)
+    return ids
+
+
+def _no_such_place(own: str) -> Refusal:
+    return Refusal(400, f"No such item: '{own}'", code="resource_missing", param="starting_after")
 
 
 def _in_time(item: Mapping[str, Any], query: Mapping[str, Any]) -> bool:
