@@ -61,6 +61,9 @@ class Sandbox(Protocol):
     def settle(self, own: str, status: int) -> None:
         """What a webhook was answered with, 0 for nothing."""
 
+    def signed(self, url: str, body: bytes) -> Mapping[str, str]:
+        """The headers with which the vendor would send this body now."""
+
     def kind(self, request: httpx.Request) -> str:
         """read, search or write."""
 

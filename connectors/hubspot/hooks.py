@@ -138,9 +138,12 @@ class Hooks:
         self.count += 1
         own, url, body = str(self.count), str(self.settings["targetUrl"]), orjson.dumps(payloads)
         self.flights[own] = payloads
-        headers = {
+        return Outgoing(own, "POST", url, self.signed(url, body, now), body)
+
+    def signed(self, url: str, body: bytes, now: int) -> dict[str, str]:
+        """The headers of a webhook."""
+        return {
             "Content-Type": "application/json",
             "X-HubSpot-Request-Timestamp": str(now),
             "X-HubSpot-Signature-v3": sign(self.secret, "POST", url, body, str(now)),
         }
-        return Outgoing(own, "POST", url, headers, body)

@@ -187,6 +187,10 @@ class HubSpotSandbox:
         """What became of a webhook: the status it was answered with, 0 for none."""
         self.desk.hooks.settle(own, status, self.clock())
 
+    def signed(self, url: str, body: bytes) -> Mapping[str, str]:
+        """The headers of a webhook with this body."""
+        return self.desk.hooks.signed(url, body, self.clock())
+
     def _refused(self, request: httpx.Request, now: int) -> Refused | None:
         """Who may not call, or not so often."""
         if not request.headers.get("authorization") and "hapikey" not in request.url.params:
