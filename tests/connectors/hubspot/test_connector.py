@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from connectors._kit.contract import Answer, Entity, Page, Reading, Unreadable, Write
+from connectors._kit.contract import Answer, Entity, Reading, Unreadable, Write
 from connectors.hubspot.connector import COMPANIES, CONNECTOR, CONTACTS
 from tests.connectors.hubspot.tools import Clock, DirectApi, new_sandbox
 
@@ -101,19 +101,6 @@ def test_a_created_contact_is_read_back_in_our_terms(world: World) -> None:
     assert (reading.state, reading.links) == ("live", {"company": ()})
 
 
-def test_a_listing_visits_every_live_record_once(world: World) -> None:
-    """Pages of a hundred, in the order of ids, without the archived ones."""
-    world.write(*[create(f"p{n}@x.example") for n in range(100)])
-    made = world.write(*[create(f"q{n}@x.example") for n in range(50)])
-    world.api.send("DELETE", f"/crm/v3/objects/contacts/{made[0].native_id}")
-    first = CONNECTOR.listing(world.api, CONTACTS, "")
-    second = CONNECTOR.listing(world.api, CONTACTS, first.cursor)
-    assert (len(first.readings), first.done) == (100, False)
-    assert (len(second.readings), second.done) == (49, True)
-    found = ids([*first.readings, *second.readings])
-    assert sorted(set(found), key=int) == found
-
-
 def test_listing_and_read_agree(world: World) -> None:
     """Both ways of reading give the same values, links and times."""
     own, first, second = world.contact("a@x.example"), world.company("A"), world.company("B")
@@ -163,22 +150,6 @@ def _since(world: World, ago_ms: int) -> str:
 # -- changes -----------------------------------------------------------------------------------
 
 
-def test_changes_bring_edits_and_archived_records(world: World) -> None:
-    """From a cursor on, creates, edits and archivings come, each with its state."""
-    old, edited, binned = (world.contact(f"{n}@x.example") for n in "abc")
-    world.clock.sleep(3_600_000)
-    cursor = CONNECTOR.begin(world.api, CONTACTS, world.clock.now_ms)
-    world.write(update(edited, firstname="New"))
-    world.api.send("DELETE", f"/crm/v3/objects/contacts/{binned}")
-    world.clock.sleep(10_000)
-    found, cursor = world.drain(cursor)
-    assert {r.native_id: r.state for r in found} == {edited: "live", binned: "archived"}
-    assert old not in ids(found)
-    world.clock.sleep(600_000)
-    world.drain(cursor)
-    assert world.drain(world.drain(cursor)[1])[0] == []
-
-
 def test_nothing_is_lost_between_two_rounds(world: World) -> None:
     """A record that the index shows late is found by the next round, thanks to the overlap."""
     world.sandbox.desk.lag_ms = 30_000
@@ -203,19 +174,6 @@ def test_thousands_of_records_with_one_stamp_end(world: World) -> None:
     assert len(found) == len(set(ids(found))) == 10_500
 
 
-def test_a_record_edited_while_paging_comes_again(world: World) -> None:
-    """A record that moves out of the frozen window is found by the next one."""
-    made = world.write(*[create(f"p{n}@x.example") for n in range(100)])
-    world.write(*[create(f"q{n}@x.example") for n in range(20)])
-    page = CONNECTOR.changes(world.api, CONTACTS, _since(world, 3_600_000))
-    assert not page.done
-    world.write(update(made[3].native_id, firstname="Later"))
-    found, cursor = world.drain(page.cursor)
-    assert made[3].native_id not in ids(found)
-    (again,) = (r for r in world.drain(cursor)[0] if r.native_id == made[3].native_id)
-    assert again.app["firstname"] == "Later"
-
-
 def test_a_long_list_of_archived_records_is_not_scanned_every_time(world: World) -> None:
     """After a scan of several pages the next one rests, so that a full bin costs little."""
     portal = world.sandbox.desk.portal
@@ -227,13 +185,6 @@ def test_a_long_list_of_archived_records_is_not_scanned_every_time(world: World)
     world.api.calls.clear()
     world.drain(cursor)
     assert len(world.api.calls) == 1
-
-
-def test_a_cursor_that_is_not_ours_asks_for_a_full_pass(world: World) -> None:
-    """Garbage and cursors of another version are reported as expired, never guessed at."""
-    for cursor in ("", "garbage", '{"when":1}', '{"since":"a","archived":1}', "[]"):
-        page = CONNECTOR.changes(world.api, CONTACTS, cursor)
-        assert page == Page((), cursor, done=True, expired=True)
 
 
 # -- writing -----------------------------------------------------------------------------------
@@ -291,14 +242,6 @@ def test_a_property_missing_in_all_rows_costs_one_call() -> None:
     answers = world.write(*[create(f"p{n}@x.example") for n in range(100)])
     assert {(a.outcome, a.fields) for a in answers} == {("rejected", ("synchub_id",))}
     assert len(world.api.calls) == 1
-
-
-def test_an_update_of_a_record_that_is_gone_is_stale(world: World) -> None:
-    """It is to be read again, while its neighbours are written."""
-    own, gone = world.contact("a@x.example"), world.contact("b@x.example")
-    world.api.send("DELETE", f"/crm/v3/objects/contacts/{gone}")
-    answers = world.write(update(gone, phone="1"), update(own, phone="2"))
-    assert [a.outcome for a in answers] == ["stale", "done"]
 
 
 def test_links_are_added_and_removed(world: World) -> None:

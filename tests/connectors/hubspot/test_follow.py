@@ -66,12 +66,12 @@ def happen(portal: Portal, dice: random.Random, now: int) -> None:
         portal.merge("contacts", one.id, two.id, now, "CRM_UI")
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_a_follower_converges(seed: int) -> None:
+@pytest.mark.parametrize("lag_ms", [0, 2_000, 30_000, 90_000])
+def test_a_follower_converges(lag_ms: int) -> None:
     """Edits, bulk jobs, archivings and merges between pages, with an index up to 90 s behind."""
-    dice, clock = random.Random(seed), Clock()
+    dice, clock = random.Random(lag_ms), Clock()
     sandbox = new_sandbox(clock)
-    sandbox.desk.lag_ms = dice.choice([0, 2_000, 30_000, 90_000])
+    sandbox.desk.lag_ms = lag_ms
     portal, api = sandbox.desk.portal, DirectApi(sandbox.handle, clock)
     follower = Follower(api, clock)
     for n in range(150):

@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors._kit.contract import Write
 from connectors._kit.sandbox import Clock as MovableClock
 from connectors._kit.sandbox import Host, HostTransport, Sandbox
 from connectors.hubspot.connector import CONNECTOR, CONTACTS
@@ -42,42 +41,6 @@ class Place:
 def place() -> Place:
     """A fresh one."""
     return Place()
-
-
-def create(email: str) -> Write:
-    """A create of a contact."""
-    return Write("create", "", {"email": email}, f"uid-{email}", f"key-{email}")
-
-
-@pytest.mark.parametrize("kind", ["error_after", "cut_after", "hang_after"])
-def test_a_create_without_an_answer_is_unknown_and_found(place: Place, kind: str) -> None:
-    """The record is there, nobody was told: it is found by our id, and never made twice."""
-    place.admin("fault", kind=kind)
-    write = create("new@x.example")
-    assert CONNECTOR.write(place.api, CONTACTS, [write])[0].outcome == "unknown"
-    (found,) = CONNECTOR.find(place.api, CONTACTS, write)
-    (again,) = CONNECTOR.write(place.api, CONTACTS, [write])
-    assert (again.outcome, again.native_id) == ("rejected", found.native_id)
-
-
-def test_a_throttled_write_may_be_tried_again(place: Place) -> None:
-    """429 says that nothing was applied, and for how long to stay away."""
-    place.admin("throttle", count=1, retry_after=7)
-    (answer,) = CONNECTOR.write(place.api, CONTACTS, [create("new@x.example")])
-    assert (answer.outcome, answer.after_ms) == ("retry", 7_000)
-    assert CONNECTOR.find(place.api, CONTACTS, create("new@x.example")) == ()
-
-
-def test_reads_get_over_short_failures(place: Place) -> None:
-    """A listing goes on after an error and after a limit, and every customer comes once."""
-    place.admin("fault", kind="error_before", count=2)
-    found: list[str] = []
-    cursor, done = "", False
-    while not done:
-        page = CONNECTOR.listing(place.api, CONTACTS, cursor)
-        found += [r.native_id for r in page.readings]
-        cursor, done = page.cursor, page.done
-    assert len(set(found)) == len(found) == place.sandbox.desk.portal.tables["contacts"].live
 
 
 def test_a_person_acts_and_is_heard(place: Place) -> None:

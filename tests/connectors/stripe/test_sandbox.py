@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-import httpx
 import pytest
 import stripe
 
 from connectors._kit import serve
-from connectors._kit.contract import Forged, Inbound, Limits, Malformed, Stale, Unreadable, Write
+from connectors._kit.contract import Forged, Inbound, Limits
 from connectors._kit.sandbox import HostTransport
 from connectors._kit.serve import Served
-from connectors.stripe.connector import CONNECTOR, CUSTOMERS, sign
+from connectors.stripe.connector import CONNECTOR, sign
 from hub.io.http import Budget, HttpApi
 
 
@@ -78,82 +77,19 @@ def test_idempotency_keys(served: Served) -> None:
         sdk.v1.customers.create({"email": "j@x.com"}, options)
 
 
-def test_listing_and_changes_miss_nothing(api: HttpApi, served: Served) -> None:
-    """The listing shows every customer once; what changes after `begin` is seen once."""
-    cursor, ids = CONNECTOR.begin(api, CUSTOMERS, now()), list[str]()
-    at, done = "", False
-    while not done:
-        page = CONNECTOR.listing(api, CUSTOMERS, at)
-        ids += [r.native_id for r in page.readings]
-        at, done = page.cursor, page.done
-    assert len(ids) == len(set(ids)) == served.host.state()["records"]["customers"]
-    served.host.sandbox.act("update", "customers", ids[3], {"phone": "+1"})
-    served.host.sandbox.act("delete", "customers", ids[4], {})
-    page = CONNECTOR.changes(api, CUSTOMERS, cursor)
-    assert {(r.native_id, r.state) for r in page.readings} == {(ids[3], "live"),
-                                                              (ids[4], "deleted")}  # fmt: skip
-    assert CONNECTOR.changes(api, CUSTOMERS, page.cursor).readings == ()
-
-
-def test_an_old_cursor_asks_for_a_full_pass(api: HttpApi) -> None:
-    """Events older than thirty days are gone, and the connector says so."""
-    old = CONNECTOR.begin(api, CUSTOMERS, now() - 40 * 86_400_000)
-    assert CONNECTOR.changes(api, CUSTOMERS, old).expired
-
-
-def test_writes_and_their_outcomes(api: HttpApi, served: Served) -> None:
-    """Done, stale, rejected, unknown and retry are told apart; a lost create is found again."""
-    create = Write("create", "", {"name": "Zed", "email": "w@x.com"}, "ext-1", "k1")
-    (made,) = CONNECTOR.write(api, CUSTOMERS, [create])
-    outcomes = [a.outcome for a in CONNECTOR.write(api, CUSTOMERS, [
-        Write("update", made.native_id, {"phone": "1", "name": None}, "ext-1", "k2"),
-        Write("update", "cus_nobody", {"phone": "1"}, "", "k3"),
-        Write("update", made.native_id, {"email": "bad"}, "ext-1", "k4"),
-    ])]  # fmt: skip
-    assert outcomes == ["done", "stale", "rejected"]
-    (read,) = CONNECTOR.read(api, CUSTOMERS, [made.native_id])
-    assert (read.app["phone"], read.app["name"], read.app["email"]) == ("1", None, "w@x.com")
-    lost = Write("create", "", {"email": "lost@x.com"}, "ext-2", "k5")
-    for fault, wanted in (("cut_after", "unknown"), ("throttle", "retry")):
-        httpx.post(f"{served.base_url}/_sandbox/fault", trust_env=False,
-                   json={"kind": fault, "count": 1}).raise_for_status()  # fmt: skip
-        assert CONNECTOR.write(api, CUSTOMERS, [lost])[0].outcome == wanted
-    assert [r.external_id for r in CONNECTOR.find(api, CUSTOMERS, lost)] == ["ext-2"]
-
-
 def inbound(body: bytes, header: str) -> Inbound:
     """A webhook as it arrives now."""
     return Inbound("POST", "http://hub/webhooks/stripe", {"stripe-signature": header}, body, now())
 
 
-def test_webhooks_are_checked() -> None:
-    """Good, rotated, forged, old and senseless ones are told apart."""
-    secrets, stamp = {"webhook_secret": "s"}, now() // 1000
+def test_either_signature_of_a_rotation_is_taken() -> None:
+    """While a secret is rotated a webhook is signed twice, and one right signature is enough."""
+    stamp = now() // 1000
     body = (b'{"id":"evt_1","type":"customer.updated","created":1,'
             b'"data":{"object":{"id":"cus_1","object":"customer"}}}')  # fmt: skip
     good = sign("s", stamp, body)
-    (hint,) = CONNECTOR.hints(inbound(body, good), secrets)
+    (hint,) = CONNECTOR.hints(inbound(body, f"{good},v1=00"), {"webhook_secret": "s"})
     assert (hint.object, hint.native_id, hint.key) == ("customers", "cus_1", "evt_1")
-    assert CONNECTOR.hints(inbound(body, f"{good},v1=00"), secrets)
-    for header in ("", "t=1", f"t={stamp},v1=é", f"t={stamp},v1=00", sign("other", stamp, body)):
+    for header in ("t=1", f"t={stamp},v1=é", f"t={stamp},v0={good[-64:]}", f"{good},t={stamp}"):
         with pytest.raises(Forged):
-            CONNECTOR.hints(inbound(body, header), secrets)
-    with pytest.raises(Stale) as failure:
-        CONNECTOR.hints(inbound(body, sign("s", stamp - 600, body)), secrets)
-    assert failure.value.hints
-    for senseless in (b"", b"[]", b'{"id":1}', b"\xff"):
-        with pytest.raises(Malformed):
-            CONNECTOR.hints(inbound(senseless, sign("s", stamp, senseless)), secrets)
-
-
-@pytest.mark.parametrize(
-    "answer", [{"data": "x"}, {}, [], {"data": [{"id": "cus_1"}], "has_more": True}, "text", None]
-)
-def test_hostile_answers_are_not_believed(answer: object) -> None:
-    """Wrong types and pages without progress are refused, never guessed at."""
-    budget = Budget(Limits(1_000, 1_000), now, time.sleep)
-    api = HttpApi("http://stripe", dict, budget,
-                  httpx.MockTransport(lambda _: httpx.Response(200, json=answer)))  # fmt: skip
-    with pytest.raises(Unreadable):
-        CONNECTOR.listing(api, CUSTOMERS, "cus_1")
-    api.close()
+            CONNECTOR.hints(inbound(body, header), {"webhook_secret": "s"})
