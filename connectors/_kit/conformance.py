@@ -266,6 +266,26 @@ def very_many_changes_of_one_moment_all_come(make: Make) -> None:
 
 
 @check
+def an_edit_during_a_slow_walk_is_not_lost(make: Make) -> None:
+    """A record that moves after its page was read comes again, however long the walk takes."""
+    world = make()
+    cursor = world.begin()
+    for n in range(330):
+        world.person_creates(n)
+    world.wait(MINUTE)
+    page = world.connector.changes(world.api, world.spec, cursor)
+    early = [r.native_id for r in page.readings][:3]
+    for native in early:
+        world.person_edits(native, 1_000)
+    world.wait(HOUR)
+    pages = list(world.pages(world.connector.changes, page.cursor))
+    world.wait(HOUR)
+    found = newest([*pages, *world.changes(pages[-1].cursor)])
+    shown = one_text(world.spec, 1_000).items()
+    assert all(shown <= found[native].app.items() for native in early)
+
+
+@check
 def a_page_of_changes_is_bounded(make: Make) -> None:
     """Much news comes in pages, so that what was read is kept when the tool fails half-way."""
     world = make()
