@@ -7,12 +7,10 @@ from collections.abc import Mapping
 import httpx
 import pytest
 
-pytest.register_assert_rewrite("connectors._kit.conformance", "connectors._kit.trial")
-
-from connectors._kit.conformance import CHECKS, Check  # noqa: E402
-from connectors._kit.contract import Connector  # noqa: E402
-from connectors._kit.trial import VirtualClock, maker, objects  # noqa: E402
-from hub.io.http import Budget, HttpApi  # noqa: E402
+from connectors._kit.conformance import CHECKS, Check
+from connectors._kit.contract import Connector
+from connectors._kit.trial import VirtualClock, maker, objects
+from hub.io.http import Budget, HttpApi
 
 
 def connect(
