@@ -268,7 +268,8 @@ def close_hints(
         "wait": "answered",
     }
     for reading in readings:
-        asked = [n for n in (reading.native_id, *reading.aliases) if n in wanted]
+        names = (reading.native_id, *reading.aliases, reading.asked)
+        asked = [n for n in names if n in wanted]
         keys = [row["id"] for n in asked for row in wanted[n]]
         inputs.answer(rows, [k for k in keys if due_before(rows, k, reading.start_ms)], "answered")
         how = take_or_note(rows, hub, intake, reading)

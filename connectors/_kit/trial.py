@@ -87,7 +87,7 @@ class World:
 
     def person_creates(self, n: int) -> str:
         """A person enters a record."""
-        return self.act("create", **one_text(self.spec, n))
+        return self.act("create", **needed(self.spec, n), **one_text(self.spec, n))
 
     def person_edits(self, native_id: str, n: int) -> None:
         """A person edits a record."""
@@ -210,6 +210,12 @@ def one_text(spec: ObjectSpec, n: int) -> Mapping[str, Any]:
     """A value for a field that is one text of the tool's."""
     one = next(f for f in writable(spec) if f.kind in ("phone", "text"))
     return one.give(example(one.kind, n))
+
+
+def needed(spec: ObjectSpec, n: int) -> Mapping[str, Any]:
+    """A value for every field that no record is without."""
+    fields = spec.fields.by_name
+    return spec.fields.give({name: example(fields[name].kind, n) for name in spec.required})
 
 
 def all_fields(spec: ObjectSpec, n: int, text: str = "") -> dict[str, Value]:

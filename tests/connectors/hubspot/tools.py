@@ -43,6 +43,7 @@ class DirectApi:
             headers={"Authorization": "Bearer token"},
         )
         self.clock = clock
+        self.secrets: Mapping[str, str] = {}
         self.calls: list[str] = []
 
     def get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> Reply:
