@@ -208,7 +208,9 @@ class ObjectSpec:
     `unique` names the canonical fields that the tool keeps unique. `lag_ms` is how long a read may
     show an older state than an earlier read or write did; `settle_ms` how long after a write its
     effects may still move. `conditional`: writes can state the revision they expect.
-    `revisions`: readings carry one. `webhook_events` are what to subscribe to.
+    `revisions`: readings carry one. `webhook_events` are what to subscribe to. `tells_deletions`:
+    changes show what was deleted; elsewhere a webhook tells, or a read by id. `follows_merges`: an
+    id that was merged away leads to the record that is left; elsewhere it is read as deleted.
     """
 
     entity: Entity
@@ -224,6 +226,8 @@ class ObjectSpec:
     write_batch: int = 1
     links: tuple[Entity, ...] = ()
     webhook_events: tuple[str, ...] = ()
+    tells_deletions: bool = True
+    follows_merges: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +274,8 @@ class Api(Protocol):
 
     `get` and `search` may be repeated by it; `send` (anything that writes) never is: it raises
     `Unavailable` with `sent` telling whether the tool may have seen it. Paths begin with "/".
-    `search` is a read that needs POST. `form` sends x-www-form-urlencoded pairs.
+    `search` is a read that needs POST. `form` sends x-www-form-urlencoded pairs. `pause` lets time
+    pass before something that the tool does meanwhile is asked for again.
     """
 
     def get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> Reply: ...
@@ -286,6 +291,8 @@ class Api(Protocol):
         form: Sequence[tuple[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply: ...
+
+    def pause(self, ms: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

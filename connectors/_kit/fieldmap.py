@@ -49,6 +49,7 @@ class Field:
     """One field of ours and the tool's fields (`app`) that hold it.
 
     `edit(base, seen)` is asked only where the tool shows something else than our copy of `base`.
+    `required`: the tool keeps no record without it, and refuses to clear it.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Field:
     edit: Callable[[Value, Value], Value] = as_seen
     lossless: bool = True
     writable: bool = True
+    required: bool = False
 
     def normal(self, value: Value) -> Value:
         """The form in which this tool can hold the value."""
