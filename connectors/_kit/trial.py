@@ -81,13 +81,17 @@ class World:
         """Let time pass."""
         self.clock.now_ms += ms
 
+    def wait_for_news(self) -> None:
+        """Until the tool shows everything that has happened so far."""
+        self.wait(MINUTE + self.spec.lag_ms)
+
     def act(self, op: str, native_id: str = "", **fields: object) -> str:
         """A person does it in the tool."""
         return self.host.sandbox.act(op, self.spec.object, native_id, fields)
 
     def person_creates(self, n: int) -> str:
         """A person enters a record."""
-        return self.act("create", **one_text(self.spec, n))
+        return self.act("create", **required(self.spec, n), **one_text(self.spec, n))
 
     def person_edits(self, native_id: str, n: int) -> None:
         """A person edits a record."""
@@ -207,9 +211,14 @@ def writable(spec: ObjectSpec) -> list[Field]:
 
 
 def one_text(spec: ObjectSpec, n: int) -> Mapping[str, Any]:
-    """A value for a field that is one text of the tool's."""
-    one = next(f for f in writable(spec) if f.kind in ("phone", "text"))
+    """A value for a field that is one text of the tool's, which several records may share."""
+    one = next(f for f in writable(spec) if f.kind in ("phone", "text") and not f.required)
     return one.give(example(one.kind, n))
+
+
+def required(spec: ObjectSpec, n: int) -> Mapping[str, Any]:
+    """Values for the fields without which the tool keeps no record."""
+    return spec.fields.give({f.name: example(f.kind, n) for f in spec.fields.fields if f.required})
 
 
 def all_fields(spec: ObjectSpec, n: int, text: str = "") -> dict[str, Value]:
