@@ -234,9 +234,7 @@ class Desk:
             "shared": False,
             "shared_agent": False,
             "shared_phone_number": None,
-            "role_type": None,
             "two_factor_auth_enabled": False,
-            "last_login_at": None,
             "photo": None,
         }
 

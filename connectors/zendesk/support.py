@@ -35,6 +35,11 @@ PLAIN: Final = {
 }
 LONGEST: Final = {"name": 255, "phone": 255, "external_id": 255}
 LONGEST_TEXT: Final = 65_535
+DONE: Final = {"create": "Created", "update": "Updated", "destroy": "Deleted"}
+# What an empty field of a user is shown as; of an organization, null.
+NOTHING: Final[Mapping[str, Mapping[str, object]]] = {
+    USERS: {"notes": "", "details": "", "alias": "", "role": "end-user", "suspended": False}
+}
 MAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 NAMELESS: Final = "Permanently Deleted User"
 JOB_MS: Final = 600
@@ -213,7 +218,7 @@ class Support:
     def _apply(self, kind: str, draft: Record, given: Mapping[str, Any]) -> None:
         for name in PLAIN[kind]:
             if name in given:
-                draft.values[name] = given[name] if given[name] != "" or name == "notes" else None
+                draft.values[name] = given[name] or NOTHING.get(kind, {}).get(name)
         if "tags" in given:
             draft.values["tags"] = spelled(given["tags"])
         if "domain_names" in given and kind == ORGANIZATIONS:
@@ -537,8 +542,8 @@ class Support:
         for n, row in enumerate(rows):
             try:
                 own = one(row).id
-                made = {"status": "Created"} if act == "create" else {"status": "Updated"}
-                results.append({"index": n, "id": own, "action": act, "success": True, **made})
+                made = {"index": n} if act == "create" else {"action": act, "success": True}
+                results.append({"id": own, "status": DONE[act], **made})
             except Refusal as refusal:
                 results.append(self._failed(kind, n, row, act, refusal))
         return results
@@ -549,11 +554,9 @@ class Support:
         name = f"{WORD[kind].capitalize()}{act.capitalize()}Error"
         lost = refusal.status == 404  # noqa: PLR2004
         return {
-            "index": n,
             "id": int(row.get("id") or n),
             "action": act,
             "success": False,
-            "status": "Failed",
             "error": "RecordNotFound" if lost else name,
             "details": str(refusal),
         }
