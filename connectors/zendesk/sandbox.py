@@ -214,7 +214,10 @@ class ZendeskSandbox:
         return {
             "records": {kind: table.living for kind, table in self.support.tables.items()},
             "jobs": len(self.support.jobs),
-            "webhooks": {"waiting": len(self.support.hooks.waiting)},
+            "webhooks": {
+                "waiting": len(self.support.hooks.waiting),
+                "subscriptions": len(self.support.hooks.hooks),
+            },
         }
 
 
