@@ -208,7 +208,8 @@ class ObjectSpec:
     `unique` names the canonical fields that the tool keeps unique. `lag_ms` is how long a read may
     show an older state than an earlier read or write did; `settle_ms` how long after a write its
     effects may still move. `conditional`: writes can state the revision they expect.
-    `poll_ms`: changes are not asked for more often, whatever the settings say.
+    `changes_lag_ms`: how much later than it happened `changes` may show something, where a read by
+    id shows it at once. `poll_ms`: changes are not asked for more often, whatever the settings say.
     `revisions`: readings carry one. `webhook_events` are what to subscribe to. `tells_deletions`:
     changes show what was deleted; elsewhere a webhook tells, or a read by id. `follows_merges`: an
     id that was merged away leads to the record that is left; elsewhere it is read as deleted.
@@ -223,6 +224,7 @@ class ObjectSpec:
     external_ids: bool = False
     lag_ms: int = 0
     settle_ms: int = 2_000
+    changes_lag_ms: int = 0
     poll_ms: int = 0
     read_batch: int = 100
     write_batch: int = 1

@@ -83,7 +83,7 @@ class World:
 
     def wait_for_news(self) -> None:
         """Until the tool shows everything that has happened so far."""
-        self.wait(MINUTE + self.spec.lag_ms)
+        self.wait(MINUTE + max(self.spec.lag_ms, self.spec.changes_lag_ms))
 
     def act(self, op: str, native_id: str = "", **fields: object) -> str:
         """A person does it in the tool."""
