@@ -20,7 +20,8 @@ FIRST_USER: Final = 360_000_001
 FIRST_ORGANIZATION: Final = 460_000_001
 STEP: Final = 2  # ids leave gaps, as real ones do
 DAY_MS: Final = 86_400_000
-AT_WORK: Final = 6  # customers to a company of the shared population
+AT_WORK: Final = 6  # customers of the shared population to a company,
+EVERY_THIRD: Final = 3  # of whom every third works there
 TAGS: Final = ("vip", "newsletter", "trial", "reseller")
 SEEDED: Final = 10**12  # what is added to a user's id for the id of what belongs to it
 
@@ -68,7 +69,7 @@ class People:
         given = USERS.fields.give({k: v for k, v in values.items() if k in known})
         who, copy = self.held.who(n)
         own = FIRST_USER + STEP * n
-        at_work = who // AT_WORK if who % 3 == 0 and not copy else None
+        at_work = who // AT_WORK if who % EVERY_THIRD == 0 and not copy else None
         return blank_user() | {
             "name": given["name"] or given["email"] or "Unknown",
             "phone": given["phone"] or None,

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from connectors.zendesk.hooks import Hooks
 from connectors.zendesk.population import (
+    AT_WORK,
+    EVERY_THIRD,
     FIRST_ORGANIZATION,
     FIRST_USER,
     SEEDED,
@@ -587,4 +589,4 @@ def same(one: object, other: str) -> bool:
 
 def at_work(number: int) -> range:
     """The customers of the shared population who may work for a company."""
-    return range(number * 6, number * 6 + 6, 3)
+    return range(number * AT_WORK, (number + 1) * AT_WORK, EVERY_THIRD)

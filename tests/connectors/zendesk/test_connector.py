@@ -9,12 +9,11 @@ import pytest
 
 from connectors._kit.contract import Forged, Inbound, Limits, Stale
 from connectors._kit.sandbox import Clock, Host, HostTransport
-from connectors._kit.trial import T0, newest
 from connectors.zendesk.connector import CONNECTOR, ORGANIZATIONS, USERS, Cursor, cursor_of
 from connectors.zendesk.sandbox import ZendeskSandbox
 from connectors.zendesk.webhooks import sign, stamp_of
 from hub.io.http import Budget, HttpApi
-from tests.connectors.zendesk.tools import BASE, MINUTE, Place, create, update
+from tests.connectors.zendesk.tools import BASE, MINUTE, T0, Place, create, newest, update
 
 
 @pytest.fixture

@@ -36,12 +36,12 @@ def plain(schema: Any) -> Any:
         return [plain(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    for name in {"email", "organization_fields"} & (schema.get("properties") or {}).keys():
-        held = schema["properties"][name]
-        inner = held.get("additionalProperties") if name == "organization_fields" else held
-        if isinstance(inner, dict):
-            inner["nullable"] = True
     found = {k: plain(v) for k, v in schema.items() if k not in {"example", "nullable", "format"}}
+    named = schema.get("properties") or {}
+    if isinstance(named.get("email"), dict):
+        found["properties"]["email"] = {"type": ["string", "null"]}
+    if "domain_names" in named:
+        found["properties"]["organization_fields"] = {"type": "object"}
     if schema.get("nullable"):
         return {"anyOf": [found, {"type": "null"}]}
     return found

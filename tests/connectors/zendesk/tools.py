@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import httpx
 
-from connectors._kit.contract import ObjectSpec, Page, Write
+from connectors._kit.contract import ObjectSpec, Page, Reading, Write
 from connectors._kit.sandbox import Clock, Host, HostTransport
-from connectors._kit.trial import VirtualClock
 from connectors.zendesk.connector import CONNECTOR, USERS
 from connectors.zendesk.sandbox import ZendeskSandbox
 from hub.io.http import Budget, HttpApi
 
 BASE = "http://zendesk.test"
 MINUTE = 60_000
+T0 = 1_790_000_000_000
+
+
+class VirtualClock:
+    """Milliseconds that move only when told to."""
+
+    def __init__(self) -> None:
+        self.now_ms = T0
+
+    def __call__(self) -> int:
+        """The time."""
+        return self.now_ms
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_ms += int(seconds * 1000) + 1
 
 
 class Place:
@@ -65,6 +80,11 @@ class Place:
     def calls(self) -> list[str]:
         """Every call so far: method and path."""
         return [f"{method} {path.removeprefix('/api/v2/')}" for method, path, *_ in self.host.log]
+
+
+def newest(pages: Iterable[Page]) -> dict[str, Reading]:
+    """The last reading of each record on these pages."""
+    return {r.native_id: r for page in pages for r in page.readings}
 
 
 def create(key: str, **changes: object) -> Write:
