@@ -608,7 +608,8 @@ def may_create(rows: Rows, link: Link, golden: Golden, wanted: Row, passed: int)
         if row and row["next_seq"] != row["folded"] + 1:
             return False
     guarded = any(golden.cell(n).value is not None for n in link.tool.unique)
-    if guarded or passed >= wanted["dirty"] + link.tool.lag_ms:
+    late = max(link.tool.lag_ms, link.spec.changes_lag_ms)
+    if guarded or passed >= wanted["dirty"] + late:
         return True
     link.hub.env.wake(f"capture:{link.system.name}")
     return False

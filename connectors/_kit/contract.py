@@ -212,10 +212,14 @@ class ObjectSpec:
     """One object of a tool and what the tool can do with it. Times in milliseconds.
 
     `unique` names the canonical fields that the tool keeps unique, `required` those that no record
-    of it is without. `lag_ms` is how long a read may
-    show an older state than an earlier read or write did; `settle_ms` how long after a write its
-    effects may still move. `conditional`: writes can state the revision they expect.
-    `revisions`: readings carry one. `webhook_events` are what to subscribe to.
+    of it is without. `lag_ms` is how long a read may show an older state than an earlier read or
+    write did; `settle_ms` how long after a write its effects may still move. `conditional`: writes
+    can state the revision they expect.
+    `changes_lag_ms`: how much later than it happened `changes` may show something, where a read by
+    id shows it at once. `poll_ms`: changes are not asked for more often, whatever the settings say.
+    `revisions`: readings carry one. `webhook_events` are what to subscribe to. `tells_deletions`:
+    changes show what was deleted; elsewhere a webhook tells, or a read by id. `follows_merges`: an
+    id that was merged away leads to the record that is left; elsewhere it is read as deleted.
     """
 
     entity: Entity
@@ -228,10 +232,14 @@ class ObjectSpec:
     external_ids: bool = False
     lag_ms: int = 0
     settle_ms: int = 2_000
+    changes_lag_ms: int = 0
+    poll_ms: int = 0
     read_batch: int = 100
     write_batch: int = 1
     links: tuple[Entity, ...] = ()
     webhook_events: tuple[str, ...] = ()
+    tells_deletions: bool = True
+    follows_merges: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +291,8 @@ class Api(Protocol):
     `get` and `search` may be repeated by it; `send` (anything that writes) never is: it raises
     `Unavailable` with `sent` telling whether the tool may have seen it. Paths begin with "/".
     `search` is a read that needs POST. `form` sends x-www-form-urlencoded pairs. `secrets` is what
-    the credentials file holds, for tools that need more of it than headers.
+    the credentials file holds, for tools that need more of it than headers. `pause` lets time pass
+    before something that the tool does meanwhile is asked for again.
     """
 
     @property
@@ -302,6 +311,8 @@ class Api(Protocol):
         form: Sequence[tuple[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply: ...
+
+    def pause(self, ms: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

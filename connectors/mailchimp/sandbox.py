@@ -19,8 +19,18 @@ from urllib.parse import unquote
 import httpx
 import orjson
 
+from connectors._kit.contract import Reading, Reply
 from connectors._kit.sandbox import Act
-from connectors.mailchimp.answers import ADDRESS, EVIDENCE, PARTS, PLACES, hash_of, iso
+from connectors.mailchimp.answers import (
+    ADDRESS,
+    EVIDENCE,
+    OBJECT,
+    PARTS,
+    PLACES,
+    hash_of,
+    iso,
+    reading_of,
+)
 from connectors.mailchimp.audience import (
     Audience,
     Body,
@@ -36,6 +46,7 @@ from connectors.mailchimp.hooks import Hook, Hooks, Outgoing, unique_id
 from connectors.mailchimp.webhooks import EVENTS
 
 MOST: Final = 1_000
+WHOLE: Final = 2**40
 BATCH_MOST: Final = 500
 TAGS_SHOWN: Final = 50
 TAG_CHARACTERS: Final = 10
@@ -519,6 +530,17 @@ class MailchimpSandbox:
         except Problem as problem:
             raise ValueError(str(problem)) from problem
         return {"id": member.contact_id}
+
+    def holds(self, obj: str) -> Mapping[str, Reading]:
+        """Every member as they are now, by contact id, with all of their tags."""
+        now = self.clock()
+        reply, found = Reply(200, {}, b"", now, now), self.audience.page(Query(count=WHOLE))[0]
+        return {
+            m.contact_id: reading_of(
+                {**self._member(m), "tags": [{"name": t} for t in m.tags]}, reply
+            )
+            for m in (found if obj == OBJECT else ())
+        }
 
     def summary(self) -> Mapping[str, Any]:
         """Numbers for a person."""

@@ -143,6 +143,10 @@ class HttpApi:
             more["json"] = json
         return self._call(method, path, **more)
 
+    def pause(self, ms: int) -> None:
+        """Let time pass while the tool works on something."""
+        self._budget.sleep(ms / 1000)
+
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()

@@ -67,6 +67,10 @@ class DirectApi:
         assert form is None
         return self._call(method, path, json=json, headers=dict(headers or {}))
 
+    def pause(self, ms: int) -> None:
+        """Time passes."""
+        self.clock.sleep(ms)
+
     def _call(self, method: str, path: str, **options: object) -> Reply:
         start = self.clock()
         self.calls.append(f"{method} {path}")

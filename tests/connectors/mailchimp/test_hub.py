@@ -12,8 +12,10 @@ from connectors._kit.serve import Served
 from hub import commands, opening
 from hub.env import Hub
 from hub.listeners import wait_for
+from hub.logs import be_quiet
 from hub.opening import Folder
-from hub.running import be_quiet, running
+from hub.running import running
+from hub.status import status
 
 
 def member(served: Served, mail: str) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def contact(served: Served, native: str) -> dict[str, Any]:
 
 def to_create(hub: Hub) -> bool:
     """Whether the hub knows of a member to make."""
-    return bool(commands.status(hub)["systems"]["mailchimp"]["to_create"])
+    return bool(status(hub)["systems"]["mailchimp"]["to_create"])
 
 
 def test_edits_travel_both_ways(tmp_path: Path) -> None:
@@ -90,9 +92,9 @@ def tags(served: Served, mail: str) -> set[str]:
 
 def known(hub: Hub) -> bool:
     """Whether every system's record is known, and that they are one customer."""
-    status = commands.status(hub)
-    records = [system["records"] for system in status["systems"].values()]
-    return all(records) and status["customers"] == 1 and not status["inputs"]["pending"]
+    now = status(hub)
+    records = [system["records"] for system in now["systems"].values()]
+    return all(records) and now["customers"] == 1 and not now["pending_inputs"]
 
 
 def test_two_lists_share_tags_and_refusals_but_no_opt_in(tmp_path: Path) -> None:
