@@ -125,8 +125,9 @@ def page_of_changes(stream: Stream, changes: Row) -> int:
     """One page of changes when it is due. `at` of the cursor: when the last full pass began."""
     hub, system, spec = stream.hub, stream.system, stream.spec
     started = hub.env.now()
-    if changes["at"] + system.poll_ms > started:
-        return int(changes["at"] + system.poll_ms)
+    every = max(system.poll_ms, spec.poll_ms)
+    if changes["at"] + every > started:
+        return int(changes["at"] + every)
     page = system.connector.changes(system.api, spec, changes["value"])
     progressed(page, changes["value"], f"{system.name} {spec.object} changes")
 
@@ -139,7 +140,7 @@ def page_of_changes(stream: Stream, changes: Row) -> int:
 
     hub.env.commit(keep, "capture:changes")
     hub.env.wake("resolve")
-    return started + system.poll_ms if page.done else hub.env.now()
+    return started + every if page.done else hub.env.now()
 
 
 def progressed(page: Page, cursor: str, what: str) -> None:
@@ -268,7 +269,8 @@ def close_hints(
         "wait": "answered",
     }
     for reading in readings:
-        asked = [n for n in (reading.native_id, *reading.aliases) if n in wanted]
+        names = (reading.native_id, *reading.aliases, reading.asked)
+        asked = [n for n in names if n in wanted]
         keys = [row["id"] for n in asked for row in wanted[n]]
         inputs.answer(rows, [k for k in keys if due_before(rows, k, reading.start_ms)], "answered")
         how = take_or_note(rows, hub, intake, reading)

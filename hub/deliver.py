@@ -208,6 +208,7 @@ def commit_intent(rows: Rows, link: Link, plan: Plan) -> Plan:
         plan.record.uid,
         key,
         expected=plan.record.revision[1] if link.spec.conditional else None,
+        before=held_before(link, plan.record, plan.sends),
         **associations(rows, link, plan),
     )
     return replace(plan, write=write, key=key)
@@ -251,6 +252,18 @@ def changes(link: Link, record: Record, sends: Mapping[str, Sent]) -> dict[str, 
         differing = {k: v for k, v in give.items() if k not in now or now[k] != v}
         made |= differing or give
     return made
+
+
+def held_before(link: Link, record: Record, sends: Mapping[str, Sent]) -> dict[str, Value]:
+    """What the tool held of these fields, in its own terms, as far as it is known."""
+    names = dict.fromkeys(field_of(c) for c in sends if field_of(c) not in link.tool.links)
+    held: dict[str, Value] = {}
+    for name in names:
+        if link.spec.fields.by_name[name].kind == "set":
+            held[name] = whole_set(record, {}, name)
+        elif record.cell(name).known:
+            held[name] = record.cell(name).observed
+    return link.spec.fields.give(held)
 
 
 def whole_set(record: Record, sends: Mapping[str, Sent], name: str) -> Value:
@@ -599,7 +612,8 @@ def may_create(rows: Rows, link: Link, golden: Golden, wanted: Row, passed: int)
         if row and row["next_seq"] != row["folded"] + 1:
             return False
     guarded = any(golden.cell(n).value is not None for n in link.tool.unique)
-    if guarded or passed >= wanted["dirty"] + link.tool.lag_ms:
+    late = max(link.tool.lag_ms, link.spec.changes_lag_ms)
+    if guarded or passed >= wanted["dirty"] + late:
         return True
     link.hub.env.wake(f"capture:{link.system.name}")
     return False

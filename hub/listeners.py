@@ -55,13 +55,15 @@ async def body_of(request: Request, largest: int) -> bytes:
 
 
 def public_app(hub: Hub, public_url: str) -> Starlette:
-    """POST /webhooks/<system>, and GET /healthz."""
+    """POST /webhooks/<system>, GET of the same for tools that try an address, and GET /healthz."""
 
     async def webhook(request: Request) -> Response:
         name = request.path_params["system"]
         system = hub.systems.get(name)
         if system is None:
             return JSONResponse({"error": f"no system {name!r} here"}, 404)
+        if request.method in ("GET", "HEAD"):
+            return JSONResponse({"result": "webhooks are taken here, by POST"})
         try:
             body = await body_of(request, LARGEST_WEBHOOK)
         except TooLarge:
@@ -84,7 +86,10 @@ def public_app(hub: Hub, public_url: str) -> Starlette:
         return JSONResponse({"up": True})
 
     return Starlette(
-        routes=[Route("/webhooks/{system}", webhook, methods=["POST"]), Route("/healthz", health)]
+        routes=[
+            Route("/webhooks/{system}", webhook, methods=["GET", "POST"]),
+            Route("/healthz", health),
+        ]
     )
 
 

@@ -93,6 +93,7 @@ def account_of(made: Connector, base_url: str, secrets: Mapping[str, str]) -> Ac
         base_url or made.base_url(secrets),
         lambda: made.authorize(secrets),
         Budget(made.limits, clock.now, time.sleep),
+        secrets=secrets,
     )
     try:
         return made.account(api)

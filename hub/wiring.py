@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import httpx
 
-from connectors._kit.contract import Account, Connector, Limits, ObjectSpec
+from connectors._kit.contract import Account, Connector, ObjectSpec
 from hub import settings as files
 from hub.env import Hub, System, uuid7
 from hub.inputs import link_fields
@@ -158,9 +158,9 @@ def system(
     base = one.base_url or made.base_url(secrets)
     limits = made.limits
     if one.calls_per_second:
-        limits = Limits(max(1, int(one.calls_per_second * 10)), 10_000, limits.connections)
+        limits = replace(limits, calls=max(1, int(one.calls_per_second * 10)), per_ms=10_000)
     budget = Budget(limits, env.now, env.sleep)
-    api = HttpApi(base, lambda: made.authorize(secrets), budget, transport)
+    api = HttpApi(base, lambda: made.authorize(secrets), budget, transport, secrets)
     specs = {s.object: with_settings(s, one) for s in made.objects}
     tools = {o: tool(name, s, one) for o, s in specs.items()}
     return System(

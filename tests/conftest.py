@@ -5,6 +5,9 @@ import os
 import pytest
 from hypothesis import settings
 
+# The suite of the connectors lies outside of the tests; it is to tell what differed like they do.
+pytest.register_assert_rewrite("connectors._kit.conformance", "connectors._kit.trial")
+
 # Tests share their cores, so how long one example takes says nothing; pytest's timeout ends a hang.
 # The short run takes the same examples each time, so that a change is judged by itself; the long
 # run looks for new ones.

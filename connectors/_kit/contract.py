@@ -105,6 +105,8 @@ class Reading:
     stamp is no revision unless the tool guarantees that it moves with every change.
     `links` are associations as the tool states them, by entity: native ids; an entity that is not
     named was not covered. `aliases` are other native ids that mean this record (merges, renames).
+    `asked` is what it was asked for by, where that is no id of the record but something that may
+    pass to another record one day (an e-mail address): it closes hints and is not remembered.
     """
 
     object: str
@@ -122,6 +124,7 @@ class Reading:
     links: Mapping[Entity, tuple[str, ...]] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     raw: bytes = b""
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,9 @@ class Write:
     `changes` maps the tool's field names to values; None clears. `external_id` is the hub's id of
     the record, kept with the record where the tool has a place for it. `expected` is the revision
     the write is conditional on, where the tool can do that. `link` and `unlink` are associations
-    to add and to remove: (entity, native id of the other end).
+    to add and to remove: (entity, native id of the other end). `before` is what the tool held of
+    the fields concerned when the write was planned: the elements of a set that differ from it are
+    the ones to add and to remove, and what a field of several parts keeps is told by it.
     """
 
     op: Literal["create", "update"]
@@ -169,6 +174,7 @@ class Write:
     expected: int | None = None
     link: tuple[tuple[Entity, str], ...] = ()
     unlink: tuple[tuple[Entity, str], ...] = ()
+    before: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,34 +211,48 @@ class Account:
 class ObjectSpec:
     """One object of a tool and what the tool can do with it. Times in milliseconds.
 
-    `unique` names the canonical fields that the tool keeps unique. `lag_ms` is how long a read may
-    show an older state than an earlier read or write did; `settle_ms` how long after a write its
-    effects may still move. `conditional`: writes can state the revision they expect.
-    `revisions`: readings carry one. `webhook_events` are what to subscribe to.
+    `unique` names the canonical fields that the tool keeps unique, `required` those that no record
+    of it is without. `lag_ms` is how long a read may show an older state than an earlier read or
+    write did; `settle_ms` how long after a write its effects may still move. `conditional`: writes
+    can state the revision they expect.
+    `changes_lag_ms`: how much later than it happened `changes` may show something, where a read by
+    id shows it at once. `poll_ms`: changes are not asked for more often, whatever the settings say.
+    `revisions`: readings carry one. `webhook_events` are what to subscribe to. `tells_deletions`:
+    changes show what was deleted; elsewhere a webhook tells, or a read by id. `follows_merges`: an
+    id that was merged away leads to the record that is left; elsewhere it is read as deleted.
     """
 
     entity: Entity
     object: str
     fields: FieldMap
     unique: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
     revisions: bool = False
     conditional: bool = False
     external_ids: bool = False
     lag_ms: int = 0
     settle_ms: int = 2_000
+    changes_lag_ms: int = 0
+    poll_ms: int = 0
     read_batch: int = 100
     write_batch: int = 1
     links: tuple[Entity, ...] = ()
     webhook_events: tuple[str, ...] = ()
+    tells_deletions: bool = True
+    follows_merges: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The account's budget by default: `calls` per `per_ms`, and simultaneous connections."""
+    """The account's budget by default: `calls` per `per_ms`, and simultaneous connections.
+
+    `bare_403`: a 403 without a JSON body does not deny anything, it means too many calls.
+    """
 
     calls: int
     per_ms: int
     connections: int = 4
+    bare_403: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +290,13 @@ class Api(Protocol):
 
     `get` and `search` may be repeated by it; `send` (anything that writes) never is: it raises
     `Unavailable` with `sent` telling whether the tool may have seen it. Paths begin with "/".
-    `search` is a read that needs POST. `form` sends x-www-form-urlencoded pairs.
+    `search` is a read that needs POST. `form` sends x-www-form-urlencoded pairs. `secrets` is what
+    the credentials file holds, for tools that need more of it than headers. `pause` lets time pass
+    before something that the tool does meanwhile is asked for again.
     """
+
+    @property
+    def secrets(self) -> Mapping[str, str]: ...
 
     def get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> Reply: ...
 
@@ -286,6 +311,8 @@ class Api(Protocol):
         form: Sequence[tuple[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply: ...
+
+    def pause(self, ms: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

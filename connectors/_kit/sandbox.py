@@ -30,6 +30,19 @@ ADMIN: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 
 
+@dataclass(frozen=True)
+class Act:
+    """Something more that a sandbox lets a person do: the names of its body, and the doing."""
+
+    names: tuple[str, ...]
+    do: Callable[[Mapping[str, Any]], Any]
+
+    @property
+    def body(self) -> Mapping[str, str]:
+        """Its body, with the places to fill in."""
+        return {name: "{" + name + "}" for name in self.names}
+
+
 class Outgoing(Protocol):
     """A webhook to send now."""
 
@@ -186,6 +199,7 @@ class Host:
             "act": self._act,
             "fault": self._fault,
             "state": lambda _: self.state(),
+            **{name: act.do for name, act in self.own_acts().items()},
         }
         if name not in acts:
             return httpx.Response(
@@ -235,10 +249,30 @@ class Host:
             )
         )
 
-    def settings(self) -> dict[str, float]:
-        """What `synchub init` should set for this sandbox: it may allow more calls than vendors."""
+    def own_acts(self) -> Mapping[str, Act]:
+        """What this sandbox has beside the acts that every one has."""
+        return getattr(self.sandbox, "acts", {})
+
+    def settings(self) -> dict[str, Any]:
+        """What this sandbox tells of itself.
+
+        It may allow more calls than the vendor does, and have names that programs need.
+        """
         allowed = getattr(self.sandbox, "calls_per_second", None)
-        return {} if allowed is None else {"calls_per_second": allowed}
+        told: Mapping[str, str] = getattr(self.sandbox, "told", {})
+        return {**told, **({} if allowed is None else {"calls_per_second": allowed})}
+
+    def admin(self) -> dict[str, dict[str, Any]]:
+        """Every act: method, address and body, for programs."""
+        every = {**ADMIN, **{name: ("POST", act.body) for name, act in self.own_acts().items()}}
+        return {
+            name: {
+                "method": method,
+                "url": f"/_sandbox/{name}",
+                **({"json": dict(body)} if method == "POST" else {}),
+            }
+            for name, (method, body) in every.items()
+        }
 
     def state(self) -> dict[str, Any]:
         """Counters by kind of call, and the sandbox's own numbers."""

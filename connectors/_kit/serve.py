@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import orjson
 
-from connectors._kit.sandbox import ADMIN, Clock, Host
+from connectors._kit.sandbox import Clock, Host
 
 PUMP_SECONDS = 0.02
 WEBHOOK_SECONDS = 5
@@ -155,14 +155,7 @@ def described(served: Mapping[str, Served]) -> dict[str, Any]:
             "base_url": one.base_url,
             "auth": dict(one.host.sandbox.auth),
             **one.host.settings(),
-            "admin": {
-                name: {
-                    "method": method,
-                    "url": f"/_sandbox/{name}",
-                    **({"json": dict(body)} if method == "POST" else {}),
-                }
-                for name, (method, body) in ADMIN.items()
-            },
+            "admin": one.host.admin(),
         }
         for vendor, one in served.items()
     }

@@ -81,13 +81,17 @@ class World:
         """Let time pass."""
         self.clock.now_ms += ms
 
+    def wait_for_news(self) -> None:
+        """Until the tool shows everything that has happened so far."""
+        self.wait(MINUTE + max(self.spec.lag_ms, self.spec.changes_lag_ms))
+
     def act(self, op: str, native_id: str = "", **fields: object) -> str:
         """A person does it in the tool."""
         return self.host.sandbox.act(op, self.spec.object, native_id, fields)
 
     def person_creates(self, n: int) -> str:
         """A person enters a record."""
-        return self.act("create", **one_text(self.spec, n))
+        return self.act("create", **needed(self.spec, n), **one_text(self.spec, n))
 
     def person_edits(self, native_id: str, n: int) -> None:
         """A person edits a record."""
@@ -207,9 +211,17 @@ def writable(spec: ObjectSpec) -> list[Field]:
 
 
 def one_text(spec: ObjectSpec, n: int) -> Mapping[str, Any]:
-    """A value for a field that is one text of the tool's."""
-    one = next(f for f in writable(spec) if f.kind in ("phone", "text"))
+    """A value for a field that is one text of the tool's, which several records may share."""
+    one = next(
+        f for f in writable(spec) if f.kind in ("phone", "text") and f.name not in spec.required
+    )
     return one.give(example(one.kind, n))
+
+
+def needed(spec: ObjectSpec, n: int) -> Mapping[str, Any]:
+    """A value for every field that no record is without."""
+    fields = spec.fields.by_name
+    return spec.fields.give({name: example(fields[name].kind, n) for name in spec.required})
 
 
 def all_fields(spec: ObjectSpec, n: int, text: str = "") -> dict[str, Value]:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 import httpx
+import orjson
 import tenacity
 
 from connectors._kit.contract import Denied, Limits, Reply, Unavailable, Unreadable
@@ -97,8 +98,10 @@ class HttpApi:
         headers: Callable[[], Mapping[str, str]],
         budget: Budget,
         transport: httpx.BaseTransport | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         """`headers` gives the ones that authenticate; `transport` may lead to a sandbox."""
+        self.secrets = secrets or {}
         self._client = httpx.Client(
             base_url=base_url,
             transport=transport,
@@ -140,6 +143,10 @@ class HttpApi:
             more["json"] = json
         return self._call(method, path, **more)
 
+    def pause(self, ms: int) -> None:
+        """Let time pass while the tool works on something."""
+        self._budget.sleep(ms / 1000)
+
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()
@@ -177,7 +184,7 @@ class HttpApi:
         now = self._budget.now()
         status = response.status_code
         wait = retry_after_ms(response.headers, now)
-        if status == TOO_MANY or status in LOCKED:
+        if status == TOO_MANY or status in LOCKED or self._is_bare_403(status, body):
             self._budget.wait(max(wait, 1_000))
             message = f"{method} {path}: too many calls ({status})"
             raise Unavailable(message, after_ms=max(wait, 1_000), sent=False)
@@ -187,6 +194,9 @@ class HttpApi:
         if status in (UNAUTHORIZED, FORBIDDEN):
             _deny(method, path, status, body)
         return Reply(status, response.headers, body, start, now)
+
+    def _is_bare_403(self, status: int, body: bytes) -> bool:
+        return status == FORBIDDEN and self._budget.limits.bare_403 and not _is_json(body)
 
 
 def _deny(method: str, path: str, status: int, body: bytes) -> NoReturn:
@@ -205,6 +215,14 @@ def _whole_body(response: httpx.Response) -> bytes:
             raise Unreadable(message)
         parts.append(part)
     return b"".join(parts)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _worth_a_retry(error: BaseException) -> bool:

@@ -19,4 +19,6 @@ def connect(
 ) -> HttpApi:
     """The hub's own client, on virtual time."""
     budget = Budget(connector.limits, clock, clock.sleep)
-    return HttpApi("http://tool.test", lambda: connector.authorize(secrets), budget, transport)
+    return HttpApi(
+        "http://tool.test", lambda: connector.authorize(secrets), budget, transport, secrets
+    )

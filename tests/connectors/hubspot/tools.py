@@ -43,6 +43,7 @@ class DirectApi:
             headers={"Authorization": "Bearer token"},
         )
         self.clock = clock
+        self.secrets: Mapping[str, str] = {}
         self.calls: list[str] = []
 
     def get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> Reply:
@@ -65,6 +66,10 @@ class DirectApi:
         """A write."""
         assert form is None
         return self._call(method, path, json=json, headers=dict(headers or {}))
+
+    def pause(self, ms: int) -> None:
+        """Time passes."""
+        self.clock.sleep(ms)
 
     def _call(self, method: str, path: str, **options: object) -> Reply:
         start = self.clock()

@@ -1,0 +1,1 @@
+"""Mailchimp: the connector and its sandbox."""
