@@ -118,11 +118,14 @@ def export(hub: Hub) -> Answer:
 
 def plan(hub: Hub, run: str = "") -> Answer:
     """What would be written now; makes and stores a run unless an id of one is given."""
-    if run:
-        return show_run(hub, run)
+    return show_run(hub, run or make_plan(hub))
+
+
+def make_plan(hub: Hub) -> str:
+    """Store what would be written now as a run; its id."""
     run_id = hub.env.uid()
     hub.env.commit(lambda rows: runs.plan(rows, hub, run_id, "asked for"), "plan")
-    return show_run(hub, run_id)
+    return run_id
 
 
 def show_run(hub: Hub, run: str) -> Answer:
@@ -223,18 +226,20 @@ def stop_writes(hub: Hub, on: bool = True, who: str = "steward") -> Answer:  # n
     return {"writes_stopped": on}
 
 
-def sweep_now(hub: Hub) -> Answer:
-    """Start a pass over every record of every tool; `swept` says how far it is."""
-    now = hub.env.now()
+def sweep_now(hub: Hub, system: str = "") -> Answer:
+    """Start a pass over every record of every tool, or of one; `swept` says how far it is."""
+    now, names = hub.env.now(), [system] if system else sorted(hub.systems)
+    if system not in ("", *hub.systems):
+        raise Wrong(f"there is no system {system!r}; there are: {', '.join(hub.systems)}")
 
     def begin(rows: Rows) -> None:
-        for system in hub.systems.values():
-            sweep.request(rows, system, now)
+        for name in names:
+            sweep.request(rows, hub.systems[name], now)
 
     hub.env.commit(begin, "sweep")
-    for name in hub.systems:
+    for name in names:
         hub.env.wake(f"sweep:{name}")
-    return {"sweeping": sorted(hub.systems), "since": now}
+    return {"sweeping": names, "since": now}
 
 
 def swept(hub: Hub, since: int) -> Answer:

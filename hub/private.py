@@ -1,111 +1,145 @@
-"""What operators look at, over HTTP: health, metrics, status. It answers, and changes nothing.
+"""What operators look at, over HTTP: the console, health, metrics, status.
 
 A page in somebody's browser must not be able to ask here: a name that was bent to this address is
-no name of this hub (Host), and no other site may ask (Origin). Off loopback, a token is wanted.
+no name of this hub (Host), and no other site may ask (Origin, Sec-Fetch-Site). Only the console's
+own forms change anything, each with a token of its session. Off loopback, a token is wanted:
+programs send it (Bearer), people sign in with it.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import orjson
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub import metrics
+from hub.console.pages import Desk
+from hub.console.sessions import Sessions
+from hub.console.site import SIGN_IN, Console
 from hub.env import Hub
 from hub.settings import LOOPBACK, Private, read_token
 from hub.status import status
 
-PAGE = """<!doctype html>
-<title>synchub</title>
-<h1>synchub</h1>
-<p>This hub is up. What can be asked here:</p>
-<ul>
-<li><a href="/status.json">/status.json</a>: the answer of <code>synchub status --json</code></li>
-<li><a href="/metrics">/metrics</a>: the same in numbers, for Prometheus</li>
-<li><a href="/healthz">/healthz</a>: whether the hub is up</li>
-</ul>
-<p>Everything else is asked by the <code>synchub</code> command.</p>
-"""
 HEADERS = {
     "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'",
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
+    "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",  # none at all would make the Origin of a form "null"
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
 }
 
 
 def private_app(hub: Hub, private: Private, folder: Path) -> Starlette:
-    """GET /, /healthz, /metrics and /status.json. Raises `BadSettings` for a bad token file."""
+    """The console, /healthz, /metrics and /status.json. Raises `BadSettings` for a bad token."""
     token = read_token(folder / private.admin_token_file) if private.admin_token_file else ""
+    sessions = Sessions(token, secure=private.url.startswith("https://"))
+    console = Console(Desk(hub), sessions)
     counted = metrics.registry(lambda: status(hub))
 
-    async def page(_request: Request) -> Response:
-        return HTMLResponse(PAGE, headers=HEADERS)
-
     async def health(_request: Request) -> Response:
-        return JSONResponse({"up": True}, headers=HEADERS)
+        return JSONResponse({"up": True})
 
     async def numbers(_request: Request) -> Response:
         text = await run_in_threadpool(generate_latest, counted)
-        return Response(text, headers={**HEADERS, "content-type": CONTENT_TYPE_LATEST})
+        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def state(_request: Request) -> Response:
         found = orjson.dumps(await run_in_threadpool(status, hub), option=orjson.OPT_INDENT_2)
-        return Response(found, headers=HEADERS, media_type="application/json")
+        return Response(found, media_type="application/json")
 
-    pages = {"/": page, "/healthz": health, "/metrics": numbers, "/status.json": state}
+    programs = {"/healthz": health, "/metrics": numbers, "/status.json": state}
     names = {*LOOPBACK, private.host.lower(), urlsplit(private.url).hostname or private.host}
     return Starlette(
-        routes=[Route(path, shown) for path, shown in pages.items()],
-        middleware=[Middleware(Guard, names=frozenset(names), token=token)],
+        routes=[*(Route(path, shown) for path, shown in programs.items()), *console.routes()],
+        middleware=[Middleware(Guard, names=frozenset(names), console=console)],
+        exception_handlers={404: console.missing},
     )
 
 
 @dataclass
 class Guard:
-    """Refuses before any page is asked. `names` are this hub's own; a `token` of "" is none."""
+    """Refuses before any page is asked. `names` are this hub's own."""
 
     app: ASGIApp
     names: Collection[str]
-    token: str
+    console: Console
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the refusal, or let the page answer."""
+        """Answer with the refusal, or let the page answer; either with the headers of all."""
+
+        async def headed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
         refused = self.refusal(Request(scope))
-        await (refused or self.app)(scope, receive, send)
+        await (refused or self.app)(scope, receive, headed)
 
     def refusal(self, request: Request) -> Response | None:
         """Why this is not answered, None where it is."""
-        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        host = request.headers.get("host", "")
         if name_of(host) not in self.names:
             why = f"{host!r} is no name of this hub; private.url in hub.yaml can add one"
             return PlainTextResponse(why, 403)
-        if origin is not None and origin.partition("://")[2].lower() != host.lower():
+        if of_another_site(request):
             return PlainTextResponse("other sites cannot ask here", 403)
-        if request.method not in ("GET", "HEAD"):
+        posted = request.method == "POST" and request.url.path in self.console.forms
+        if not posted and request.method not in ("GET", "HEAD"):
             return PlainTextResponse("only GET and HEAD", 405, {"allow": "GET, HEAD"})
-        if self.token and not self.known(request.headers.get("authorization", "")):
-            return PlainTextResponse(
-                "the admin token is wanted", 401, {"www-authenticate": "Bearer"}
-            )
-        return None
+        if posted and not of_this_site(request):
+            return PlainTextResponse("forms are taken from the console's own pages only", 403)
+        return None if self.known(request) else sign_in_first(request)
 
-    def known(self, authorization: str) -> bool:
-        """Whether the token is the right one, in a time that does not tell how much of it is."""
-        scheme, _, given = authorization.partition(" ")
-        same = hmac.compare_digest(given.strip().encode(), self.token.encode())
-        return scheme.lower() == "bearer" and same
+    def known(self, request: Request) -> bool:
+        """Whether this may be answered: by the token, by a session, or to anybody."""
+        sessions, path = self.console.sessions, request.url.path
+        if not sessions.token or path == SIGN_IN or path.startswith("/static/"):
+            return True
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and sessions.knows(given):
+            return True
+        return sessions.of(request, self.console.now()) is not None
+
+
+def of_another_site(request: Request) -> bool:
+    """Whether a page of another site asks; to follow a link from there is allowed."""
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    if origin is not None and origin.partition("://")[2].lower() != host.lower():
+        return True
+    site, mode = (request.headers.get(f"sec-fetch-{n}", "") for n in ("site", "mode"))
+    return site not in ("", "none", "same-origin") and mode != "navigate"
+
+
+def of_this_site(request: Request) -> bool:
+    """Whether a browser says that one of our own pages asks; an Origin was compared before."""
+    site = request.headers.get("sec-fetch-site", "")
+    return site == "same-origin" or (not site and "origin" in request.headers)
+
+
+def sign_in_first(request: Request) -> Response:
+    """A person is led to the sign-in page, a program is told what is wanted."""
+    if "text/html" in request.headers.get("accept", ""):
+        query = f"?{request.url.query}" if request.url.query else ""
+        back = quote(f"{request.url.path}{query}" if request.method == "GET" else "/", safe="")
+        return RedirectResponse(f"{SIGN_IN}?next={back}", 303)
+    return PlainTextResponse("the admin token is wanted", 401, {"www-authenticate": "Bearer"})
 
 
 def name_of(host: str) -> str:

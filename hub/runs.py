@@ -242,9 +242,9 @@ def planned(rows: Rows, run_id: str) -> list[Row]:
     return rows.select("run_row", {"run": run_id}, order=("n",))
 
 
-def under_way(rows: Rows) -> list[str]:
-    """The runs that were applied and are not through."""
-    applied = rows.select("run", {"state": "applying"}, order=("-at",))
+def under_way(rows: Rows, most: int | None = None) -> list[str]:
+    """The runs that were applied and are not through, among the latest `most`."""
+    applied = rows.select("run", {"state": "applying"}, order=("-id",), limit=most)
     return [r["id"] for r in applied if progress(rows, r["id"])["open"]]
 
 

@@ -19,7 +19,7 @@ from msgspec import to_builtins
 
 from hub.io import state
 from hub.io.log import digits, traceparent
-from hub.io.rows import Rows
+from hub.io.rows import Row, Rows, below
 from hub.io.seal import CannotOpen
 from hub.pure.decide import Change, ChangeSet
 from hub.pure.model import Uid
@@ -120,7 +120,21 @@ def entries(rows: Rows, hub: Hub, golden: Uid) -> list[dict[str, Any]]:
     records whose part of an entry can be opened no more.
     """
     found = rows.select("history", {"golden": golden}, order=("version", "lane", "n"))
-    return [{**r["head"], "version": r["version"], **opened(rows, hub, r["body"])} for r in found]
+    return [entry(rows, hub, r) for r in found]
+
+
+def latest(
+    rows: Rows, hub: Hub, golden: Uid, before: int | None, most: int
+) -> list[dict[str, Any]]:
+    """The same, newest first: at most so many, of versions before this one."""
+    where = {"golden": golden, **({} if before is None else {"version": below(before)})}
+    found = rows.select("history", where, order=("-version", "-lane", "-n"), limit=most)
+    return [entry(rows, hub, r) for r in found]
+
+
+def entry(rows: Rows, hub: Hub, row: Row) -> dict[str, Any]:
+    """One entry, opened."""
+    return {**row["head"], "version": row["version"], **opened(rows, hub, row["body"])}
 
 
 def opened(rows: Rows, hub: Hub, body: bytes) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The operators' console: pages for people, the same answers as JSON, and the forms to act."""
