@@ -282,7 +282,7 @@ def whole(rows: Rows, hub: Hub, golden: Golden, before: int | None) -> Answer:
     told = explaining.told(rows, hub, golden)
     told["records"] = told["records"][:SIDES]
     line_, following = timeline(rows, hub, golden, before)
-    table = side_by_side(rows, told)
+    table = side_by_side(rows, hub, told)
     cells = (*golden.cells, *table, *(c["cell"] for one in line_ for c in one["changes"]))
     asks = state.golden_ids(rows, golden.asks)
     others = state.load_goldens(rows, asks.values())
@@ -304,8 +304,8 @@ def whole(rows: Rows, hub: Hub, golden: Golden, before: int | None) -> Answer:
     }
 
 
-def side_by_side(rows: Rows, told: Answer) -> dict[str, list[Answer | None]]:
-    """Cell to what each of the records holds, in their order; None where it has no such place.
+def side_by_side(rows: Rows, hub: Hub, told: Answer) -> dict[str, list[Answer | None]]:
+    """Cell, in the order of the rules, to what each record holds; None where it has no such place.
 
     An association is a cell of golden here, whatever record of its own a tool names.
     """
@@ -314,7 +314,10 @@ def side_by_side(rows: Rows, told: Answer) -> dict[str, list[Answer | None]]:
     ends = {k for one in held for c in one if explaining.UID.fullmatch(k := key_of(c))}
     of = state.golden_ids(rows, ends)
     renamed = [{golden_cell(c, of): h for c, h in one.items()} for one in held]
-    names = sorted({*told["fields"], *(c for one in renamed for c in one)})
+    places = list(hub.context.rules.entities.get(told["entity"], {}))
+    rank = {name: n for n, name in enumerate(places)}
+    cells = {*told["fields"], *(c for one in renamed for c in one)}
+    names = sorted(cells, key=lambda c: (rank.get(field_of(c), len(rank)), c))
     return {name: [one.get(name) for one in renamed] for name in names}
 
 

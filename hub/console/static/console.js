@@ -89,4 +89,6 @@ function replace(part, fresh) {
   }
 }
 
+const here = document.querySelector("header nav [aria-current]");
+if (here) here.scrollIntoView({ inline: "nearest", block: "nearest" });
 setTimeout(refresh, 1000);
