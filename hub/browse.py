@@ -15,7 +15,7 @@ from hub.commands import Answer, Wrong
 from hub.env import Hub, System
 from hub.io import history as chronicle
 from hub.io import state
-from hub.io.rows import Row, Rows, above, among, at_least, below
+from hub.io.rows import Row, Rows, above, among, below
 from hub.links import Link, differences
 from hub.pure.compare import Difference
 from hub.pure.identity import folded
@@ -28,6 +28,7 @@ SCAN = 2_000  # customers that one search by name looks through
 COMPARED = 400  # links that one page of drift compares
 GLANCE = 50  # links of a system that the overview compares
 EVENTS = 300  # inputs among which the overview looks for each system's last
+MOST_WRITES = 200  # of one customer, between two pages of its timeline
 SIDES = 12  # records shown side by side
 EQUAL = ("agree", "not applicable")
 
@@ -356,11 +357,23 @@ def timeline(
     found = chronicle.latest(rows, hub, golden.uid, before, PAGE + 1)
     shown, more = found[:PAGE], len(found) > PAGE
     since = shown[-1]["at"] if shown and more else 0
-    until = below(found[0]["at"] + 1) if before and found else at_least(since)
-    written = rows.select("intent", {"golden": golden.uid, "at": until}, ("-at",), PAGE)
-    lines = [*changed(rows, shown), *(sent(rows, hub, r) for r in written if r["at"] >= since)]
+    lines = [*changed(rows, shown), *written(rows, hub, golden, since, before)]
     lines.sort(key=lambda one: -one["at"])
     return lines, shown[-1]["version"] if more else None
+
+
+def written(
+    rows: Rows, hub: Hub, golden: Golden, since: int, before: int | None
+) -> Iterator[Answer]:
+    """Its writes since a time and before a version, the latest first."""
+    until: dict[str, Any] = {}
+    if before is not None:
+        version = {"golden": golden.uid, "version": before}
+        first = rows.select("history", version, limit=1)
+        until = {"at": below(first[0]["at"] if first else 0)}
+    for row in rows.select("intent", {"golden": golden.uid, **until}, ("-at",), MOST_WRITES):
+        if row["at"] >= since:
+            yield sent(rows, hub, row)
 
 
 def changed(rows: Rows, versions: list[Answer]) -> list[Answer]:

@@ -228,7 +228,7 @@ def up_lines(up: Mapping[str, str]) -> Iterator[str]:
     if not up:
         yield "no hub is up; this is what its store says: synchub up"
     for purpose, where in up.items():
-        yield f"{purpose}: {where}"
+        yield f"{'console' if purpose == 'operators' else purpose}: {where}"
 
 
 def system_lines(name: str, one: Answer) -> Iterator[str]:

@@ -19,7 +19,9 @@ import pytest
 from connectors._kit import serve
 from connectors._kit.serve import Served
 from hub import opening
+from hub.logs import be_quiet
 from hub.opening import Folder
+from hub.running import Running, running
 
 CLI = [sys.executable, "-c", "from hub.cli import main; main()"]
 # The tree of these tests, whichever one the environment was installed from.
@@ -153,3 +155,26 @@ def sites(place: Path) -> Iterator[Callable[..., Site]]:
                 site.kill()
             for one in site.served.values():
                 one.stop()
+
+
+# -- a hub in this process ---------------------------------------------------------------------
+
+TOKEN = "a-token-of-an-operator"
+
+
+@contextmanager
+def up(folder: Folder) -> Iterator[tuple[Running, httpx.Client]]:
+    """The hub, and a client of its private listener."""
+    be_quiet()
+    with (
+        running(folder) as one,
+        httpx.Client(base_url=f"http://127.0.0.1:{one.private.port}", trust_env=False) as client,
+    ):
+        yield one, client
+
+
+def set_private(folder: Folder, **settings: str) -> None:
+    """Change the private part of hub.yaml."""
+    path = folder.path / "hub.yaml"
+    lines = "".join(f"  {key}: {value}\n" for key, value in settings.items())
+    path.write_text(path.read_text().replace("private:\n", f"private:\n{lines}"))
