@@ -189,7 +189,7 @@ class Console:
         async def take(request: Request) -> Response:
             try:
                 given = fields(await body_of(request, LARGEST_FORM))
-            except (TooLarge, ValueError) as error:
+            except (TooLarge, Wrong) as error:
                 return await run_in_threadpool(self.failed, request, error)
             return await run_in_threadpool(self.act, request, form, given)
 
@@ -226,7 +226,7 @@ class Console:
         """Begin a session under a name."""
         try:
             given = fields(await body_of(request, LARGEST_FORM))
-        except (TooLarge, ValueError) as error:
+        except (TooLarge, Wrong) as error:
             return await run_in_threadpool(self.failed, request, error)
         return await run_in_threadpool(self.begin, request, given)
 
@@ -265,8 +265,11 @@ def json_of(request: Request) -> str:
 
 
 def fields(body: bytes) -> Given:
-    """The fields of a form; raises ValueError where it is none."""
-    return parse_qs(body.decode("ascii"), max_num_fields=MOST_FIELDS, errors="strict")
+    """The fields of a form; raises `Wrong` where it is none."""
+    try:
+        return parse_qs(body.decode("ascii"), max_num_fields=MOST_FIELDS, errors="strict")
+    except ValueError:
+        raise Wrong("this is no form of the console: reload the page and try again") from None
 
 
 def static(request: Request) -> Response:
