@@ -30,7 +30,7 @@ WIDTHS = (1280, 390)
 SCRIPT = "<script>document.title='broken'</script><img src=x onerror=alert(1)>"
 HOSTILE = {
     "script@x.example.com": SCRIPT,
-    "right@x.example.com": "\u05e9\u05dc\u05d5\u05dd \u202eevil\u202c \u2066\u05e2\u05d5\u05dc\u05dd",
+    "right@x.example.com": "\u05e9\u05dc\u05d5\u05dd \u202eevil\u202c \u2066\u05e2\u05dd",
     "long@x.example.com": "W" * 300,
     "bell@x.example.com": "Be\x07ll \x1b[31m",
 }
@@ -184,7 +184,7 @@ def test_a_run_is_applied_and_seen_through_a_reload(
         expect(bar).to_be_visible()
         first = float(bar.get_attribute("value") or 0)
         page.reload()
-        assert float(bar.get_attribute("value") or 0) >= 0 <= first
+        assert float(bar.get_attribute("value") or 0) >= first
         expect(page.locator("#how-far")).to_have_text("Through", timeout=90_000)
         told = commands.progress(hub, run)
         assert int(bar.get_attribute("value") or 0) == told["done"] > 0
@@ -209,7 +209,7 @@ def test_a_pair_is_judged_by_keyboard(site_up: tuple[Site, Running, str], browse
         assert wait(lambda: judged(one, uid), 20)
         assert len(commands.review(hub)["tasks"]) < len(before)
         page.goto(f"/customers/{uid}")
-        expect(page.locator("#links ~ ul, section:has(#links)").first).to_contain_text("Grace")
+        expect(page.locator("section:has(#links)")).to_contain_text("Grace")
 
 
 def judged(one: Running, uid: str) -> bool:

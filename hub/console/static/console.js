@@ -3,7 +3,7 @@
 
 const PAGES = { o: "/", c: "/customers", d: "/duplicates", p: "/parked", f: "/drift", r: "/runs" };
 const items = () => [...document.querySelectorAll("[data-item]")];
-let going = 0;
+let going = -Infinity;
 
 function move(step) {
   const all = items();
@@ -31,7 +31,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   const key = event.key;
-  if (event.timeStamp - going < 1000 && PAGES[key]) { going = 0; location.assign(PAGES[key]); return; }
+  if (event.timeStamp - going < 1000 && PAGES[key]) { going = -Infinity; location.assign(PAGES[key]); return; }
   if (key === "g") { going = event.timeStamp; return; }
   if (key === "/") { event.preventDefault(); const find = document.getElementById("find"); if (find) { find.focus(); find.select(); } }
   else if (key === "?") show("keys");
