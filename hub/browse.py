@@ -19,7 +19,7 @@ from hub.io.rows import Row, Rows, above, among, below
 from hub.links import Link, differences
 from hub.pure.compare import Difference
 from hub.pure.identity import folded
-from hub.pure.model import Actor, Golden, Intent, Record, Uid, element, field_of, key_of
+from hub.pure.model import Actor, Decision, Golden, Intent, Record, Uid, element, field_of, key_of
 from hub.status import status, still_reading, stopped, trouble
 
 PAGE = 50
@@ -29,6 +29,7 @@ COMPARED = 400  # links that one page of drift compares
 GLANCE = 50  # links of a system that the overview compares
 EVENTS = 300  # inputs among which the overview looks for each system's last
 MOST_WRITES = 200  # of one customer, between two pages of its timeline
+MOST_DECISIONS = 500  # of one customer, among which the console looks for who judged
 SIDES = 12  # records shown side by side
 EQUAL = ("agree", "not applicable")
 
@@ -297,7 +298,7 @@ def whole(rows: Rows, hub: Hub, golden: Golden, before: int | None) -> Answer:
             1 for row in table.values() for one in row if one and one["state"] not in EQUAL
         ),
         "may_be": [line(g) for g in others.values() if g],
-        "verdicts": verdicts(rows, golden),
+        "verdicts": verdicts(rows, hub, golden),
         "held": holds(rows, golden),
         "timeline": line_,
         "next": following,
@@ -328,19 +329,33 @@ def golden_cell(cell: str, of: dict[Uid, Uid]) -> str:
     return element(field_of(cell), of[key]) if key in of else cell
 
 
-def verdicts(rows: Rows, golden: Golden) -> list[Answer]:
-    """What people said of its records, the latest first."""
+def verdicts(rows: Rows, hub: Hub, golden: Golden) -> list[Answer]:
+    """What people said of its records, once for each other customer, the latest first."""
     edges = [e for e in state.load_edges(rows, golden.members) if e.kind == "verdict"]
-    latest = sorted({e.id: e for e in edges}.values(), key=lambda e: -e.at)[:PAGE]
     own = set(golden.members)
-    ends = {e.b if e.a in own else e.a for e in latest}
-    of = state.golden_ids(rows, ends)
+    of = state.golden_ids(rows, {e.b if e.a in own else e.a for e in edges})
     called = state.load_goldens(rows, of.values())
-    found = []
-    for e in latest:
+    said_by = deciders(rows, hub, golden)
+    found: dict[tuple[Uid, str], Answer] = {}
+    for e in sorted(edges, key=lambda e: e.at):
         other = of[e.b if e.a in own else e.a]
         told = {"golden": other, "name": explaining.called(called[other])}
-        found.append({"verdict": e.outcome, "at": e.at, "by": e.by, **told})
+        by = said_by.get(e.by, "unknown")
+        found[other, e.outcome] = {"verdict": e.outcome, "at": e.at, "by": by, **told}
+    return sorted(found.values(), key=lambda v: -v["at"])[:PAGE]
+
+
+def deciders(rows: Rows, hub: Hub, golden: Golden) -> dict[str, str]:
+    """Decision to who made it, of its records; one that was erased is left out."""
+    where = {"uid": among(golden.members), "kind": "decision"}
+    found = {}
+    for row in rows.select("input", where, ("-at",), MOST_DECISIONS):
+        try:
+            body = state.open_input(rows, hub.vault, row).body
+        except ValueError:
+            continue
+        if isinstance(body, Decision):
+            found[body.id] = body.actor.id or body.actor.kind
     return found
 
 
