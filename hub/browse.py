@@ -27,7 +27,7 @@ PAIRS = 20  # possible duplicates on a page
 SCAN = 2_000  # customers that one search by name looks through
 COMPARED = 400  # links that one page of drift compares
 GLANCE = 50  # links of a system that the overview compares
-EVENTS = 300  # inputs among which the overview looks for each system's last
+EVENTS = 300  # readings among which the overview looks for each system's last
 MOST_WRITES = 200  # of one customer, between two pages of its timeline
 MOST_DECISIONS = 500  # of one customer, among which the console looks for who judged
 SIDES = 12  # records shown side by side
@@ -110,13 +110,13 @@ def badges(hub: Hub) -> Answer:
 
 def last_events(rows: Rows) -> dict[str, Answer]:
     """System to the last reading that was resolved, as far as it is among the last ones."""
-    where = {"status": "applied"}
+    where = {"status": "applied", "kind": "observation"}
     taken = rows.select("input", where, order=("-at",), limit=EVENTS)
     of = {r["uid"]: r for r in rows.select("record", {"uid": among({i["uid"] for i in taken})})}
     found: dict[str, Answer] = {}
     for one in taken:
         record = of.get(one["uid"])
-        if one["kind"] == "observation" and record:
+        if record:
             told = {"at": one["at"], "cause": one["cause"], "record": record_name(record)}
             found.setdefault(record["system"], {**told, "golden": record["golden"]})
     return found
@@ -129,13 +129,14 @@ def record_name(row: Row) -> str:
 
 def glance(rows: Rows, system: System) -> Answer:
     """What was written, and what is being read for the first time or again."""
-    done = rows.get("counter", system=system.name, name="writes applied")
+    settled = rows.count("intent", {"system": system.name, "status": "settled"})
+    refused = rows.get("counter", system=system.name, name="writes rejected")
     known = {
         spec.object: rows.count("record", {"system": system.name, "object": spec.object})
         for spec in system.specs.values()
     }
     return {
-        "writes_done": done["n"] if done else 0,
+        "writes_done": max(0, settled - (refused["n"] if refused else 0)),
         "known": known,
         "sweeping": [p for s in system.specs for p in sweeping(rows, system, s)],
     }

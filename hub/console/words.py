@@ -60,6 +60,17 @@ def foreign(text: Any) -> Markup:
     return Markup('<bdi dir="auto"{}>{}</bdi>').format(title, told)
 
 
+def told(text: str) -> Markup:
+    """A text with `commands` in it."""
+    parts = (foreign(p) if n % 2 == 0 else code(p) for n, p in enumerate(text.split("`")) if p)
+    return Markup().join(parts)
+
+
+def code(text: str) -> Markup:
+    """A command, as it is typed."""
+    return Markup("<code>{}</code>").format(shown.visible(text))
+
+
 def cell(name: str, names: Mapping[str, str]) -> Markup:
     """The name of a cell; an element that is another customer is called by its name."""
     return foreign(shown.cell_name(name, names).replace("_", " "))
@@ -98,6 +109,7 @@ def query(**given: Any) -> str:
 FILTERS = {
     "value": value,
     "foreign": foreign,
+    "told": told,
     "cell": cell,
     "word": word,
     "ago": ago,
