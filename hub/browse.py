@@ -308,7 +308,7 @@ def whole(rows: Rows, hub: Hub, golden: Golden, before: int | None) -> Answer:
 
 
 def side_by_side(rows: Rows, hub: Hub, told: Answer) -> dict[str, list[Answer | None]]:
-    """Cell, in the order of the rules, to what each record holds; None where it has no such place.
+    """Cell, names first, to what each record holds; None where it has no such place.
 
     An association is a cell of golden here, whatever record of its own a tool names.
     """
@@ -317,8 +317,8 @@ def side_by_side(rows: Rows, hub: Hub, told: Answer) -> dict[str, list[Answer | 
     ends = {k for one in held for c in one if explaining.UID.fullmatch(k := key_of(c))}
     of = state.golden_ids(rows, ends)
     renamed = [{golden_cell(c, of): h for c, h in one.items()} for one in held]
-    places = list(hub.context.rules.entities.get(told["entity"], {}))
-    rank = {name: n for n, name in enumerate(places)}
+    places = [*explaining.NAMED_BY, *hub.context.rules.entities.get(told["entity"], {})]
+    rank = {name: n for n, name in reversed(list(enumerate(places)))}
     cells = {*told["fields"], *(c for one in renamed for c in one)}
     names = sorted(cells, key=lambda c: (rank.get(field_of(c), len(rank)), c))
     return {name: [one.get(name) for one in renamed] for name in names}
