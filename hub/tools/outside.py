@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hub.tools.world import WorldEnv
 
 NO_API = cast("Api", None)  # simulated tools are called, not asked over HTTP
+SANDBOX = "https://sandbox.example.com"
 DOOR = "https://hub.example.com/webhooks/"
 PATIENCE_S = 30  # how long the client waits for an answer
 
@@ -173,6 +174,8 @@ FAULTS = {
     "no answer in time": "hang_after",
     "slow": "slow",
 }
+MERGING = ("hubspot", "zendesk")  # where people can make one record of two
+WINDOWS_MS = {"hubspot": 300_000, "stripe": 300_000, "mailchimp": 300_000, "zendesk": 900_000}
 
 
 class Wire(HostTransport):
@@ -243,7 +246,6 @@ class Hosted:
     """A vendor's sandbox, and the production connector that the hub speaks to it with."""
 
     failures: tuple[str, ...] = ("down", *FAULTS)
-    window_ms = 300_000
 
     def __init__(self, vendor: str, seed: int, customers: int, env: WorldEnv) -> None:
         clock = Clock(env.clock)
@@ -254,7 +256,8 @@ class Hosted:
         self.objects = self.connector.objects
         self.secrets = sandbox.auth
         self.env = env
-        self.merges = vendor == "hubspot"
+        self.merges = vendor in MERGING
+        self.window_ms = WINDOWS_MS[vendor]
         self.down = False
         self._log: list[Applied] = []
         sandbox.register_webhook(DOOR + vendor, "", [])
@@ -263,10 +266,8 @@ class Hosted:
     def api(self) -> HttpApi:
         """See `Outside`: the production client, by the clock of this world."""
         budget = Budget(self.connector.limits, self.env.now, self.env.sleep)
-        base = self.connector.base_url(self.secrets)
-        return HttpApi(
-            base, lambda: self.connector.authorize(self.secrets), budget, Wire(self, self.env)
-        )
+        headers, wire = (lambda: self.connector.authorize(self.secrets)), Wire(self, self.env)
+        return HttpApi(SANDBOX, headers, budget, wire, self.secrets)
 
     def holds(self, obj: str) -> Mapping[str, Reading]:
         """See `Outside`."""
@@ -292,7 +293,7 @@ class Hosted:
     def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
         """See `Outside`."""
         with self.noting("person"):
-            return self.host.sandbox.act(op, obj, native_id, nested(fields))
+            return self.host.sandbox.act(op, obj, native_id, fields)
 
     def fail(self, how: str, count: int) -> None:
         """See `Outside`."""
@@ -319,15 +320,3 @@ class Hosted:
     def settle(self, own: str, status: int) -> None:
         """See `Outside`."""
         self.host.sandbox.settle(own, status)
-
-
-def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields with dots in their names as the objects that they are parts of."""
-    found: dict[str, Any] = {}
-    for name, value in fields.items():
-        outer, _, inner = name.partition(".")
-        if inner:
-            found.setdefault(outer, {})[inner] = value
-        else:
-            found[outer] = value
-    return found

@@ -43,10 +43,14 @@ class Place:
     def __str__(self) -> str:
         return f"{self.outside.name} {self.spec.object} {self.native_id}"
 
-    def type(self, values: Mapping[str, Any]) -> None:
-        """Somebody types these values of ours, in the tool's own terms."""
+    def type(self, values: Mapping[str, Any]) -> bool:
+        """Somebody types these values of ours, in the tool's own terms; whether it lets them."""
         fields = self.spec.fields.give(values)
-        self.outside.act("update", self.spec.object, self.native_id, fields)
+        try:
+            self.outside.act("update", self.spec.object, self.native_id, fields)
+        except ValueError:
+            return False
+        return True
 
     def values(self) -> Mapping[str, Any]:
         """What it holds, in our terms."""
@@ -92,7 +96,8 @@ class People:
         name = self.dice.choice([n for n in TYPED[entity] if n in fields and fields[n].writable])
         self.count += 1
         token, value = something_new(name, self.count)
-        place.type({name: value})
+        if not place.type({name: value}):
+            return
         self.typed.append(
             Typed(token, place.outside.name, place.spec.object, place.native_id, name)
         )
@@ -158,15 +163,16 @@ class People:
 
     def refuse(self) -> None:
         """A customer unsubscribes in a tool."""
-        if place := self.some(field="consent"):
-            place.type({"consent": {"email.marketing": "out"}})
+        place = self.some(field="consent")
+        if place and place.type({"consent": {"email.marketing": "out"}}):
             self.note(str(place), "unsubscribes")
 
     def opt_in(self) -> None:
         """A tool shows "subscribed" again, with no proof of anybody's act."""
         place = self.some(field="consent")
-        if place and place.values()["consent"].get("email.marketing") != "out":
-            place.type({"consent": {"email.marketing": {"state": "in"}}})
+        if place is None or place.values()["consent"].get("email.marketing") == "out":
+            return
+        if place.type({"consent": {"email.marketing": {"state": "in"}}}):
             self.note(str(place), "shows a subscription")
 
 
@@ -177,6 +183,6 @@ def something_new(field: str, n: int) -> tuple[str, Any]:
         number = f"+1 202 55{n // 10_000} {n % 10_000:04d}"
         return number, number
     if field == "address":
-        parts = {"line1": f"1 {token} Lane", "line2": "", "city": "York", "region": ""}
+        parts = {"line1": f"1 {token} Lane", "line2": "", "city": "York", "region": "York"}
         return token, {**parts, "postcode": "YO1 7HH", "country": "GB"}
     return token, f"{field.partition('_')[0].capitalize()} {token}"
