@@ -17,6 +17,7 @@ from hub.tools.world import World
 
 NAMES = ("Ada Byron", "Bo Lind", "Cy Noor", "Di Costa", "Ed Zhou")
 TYPED = {"person": ("job_title", "note", "phone", "address"), "company": ("legal_name", "phone")}
+LATELY = 20  # changes of a tool that its workflows still react to
 FEWEST = 2  # records that nobody deletes
 
 
@@ -43,11 +44,11 @@ class Place:
     def __str__(self) -> str:
         return f"{self.outside.name} {self.spec.object} {self.native_id}"
 
-    def type(self, values: Mapping[str, Any]) -> bool:
+    def type(self, values: Mapping[str, Any], who: str = "person") -> bool:
         """Somebody types these values of ours, in the tool's own terms; whether it lets them."""
         fields = self.spec.fields.give(values)
         try:
-            self.outside.act("update", self.spec.object, self.native_id, fields)
+            self.outside.act("update", self.spec.object, self.native_id, fields, who)
         except ValueError:
             return False
         return True
@@ -94,14 +95,30 @@ class People:
             return
         fields = place.spec.fields.by_name
         name = self.dice.choice([n for n in TYPED[entity] if n in fields and fields[n].writable])
+        self.enter(place, name)
+
+    def enter(self, place: Place, name: str, who: str = "person") -> None:
+        """Into one field of a record, something that nobody typed before."""
         self.count += 1
         token, value = something_new(name, self.count)
-        if not place.type({name: value}):
+        if not place.type({name: value}, who):
             return
         self.typed.append(
             Typed(token, place.outside.name, place.spec.object, place.native_id, name)
         )
-        self.note(str(place), f"a person types {name} {token}")
+        self.note(str(place), f"a {who} types {name} {token}")
+
+    def automate(self) -> bool:
+        """A workflow of some tool rewrites what the hub wrote there last; whether there is any."""
+        outside = self.some_tool()
+        for entry in reversed(outside.log[-LATELY:]):
+            spec = next(s for s in outside.objects if s.object == entry.object)
+            name = next((f.name for f in spec.fields.fields if entry.field in f.app), "")
+            held = outside.holds(entry.object).get(entry.native_id)
+            if entry.who == "hub" and name in TYPED[spec.entity] and held:
+                self.enter(Place(outside, spec, entry.native_id, held), name, "automation")
+                return True
+        return False
 
     def create(self) -> None:
         """Somebody makes a record, maybe of a customer that others have too."""

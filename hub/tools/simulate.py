@@ -30,7 +30,12 @@ from hub.tools.outside import Outside
 from hub.tools.people import People
 from hub.tools.world import START_MS, World
 
-SWITCH, CRASH, LOSE_COMMIT = 0.35, 0.004, 0.004
+SWITCH, CRASH, LOSE_COMMIT = 0.35, 0.004, 0.008
+CRASH_SENT = 0.1  # between a write and its receipt
+DISK = {"commit lost": "lost", "disk full": "full", "I/O error": "io"}
+AHEAD_MS = (0, 0, 0, -600_000, 90_000, 600_000)
+CROWD = 6  # edits in the same millisecond
+DAYS_MS = 72 * 3_600_000
 QUIET_ROUNDS = 80
 WORLDS: Sequence[tuple[Sequence[str], Sequence[str]]] = (  # vendors, simulated tools
     ((), ("alpha", "beta", "gamma")),
@@ -96,14 +101,20 @@ class Run:
         self.vendors, names = WORLDS[self.seed % len(WORLDS)]
         customers = self.dice.randrange(CUSTOMERS_MOST + 1) if self.vendors else 0
         profiles = {n: some_profile(self.dice) for n in names}
-        self.world = World(profiles, seed=self.seed, vendors=self.vendors, customers=customers)
+        ahead = {v: self.dice.choice(AHEAD_MS) for v in self.vendors}
+        self.faults["clock skew"] += any(ahead.values()) or any(
+            p.skew_ms for p in profiles.values()
+        )
+        self.world = World(
+            profiles, seed=self.seed, vendors=self.vendors, customers=customers, ahead=ahead
+        )
         self.people = People(self.world, self.dice, self.note)
         self.loops: dict[str, greenlet.greenlet] = {}
         self.doors: dict[str, Post] = {}
         self.late: list[tuple[int, Post]] = []
         self.watched: Counter[str] = Counter()
         self.calm = False
-        self.note("a world", f"{customers} customers in {self.vendors}, {profiles}")
+        self.note("a world", f"{customers} customers in {self.vendors} {ahead}, {profiles}")
         self.world.env.at_point = self.point
 
     # -- the scheduler -------------------------------------------------------------------------
@@ -114,14 +125,16 @@ class Run:
         if scheduler is None or self.calm:
             return
         luck = self.dice.random()
-        if luck < CRASH:
+        sent = name.endswith(" write answered")
+        if luck < (CRASH_SENT if sent else CRASH):
             self.note("the process dies", name)
-            self.faults["crash"] += 1
+            self.faults["crash before receipt" if sent else "crash"] += 1
             raise Died
         if luck < CRASH + LOSE_COMMIT and name.startswith("before "):
-            self.faults["commit lost"] += 1
-            self.note("the commit is lost", name)
-            self.world.store.fail_next("disk full")
+            how = self.dice.choice(list(DISK))
+            self.faults[how] += 1
+            self.note(how, name)
+            self.world.store.fail_next(DISK[how])
         elif luck > 1 - SWITCH:
             scheduler.switch()
 
@@ -181,7 +194,7 @@ class Run:
     def happen(self) -> None:
         """Somebody does something in a tool, or a webhook comes in, or something breaks."""
         people, clock = self.people, self.world.clock
-        acts: Sequence[tuple[int, Callable[[], None]]] = (
+        acts: Sequence[tuple[float, Callable[[], None]]] = (
             (30, people.edit),
             (6, people.create),
             (2, people.delete),
@@ -189,9 +202,12 @@ class Run:
             (3, people.refuse),
             (3, people.opt_in),
             (22, self.webhooks),
-            (6, self.fault),
+            (2, self.workflow),
+            (1, self.crowd),
+            (8, self.fault),
             (27, lambda: clock.pass_time(self.dice.randrange(2_000))),
             (1, lambda: clock.pass_time(self.dice.randrange(600_000))),
+            (0.3, lambda: clock.pass_time(self.dice.randrange(DAYS_MS))),
         )
         weights, found = zip(*acts, strict=True)
         self.dice.choices(found, weights)[0]()
@@ -203,6 +219,18 @@ class Run:
         self.faults[how] += 1
         outside.fail(how, count)
         self.note(outside.name, f"{how}, {count} times")
+
+    def workflow(self) -> None:
+        """A tool rewrites what was just written."""
+        self.faults["rewritten by a workflow"] += self.people.automate()
+
+    def crowd(self) -> None:
+        """An import: many changes of which no time stamp tells which was first."""
+        self.world.clock.pace = 0
+        for _ in range(CROWD):
+            self.people.edit()
+        self.world.clock.pace = 1
+        self.faults["equal time stamps"] += 1
 
     # -- webhooks ------------------------------------------------------------------------------
 
@@ -228,8 +256,8 @@ class Run:
             self.faults["webhook lost"] += 1
             post.outside.settle(post.sent.id, self.dice.choice((0, OK)))
         elif luck < 0.3:  # noqa: PLR2004
-            self.faults["webhook late"] += 1
-            wait = self.dice.choice((20_000, 20_000, 2 * post.outside.window_ms or 20_000))
+            wait = self.dice.choice((20_000, 20_000, 2 * post.outside.window_ms, DAYS_MS)) or 20_000
+            self.faults["webhook days late" if wait == DAYS_MS else "webhook late"] += 1
             self.late.append((self.world.clock.time + self.dice.randrange(wait), unreported))
             post.outside.settle(post.sent.id, 0)
         else:
@@ -262,7 +290,8 @@ class Run:
 
     def remember(self, post: Post, inbound: Inbound, status: int) -> None:
         """What the answer promises: what was taken is kept, what came too late is read again."""
-        outside, age = post.outside, inbound.received_ms - post.at
+        outside = post.outside
+        age = abs(inbound.received_ms - post.at - outside.ahead_ms)
         late = outside.window_ms and age > outside.window_ms + SECOND_MS
         early = not outside.window_ms or age < outside.window_ms - SECOND_MS
         self.faults["webhook too late"] += bool(late)
