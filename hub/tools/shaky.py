@@ -101,8 +101,8 @@ class Seen:
 class Sent:
     """A write that was asked for: when it was planned, last checked and asked (ms).
 
-    `before`: what the hub had been shown of the record when it planned; `read`: the start of its
-    last reading since, 0 for none. `applied`: whether the tool did it, whatever it answered.
+    `before`: what the hub had been shown of the record when it planned. `applied`: whether the tool
+    did it, whatever it answered.
     """
 
     spec: ObjectSpec
@@ -111,7 +111,6 @@ class Sent:
     checked: int
     asked: int
     before: Seen | None
-    read: int
     applied: bool = False
 
 
@@ -137,10 +136,8 @@ class Past:
         """The hub asks for this."""
         of = " create" if write.op == "create" else ""
         planned, checked = (env.committed(f"deliver:{at}{of}") for at in ("plan", "recheck"))
-        last = self.seen[spec.object, write.native_id]
-        read = max((s.start for s in last if s.start > planned), default=0)
         before = self.shown(spec.object, write.native_id, planned)
-        self.sent.append(Sent(spec, write, planned, checked, env.clock.time, before, read))
+        self.sent.append(Sent(spec, write, planned, checked, env.clock.time, before))
         return self.sent[-1]
 
     def answer(self, sent: Sent, answer: Answer, now: int) -> None:

@@ -28,6 +28,7 @@ from hub.tools import monitors
 from hub.tools.monitors import Broken
 from hub.tools.outside import Outside
 from hub.tools.people import People
+from hub.tools.watch import Watch
 from hub.tools.world import START_MS, World
 
 SWITCH, CRASH, LOSE_COMMIT = 0.35, 0.004, 0.008
@@ -113,6 +114,7 @@ class Run:
         self.doors: dict[str, Post] = {}
         self.late: list[tuple[int, Post]] = []
         self.watched: Counter[str] = Counter()
+        self.watching = Watch(self.world)
         self.calm = False
         self.note("a world", f"{customers} customers in {self.vendors} {ahead}, {profiles}")
         self.world.env.at_point = self.point
@@ -316,6 +318,7 @@ class Run:
                     self.turn()
                 self.watch()
             rounds = self.settle()
+            self.watch()
             monitors.all_promises(self.world, self.ledger, self.people.typed)
         except Broken as broken:
             why = str(broken)
@@ -327,6 +330,7 @@ class Run:
 
     def watch(self) -> None:
         """What must hold after every step."""
+        self.watching.look()
         for name, outside in self.world.outside.items():
             monitors.consent_never_widens(outside, outside.log[self.watched[name] :])
             self.watched[name] = len(outside.log)
@@ -349,6 +353,7 @@ class Run:
         try:
             return self.world.sync(QUIET_ROUNDS)
         except AssertionError as error:
+            self.watch()  # who writes for ever breaks more than P5
             raise Broken(f"P5 {error}") from None
 
 
