@@ -13,6 +13,7 @@ from hub import deliver
 from hub.pure import compare, survivorship
 from hub.pure.model import Record, Sent, Value
 from hub.tools.simulate import simulate
+from tests.simulation.test_mutants import mutant
 
 SEEDS, STEPS = range(12), 90
 
@@ -56,12 +57,7 @@ honest_behind = compare.behind
         ("P8", deliver, "moved", lambda *_: False),
     ],
 )
-def test_a_monitor_bites(
-    promise: str, place: Any, name: str, instead: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_monitor_bites(promise: str, place: Any, name: str, instead: Any) -> None:
     """Within a few seeds of a broken hub the monitor of the promise is the one who says so."""
-    if isinstance(place, dict):
-        monkeypatch.setitem(place, name, instead)
-    else:
-        monkeypatch.setattr(place, name, instead)
-    assert any(simulate(seed, STEPS).why.startswith(promise) for seed in SEEDS)
+    with mutant(place, name, instead):
+        assert any(simulate(seed, STEPS).why.startswith(promise) for seed in SEEDS)
