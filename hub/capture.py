@@ -249,6 +249,12 @@ def answer_some(hub: Hub, system: System, spec: ObjectSpec, wanted: dict[str, li
         after = error.after_ms
         hub.env.commit(lambda rows: put_off(rows, hub, wanted, after), "capture:put off")
         raise
+    except Unreadable:
+        if len(wanted) == 1:  # it holds up no other
+            hub.env.commit(lambda rows: put_off(rows, hub, wanted, 0), "capture:put off")
+        for native, found in wanted.items() if len(wanted) > 1 else ():
+            answer_some(hub, system, spec, {native: found})
+        return
     hub.env.commit(
         lambda rows: close_hints(rows, hub, Intake(system, spec, "hint"), wanted, readings),
         "capture:hints",

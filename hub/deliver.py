@@ -20,7 +20,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from connectors._kit.contract import Answer, ConnectorError, Denied, Reading, Unavailable, Write
+from connectors._kit.contract import (
+    Answer,
+    ConnectorError,
+    Denied,
+    Reading,
+    Unavailable,
+    Unreadable,
+    Write,
+)
 from hub import inputs, leases, slots, switches
 from hub.env import Hub, System
 from hub.inputs import Intake
@@ -289,19 +297,29 @@ def associations(rows: Rows, link: Link, plan: Plan) -> dict[str, Any]:
 
 
 def read_again(link: Link, plans: Sequence[Plan]) -> dict[str, Reading]:
-    """The records as they are now, by the native id asked for; {} where the tool cannot say."""
+    """The records as they are now, by the native id asked for; without those it cannot show."""
     natives = [p.record.native_id for p in plans if not (p.sends and link.spec.conditional)]
     found: dict[str, Reading] = {}
     for start in range(0, len(natives), link.spec.read_batch):
         some = natives[start : start + link.spec.read_batch]
         try:
-            readings = link.system.connector.read(link.system.api, link.spec, some)
+            readings = read_some(link, some)
         except ConnectorError:
             link.hub.env.commit(lambda rows: call_off(rows, link, plans), "deliver:call off")
             raise
         for reading in readings:
             for native in (reading.native_id, *reading.aliases):
                 found[native] = reading
+    return found
+
+
+def read_some(link: Link, natives: Sequence[str]) -> Sequence[Reading]:
+    """These records; where one of them cannot be read, the others one by one."""
+    try:
+        found: Sequence[Reading] = link.system.connector.read(link.system.api, link.spec, natives)
+    except Unreadable:
+        each = [[n] for n in natives] if len(natives) > 1 else []
+        return [r for one in each for r in read_some(link, one)]
     return found
 
 
@@ -337,6 +355,7 @@ def recheck(
         elif reading is None and plan.sends and not link.spec.conditional:
             retract(rows, link, plan, "the tool did not show the record")
             inputs.again(rows, plan.record, link.hub.env.now(), link.hub.env.now())
+            slots.postpone(rows, plan.record, link.hub.env.now() + 5_000)
         elif not plan.sends:
             agree(rows, link, plan, reading)
         elif allowed and still_right(rows, link, plan):

@@ -518,10 +518,13 @@ class StripeSandbox:
             told.due = self.clock()
 
     def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
-        """A person in Stripe's dashboard: create, update, delete."""
+        """A person in Stripe's dashboard: create, update, delete.
+
+        `fields` are named as in the connector's field map, or nested as in Stripe's answers.
+        """
         if obj not in ("customers", "customer"):
             raise LookupError(f"no object {obj!r} here, only customers")
-        form = {k: ("" if v is None else v) for k, v in fields.items()}
+        form = as_form(fields)
         try:
             if op == "create":
                 return str(self._create(form, None)["id"])
@@ -546,6 +549,19 @@ class StripeSandbox:
             "events": len(self.events),
             "webhooks": {"waiting": len(self.waiting)},
         }
+
+
+def as_form(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as a form has them: names with dots are parts of an object, "" clears."""
+    made: dict[str, Any] = {}
+    for name, value in fields.items():
+        outer, _, inner = name.partition(".")
+        given = "" if value is None else value
+        if inner:
+            made.setdefault(outer, {})[inner] = given
+        else:
+            made[outer] = given
+    return made
 
 
 def _held(customer: Mapping[str, Any]) -> Reading:

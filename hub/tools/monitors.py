@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from connectors._kit.fieldmap import Field
 from connectors._kit.simtool import Applied
 from hub import explain
 from hub.io import state
@@ -219,9 +220,31 @@ def is_ones_own(world: World, mail: str) -> bool:
 # -- P9 ------------------------------------------------------------------------------------------
 
 
-def consent_never_widens(system: str, entries: Iterable[Applied]) -> None:
-    """P9, after every step: the hub writes nothing but refusals, for nobody proved an opt-in."""
+def consent_never_widens(outside: Outside, entries: Iterable[Applied]) -> None:
+    """P9, after every step: the hub writes nothing but refusals, for nobody proved an opt-in.
+
+    A record that it makes may have no consent at all; what once was refused stays refused.
+    """
     for entry in entries:
-        told = entry.new.get("email.marketing") if isinstance(entry.new, dict) else None
-        if entry.who == "hub" and entry.field == "consent" and told not in (None, "out"):
-            raise Broken(f"P9 the hub widened consent at {system}: {entry}")
+        field = field_at(outside, entry)
+        if entry.who != "hub" or field is None or field.name != "consent":
+            continue
+        was, told = (states(field, entry.field, v) for v in (entry.old, entry.new))
+        widened = {c for c, v in told.items() if v not in (None, "out")}
+        lifted = {c for c, v in was.items() if v == "out" and told.get(c) != "out"}
+        if widened or (lifted and entry.op == "update"):
+            raise Broken(f"P9 the hub widened consent at {outside.name}: {entry}")
+
+
+def field_at(outside: Outside, entry: Applied) -> Field | None:
+    """The field of ours that a tool's field holds, or a part of."""
+    spec = next(s for s in outside.objects if s.object == entry.object)
+    return next((f for f in spec.fields.fields if entry.field in f.app), None)
+
+
+def states(field: Field, name: str, value: Any) -> Mapping[str, Any]:
+    """Consent by channel and purpose, as one field of the tool's tells it."""
+    if value is None:
+        return {}
+    held = field.take({**dict.fromkeys(field.app), name: value})
+    return held if isinstance(held, Mapping) else {}

@@ -18,11 +18,13 @@ from connectors._kit.sandbox import Clock, Fault, Host, HostTransport, Outgoing
 from connectors._kit.simtool import Applied, Profile, SimTool
 from hub import wiring
 from hub.io.http import Budget, HttpApi
+from hub.tools.shaky import LIMITED_MS, TROUBLES, Past, Shaky, Trouble
 
 if TYPE_CHECKING:
     from hub.tools.world import WorldEnv
 
 NO_API = cast("Api", None)  # simulated tools are called, not asked over HTTP
+SANDBOX = "https://sandbox.example.com"
 DOOR = "https://hub.example.com/webhooks/"
 PATIENCE_S = 30  # how long the client waits for an answer
 
@@ -31,7 +33,8 @@ class Outside(Protocol):
     """A tool from outside of the hub.
 
     `failures` are the words for `fail`; `window_ms` is how old a webhook's signature may be, 0
-    where nothing is signed; `merges`: people can make one record of two.
+    where nothing is signed; `ahead_ms` how far its clock is ahead of ours where it signs;
+    `merges`: people can make one record of two.
     """
 
     name: str
@@ -41,7 +44,10 @@ class Outside(Protocol):
     secrets: Mapping[str, str]
     failures: tuple[str, ...]
     window_ms: int
+    ahead_ms: int
     merges: bool
+    trouble: Trouble
+    past: Past
 
     @property
     def log(self) -> Sequence[Applied]:
@@ -53,10 +59,13 @@ class Outside(Protocol):
     def holds(self, obj: str) -> Mapping[str, Reading]:
         """Every living record as it is now, by id."""
 
-    def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
+    def act(
+        self, op: str, obj: str, native_id: str, fields: Mapping[str, Any], who: str = "person"
+    ) -> str:
         """A person's act: create, update, delete, merge; fields in the tool's names. Its id.
 
-        Raises ValueError where the tool does not let them.
+        `who` may also be an automation, which only updates. Raises ValueError where the tool does
+        not let them.
         """
 
     def fail(self, how: str, count: int) -> None:
@@ -78,41 +87,27 @@ class Outside(Protocol):
 # -- a simulated tool ----------------------------------------------------------------------------
 
 
-class Shaky:
-    """A simulated tool's connector whose every call is a switch point before and after."""
-
-    def __init__(self, tool: SimTool, env: WorldEnv) -> None:
-        self._tool = tool
-        self._env = env
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._tool, name)
-        if name not in ("listing", "changes", "read", "find", "write"):
-            return found
-
-        def call(*given: Any) -> Any:
-            self._env.at_point(f"{self._tool.name} {name} asked")
-            try:
-                return found(*given)
-            finally:
-                self._env.at_point(f"{self._tool.name} {name} answered")
-
-        return call
-
-
 class Simulated:
     """A simulated tool from outside."""
 
     vendor = "simulated"
     secrets: Mapping[str, str] = {}
-    failures: tuple[str, ...] = ("answer lost", "error after", "error before", "busy", "down")
-    window_ms = 0
+    failures: tuple[str, ...] = (
+        *TROUBLES,
+        "answer lost",
+        "error after",
+        "error before",
+        "busy",
+        "down",
+    )
+    window_ms = ahead_ms = 0
     merges = True
 
     def __init__(self, name: str, profile: Profile, env: WorldEnv) -> None:
         self.name = name
         self.tool = SimTool(name, env.clock, profile)
-        self.connector = Shaky(self.tool, env)
+        self.trouble, self.past = Trouble(), Past()
+        self.connector = Shaky(self, self.tool, env)
         self.objects: tuple[ObjectSpec, ...] = self.tool.objects
 
     @property
@@ -128,7 +123,9 @@ class Simulated:
         """See `Outside`."""
         return self.tool.holds(obj)
 
-    def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
+    def act(
+        self, op: str, obj: str, native_id: str, fields: Mapping[str, Any], who: str = "person"
+    ) -> str:
         """See `Outside`."""
         if op == "delete":
             self.tool.delete(native_id)
@@ -137,11 +134,13 @@ class Simulated:
             self.tool.merge(fields["other"], native_id)
             return native_id
         own = native_id or f"{self.name}-p{len(self.tool.held) + 1}"
-        return self.tool.act(own, fields, obj=obj)
+        return self.tool.act(own, fields, obj=obj, who=who)
 
     def fail(self, how: str, count: int) -> None:
         """See `Outside`."""
-        if how == "down":
+        if how in TROUBLES:
+            self.trouble.begin(how, count, self.tool.living(), self.tool.clock())
+        elif how == "down":
             self.tool.down = not self.tool.down
         else:
             self.tool.faults += [how] * count
@@ -149,6 +148,7 @@ class Simulated:
     def heal(self) -> None:
         """See `Outside`."""
         self.tool.down, self.tool.faults = False, []
+        self.trouble.heal()
 
     def writes(self) -> int:
         """See `Outside`."""
@@ -173,6 +173,8 @@ FAULTS = {
     "no answer in time": "hang_after",
     "slow": "slow",
 }
+MERGING = ("hubspot", "zendesk")  # where people can make one record of two
+WINDOWS_MS = {"hubspot": 300_000, "stripe": 300_000, "mailchimp": 300_000, "zendesk": 900_000}
 
 
 class Wire(HostTransport):
@@ -199,6 +201,8 @@ class Wire(HostTransport):
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if self.hosted.down:
             raise httpx.ConnectError("the tool is down", request=request)
+        if refused := self.hosted.refusal(request):
+            return refused
         if wait := self.host.slow_seconds(request):
             self.env.sleep(wait)
         if self.host.sandbox.kind(request) != "write":
@@ -242,19 +246,23 @@ def changes(before: Everything, after: Everything, at: int, who: str) -> Iterato
 class Hosted:
     """A vendor's sandbox, and the production connector that the hub speaks to it with."""
 
-    failures: tuple[str, ...] = ("down", *FAULTS)
-    window_ms = 300_000
+    failures: tuple[str, ...] = ("down", *TROUBLES, *FAULTS)
 
-    def __init__(self, vendor: str, seed: int, customers: int, env: WorldEnv) -> None:
+    def __init__(
+        self, vendor: str, seed: int, customers: int, env: WorldEnv, ahead_ms: int = 0
+    ) -> None:
         clock = Clock(env.clock)
+        clock.ahead_ms = self.ahead_ms = ahead_ms
         sandbox = import_module(f"connectors.{vendor}.sandbox").SANDBOX(seed, customers, clock)
         self.name = self.vendor = vendor
         self.host = Host(sandbox, clock)
-        self.connector = wiring.connector(vendor)
+        self.trouble, self.past = Trouble(), Past()
+        self.connector = Shaky(self, wiring.connector(vendor), env)
         self.objects = self.connector.objects
         self.secrets = sandbox.auth
         self.env = env
-        self.merges = vendor == "hubspot"
+        self.merges = vendor in MERGING
+        self.window_ms = WINDOWS_MS[vendor]
         self.down = False
         self._log: list[Applied] = []
         sandbox.register_webhook(DOOR + vendor, "", [])
@@ -263,10 +271,8 @@ class Hosted:
     def api(self) -> HttpApi:
         """See `Outside`: the production client, by the clock of this world."""
         budget = Budget(self.connector.limits, self.env.now, self.env.sleep)
-        base = self.connector.base_url(self.secrets)
-        return HttpApi(
-            base, lambda: self.connector.authorize(self.secrets), budget, Wire(self, self.env)
-        )
+        headers, wire = (lambda: self.connector.authorize(self.secrets)), Wire(self, self.env)
+        return HttpApi(SANDBOX, headers, budget, wire, self.secrets)
 
     def holds(self, obj: str) -> Mapping[str, Reading]:
         """See `Outside`."""
@@ -289,14 +295,19 @@ class Hosted:
         """A context in which changes are noted as somebody's."""
         return Noting(self, who)
 
-    def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
+    def act(
+        self, op: str, obj: str, native_id: str, fields: Mapping[str, Any], who: str = "person"
+    ) -> str:
         """See `Outside`."""
-        with self.noting("person"):
-            return self.host.sandbox.act(op, obj, native_id, nested(fields))
+        with self.noting(who):
+            return self.host.sandbox.act(op, obj, native_id, fields)
 
     def fail(self, how: str, count: int) -> None:
         """See `Outside`."""
-        if how == "down":
+        if how in TROUBLES:
+            ids = sorted(i for s in self.objects for i in self.holds(s.object))
+            self.trouble.begin(how, count, ids, self.env.now())
+        elif how == "down":
             self.down = not self.down
         else:
             kind = FAULTS[how]
@@ -307,6 +318,16 @@ class Hosted:
     def heal(self) -> None:
         """See `Outside`."""
         self.down, self.host.faults = False, []
+        self.trouble.heal()
+
+    def refusal(self, request: httpx.Request) -> httpx.Response | None:
+        """What a request is told that the tool does not even look at."""
+        kind = "write" if self.host.sandbox.kind(request) == "write" else "read"
+        if self.trouble.limited.get(kind, 0) > self.env.clock.time:
+            return self.host.sandbox.limited(LIMITED_MS // 1000)
+        if self.trouble.meets("token expired"):
+            return httpx.Response(401, json={"message": "the token has expired"})
+        return None
 
     def writes(self) -> int:
         """See `Outside`."""
@@ -314,20 +335,8 @@ class Hosted:
 
     def due(self, now_ms: int) -> Sequence[Outgoing]:
         """See `Outside`."""
-        return self.host.sandbox.due(now_ms)
+        return self.host.sandbox.due(now_ms + self.ahead_ms)
 
     def settle(self, own: str, status: int) -> None:
         """See `Outside`."""
         self.host.sandbox.settle(own, status)
-
-
-def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields with dots in their names as the objects that they are parts of."""
-    found: dict[str, Any] = {}
-    for name, value in fields.items():
-        outer, _, inner = name.partition(".")
-        if inner:
-            found.setdefault(outer, {})[inner] = value
-        else:
-            found[outer] = value
-    return found

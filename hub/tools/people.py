@@ -17,6 +17,7 @@ from hub.tools.world import World
 
 NAMES = ("Ada Byron", "Bo Lind", "Cy Noor", "Di Costa", "Ed Zhou")
 TYPED = {"person": ("job_title", "note", "phone", "address"), "company": ("legal_name", "phone")}
+LATELY = 20  # changes of a tool that its workflows still react to
 FEWEST = 2  # records that nobody deletes
 
 
@@ -43,10 +44,14 @@ class Place:
     def __str__(self) -> str:
         return f"{self.outside.name} {self.spec.object} {self.native_id}"
 
-    def type(self, values: Mapping[str, Any]) -> None:
-        """Somebody types these values of ours, in the tool's own terms."""
+    def type(self, values: Mapping[str, Any], who: str = "person") -> bool:
+        """Somebody types these values of ours, in the tool's own terms; whether it lets them."""
         fields = self.spec.fields.give(values)
-        self.outside.act("update", self.spec.object, self.native_id, fields)
+        try:
+            self.outside.act("update", self.spec.object, self.native_id, fields, who)
+        except ValueError:
+            return False
+        return True
 
     def values(self) -> Mapping[str, Any]:
         """What it holds, in our terms."""
@@ -90,13 +95,30 @@ class People:
             return
         fields = place.spec.fields.by_name
         name = self.dice.choice([n for n in TYPED[entity] if n in fields and fields[n].writable])
+        self.enter(place, name)
+
+    def enter(self, place: Place, name: str, who: str = "person") -> None:
+        """Into one field of a record, something that nobody typed before."""
         self.count += 1
         token, value = something_new(name, self.count)
-        place.type({name: value})
+        if not place.type({name: value}, who):
+            return
         self.typed.append(
             Typed(token, place.outside.name, place.spec.object, place.native_id, name)
         )
-        self.note(str(place), f"a person types {name} {token}")
+        self.note(str(place), f"a {who} types {name} {token}")
+
+    def automate(self) -> bool:
+        """A workflow of some tool rewrites what the hub wrote there last; whether there is any."""
+        outside = self.some_tool()
+        for entry in reversed(outside.log[-LATELY:]):
+            spec = next(s for s in outside.objects if s.object == entry.object)
+            name = next((f.name for f in spec.fields.fields if entry.field in f.app), "")
+            held = outside.holds(entry.object).get(entry.native_id)
+            if entry.who == "hub" and name in TYPED[spec.entity] and held:
+                self.enter(Place(outside, spec, entry.native_id, held), name, "automation")
+                return True
+        return False
 
     def create(self) -> None:
         """Somebody makes a record, maybe of a customer that others have too."""
@@ -158,15 +180,16 @@ class People:
 
     def refuse(self) -> None:
         """A customer unsubscribes in a tool."""
-        if place := self.some(field="consent"):
-            place.type({"consent": {"email.marketing": "out"}})
+        place = self.some(field="consent")
+        if place and place.type({"consent": {"email.marketing": "out"}}):
             self.note(str(place), "unsubscribes")
 
     def opt_in(self) -> None:
         """A tool shows "subscribed" again, with no proof of anybody's act."""
         place = self.some(field="consent")
-        if place and place.values()["consent"].get("email.marketing") != "out":
-            place.type({"consent": {"email.marketing": {"state": "in"}}})
+        if place is None or place.values()["consent"].get("email.marketing") == "out":
+            return
+        if place.type({"consent": {"email.marketing": {"state": "in"}}}):
             self.note(str(place), "shows a subscription")
 
 
@@ -177,6 +200,6 @@ def something_new(field: str, n: int) -> tuple[str, Any]:
         number = f"+1 202 55{n // 10_000} {n % 10_000:04d}"
         return number, number
     if field == "address":
-        parts = {"line1": f"1 {token} Lane", "line2": "", "city": "York", "region": ""}
+        parts = {"line1": f"1 {token} Lane", "line2": "", "city": "York", "region": "York"}
         return token, {**parts, "postcode": "YO1 7HH", "country": "GB"}
     return token, f"{field.partition('_')[0].capitalize()} {token}"

@@ -2,9 +2,10 @@
 
 Every loop of the production code, and every webhook that comes in, runs in a greenlet of its own;
 at each switch point (a commit, a sleep, a request to a tool) another one may go on, the process
-may die, or the commit may be lost. In most worlds there are HubSpot and Stripe, their production
-connectors and their sandboxes, with a simulated tool beside them; in the others all tools are
-simulated ones, which are nastier. People edit in all of them. The same seed gives the same trace.
+may die, or the commit may be lost. A third of the worlds has four vendors, their production
+connectors over their sandboxes; a third has HubSpot, Stripe and a simulated tool; in the others
+all tools are simulated ones, which are nastier. People edit in all of them. The same seed gives
+the same trace.
 """
 
 from __future__ import annotations
@@ -27,11 +28,21 @@ from hub.tools import monitors
 from hub.tools.monitors import Broken
 from hub.tools.outside import Outside
 from hub.tools.people import People
+from hub.tools.watch import Watch
 from hub.tools.world import START_MS, World
 
-SWITCH, CRASH, LOSE_COMMIT = 0.35, 0.004, 0.004
+SWITCH, CRASH, LOSE_COMMIT = 0.35, 0.004, 0.008
+CRASH_SENT = 0.1  # between a write and its receipt
+DISK = {"commit lost": "lost", "disk full": "full", "I/O error": "io"}
+AHEAD_MS = (0, 0, 0, -600_000, 90_000, 600_000)
+CROWD = 6  # edits in the same millisecond
+DAYS_MS = 72 * 3_600_000
 QUIET_ROUNDS = 80
-VENDORS = ("hubspot", "stripe")
+WORLDS: Sequence[tuple[Sequence[str], Sequence[str]]] = (  # vendors, simulated tools
+    ((), ("alpha", "beta", "gamma")),
+    (("hubspot", "stripe"), ("alpha",)),
+    (("hubspot", "stripe", "mailchimp", "zendesk"), ()),
+)
 CUSTOMERS_MOST = 6
 OK, REFUSED, UNAUTHORIZED, FAILED, UNAVAILABLE = 200, 400, 401, 500, 503
 SECOND_MS = 1_000  # some sign by whole seconds
@@ -88,18 +99,24 @@ class Run:
     def __post_init__(self) -> None:
         """Build the world; nothing runs yet."""
         self.dice = random.Random(self.seed)
-        self.vendors = VENDORS if self.seed % 3 else ()
+        self.vendors, names = WORLDS[self.seed % len(WORLDS)]
         customers = self.dice.randrange(CUSTOMERS_MOST + 1) if self.vendors else 0
-        names = ("alpha",) if self.vendors else ("alpha", "beta", "gamma")
         profiles = {n: some_profile(self.dice) for n in names}
-        self.world = World(profiles, seed=self.seed, vendors=self.vendors, customers=customers)
+        ahead = {v: self.dice.choice(AHEAD_MS) for v in self.vendors}
+        self.faults["clock skew"] += any(ahead.values()) or any(
+            p.skew_ms for p in profiles.values()
+        )
+        self.world = World(
+            profiles, seed=self.seed, vendors=self.vendors, customers=customers, ahead=ahead
+        )
         self.people = People(self.world, self.dice, self.note)
         self.loops: dict[str, greenlet.greenlet] = {}
         self.doors: dict[str, Post] = {}
         self.late: list[tuple[int, Post]] = []
         self.watched: Counter[str] = Counter()
+        self.watching = Watch(self.world)
         self.calm = False
-        self.note("a world", f"{customers} customers in {self.vendors}, {profiles}")
+        self.note("a world", f"{customers} customers in {self.vendors} {ahead}, {profiles}")
         self.world.env.at_point = self.point
 
     # -- the scheduler -------------------------------------------------------------------------
@@ -110,14 +127,16 @@ class Run:
         if scheduler is None or self.calm:
             return
         luck = self.dice.random()
-        if luck < CRASH:
+        sent = name.endswith(" write answered")
+        if luck < (CRASH_SENT if sent else CRASH):
             self.note("the process dies", name)
-            self.faults["crash"] += 1
+            self.faults["crash before receipt" if sent else "crash"] += 1
             raise Died
         if luck < CRASH + LOSE_COMMIT and name.startswith("before "):
-            self.faults["commit lost"] += 1
-            self.note("the commit is lost", name)
-            self.world.store.fail_next("disk full")
+            how = self.dice.choice(list(DISK))
+            self.faults[how] += 1
+            self.note(how, name)
+            self.world.store.fail_next(DISK[how])
         elif luck > 1 - SWITCH:
             scheduler.switch()
 
@@ -177,7 +196,7 @@ class Run:
     def happen(self) -> None:
         """Somebody does something in a tool, or a webhook comes in, or something breaks."""
         people, clock = self.people, self.world.clock
-        acts: Sequence[tuple[int, Callable[[], None]]] = (
+        acts: Sequence[tuple[float, Callable[[], None]]] = (
             (30, people.edit),
             (6, people.create),
             (2, people.delete),
@@ -185,9 +204,12 @@ class Run:
             (3, people.refuse),
             (3, people.opt_in),
             (22, self.webhooks),
-            (6, self.fault),
+            (2, self.workflow),
+            (1, self.crowd),
+            (8, self.fault),
             (27, lambda: clock.pass_time(self.dice.randrange(2_000))),
             (1, lambda: clock.pass_time(self.dice.randrange(600_000))),
+            (0.3, lambda: clock.pass_time(self.dice.randrange(DAYS_MS))),
         )
         weights, found = zip(*acts, strict=True)
         self.dice.choices(found, weights)[0]()
@@ -199,6 +221,18 @@ class Run:
         self.faults[how] += 1
         outside.fail(how, count)
         self.note(outside.name, f"{how}, {count} times")
+
+    def workflow(self) -> None:
+        """A tool rewrites what was just written."""
+        self.faults["rewritten by a workflow"] += self.people.automate()
+
+    def crowd(self) -> None:
+        """An import: many changes of which no time stamp tells which was first."""
+        self.world.clock.pace = 0
+        for _ in range(CROWD):
+            self.people.edit()
+        self.world.clock.pace = 1
+        self.faults["equal time stamps"] += 1
 
     # -- webhooks ------------------------------------------------------------------------------
 
@@ -224,8 +258,8 @@ class Run:
             self.faults["webhook lost"] += 1
             post.outside.settle(post.sent.id, self.dice.choice((0, OK)))
         elif luck < 0.3:  # noqa: PLR2004
-            self.faults["webhook late"] += 1
-            wait = self.dice.choice((20_000, 20_000, 2 * post.outside.window_ms or 20_000))
+            wait = self.dice.choice((20_000, 20_000, 2 * post.outside.window_ms, DAYS_MS)) or 20_000
+            self.faults["webhook days late" if wait == DAYS_MS else "webhook late"] += 1
             self.late.append((self.world.clock.time + self.dice.randrange(wait), unreported))
             post.outside.settle(post.sent.id, 0)
         else:
@@ -258,7 +292,8 @@ class Run:
 
     def remember(self, post: Post, inbound: Inbound, status: int) -> None:
         """What the answer promises: what was taken is kept, what came too late is read again."""
-        outside, age = post.outside, inbound.received_ms - post.at
+        outside = post.outside
+        age = abs(inbound.received_ms - post.at - outside.ahead_ms)
         late = outside.window_ms and age > outside.window_ms + SECOND_MS
         early = not outside.window_ms or age < outside.window_ms - SECOND_MS
         self.faults["webhook too late"] += bool(late)
@@ -283,6 +318,7 @@ class Run:
                     self.turn()
                 self.watch()
             rounds = self.settle()
+            self.watch()
             monitors.all_promises(self.world, self.ledger, self.people.typed)
         except Broken as broken:
             why = str(broken)
@@ -294,8 +330,9 @@ class Run:
 
     def watch(self) -> None:
         """What must hold after every step."""
+        self.watching.look()
         for name, outside in self.world.outside.items():
-            monitors.consent_never_widens(name, outside.log[self.watched[name] :])
+            monitors.consent_never_widens(outside, outside.log[self.watched[name] :])
             self.watched[name] = len(outside.log)
 
     def settle(self) -> int:
@@ -316,6 +353,7 @@ class Run:
         try:
             return self.world.sync(QUIET_ROUNDS)
         except AssertionError as error:
+            self.watch()  # who writes for ever breaks more than P5
             raise Broken(f"P5 {error}") from None
 
 

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import greenlet
 
 from connectors._kit.simtool import COMPANY, PERSON, Profile
 from hub import capture, deliver, export, replay, runs, sweep, switches
@@ -54,14 +57,15 @@ FIELDS: Mapping[str, Mapping[str, tuple[str, Strategy]]] = {
 
 
 class VirtualClock:
-    """Every look at it takes a millisecond, so that nothing happens at the same time."""
+    """Every look at it takes a millisecond (`pace`), so that nothing happens at the same time."""
 
     def __init__(self, start: int = START_MS) -> None:
         self.time = start
+        self.pace = 1
 
     def __call__(self) -> int:
         """The time."""
-        self.time += 1
+        self.time += self.pace
         return self.time
 
     def pass_time(self, ms: int) -> None:
@@ -77,6 +81,7 @@ class WorldEnv:
     chance: random.Random
     store: Store
     at_point: Callable[[str], None] = lambda _point: None
+    commits: WeakKeyDictionary[object, dict[str, int]] = field(default_factory=WeakKeyDictionary)
 
     def now(self) -> int:
         """See `Env`."""
@@ -95,8 +100,13 @@ class WorldEnv:
         """See `Env`."""
         self.at_point("before " + point)
         result = self.store.transact(work)
+        self.commits.setdefault(greenlet.getcurrent(), {})[point] = self.clock.time
         self.at_point("after " + point)
         return result
+
+    def committed(self, point: str) -> int:
+        """When the loop that is running now was at this point last (ms), 0 for never."""
+        return self.commits.get(greenlet.getcurrent(), {}).get(point, 0)
 
     def view(self, work: Callable[[Rows], T]) -> T:
         """See `Env`."""
@@ -121,9 +131,9 @@ def rules_for(systems: Iterable[str], changed: Mapping[str, FieldRule] | None = 
 class World:
     """Tools, a hub that connects them, and hands to move both.
 
-    `vendors` are there with their production connectors and a sandbox of `customers`, the
-    simulated tools of `profiles` beside them; the first has the highest rank. `wrap` may stand
-    between the hub and each connector.
+    `vendors` are there with their production connectors and a sandbox of `customers`, whose clock
+    may be `ahead` of ours (ms), the simulated tools of `profiles` beside them; the first has the
+    highest rank. `wrap` may stand between the hub and each connector.
     """
 
     profiles: Mapping[str, Profile]
@@ -133,6 +143,7 @@ class World:
     widens: frozenset[str] = frozenset()
     vendors: Sequence[str] = ()
     customers: int = 0
+    ahead: Mapping[str, int] = field(default_factory=dict)
     wrap: Callable[[Any], Any] = lambda connector: connector
 
     def __post_init__(self) -> None:
@@ -142,7 +153,10 @@ class World:
         self.store = DictStore()
         self.env = WorldEnv(self.clock, self.chance, self.store)
         simulated = {n: Simulated(n, p, self.env) for n, p in self.profiles.items()}
-        hosted = {n: Hosted(n, self.seed, self.customers, self.env) for n in self.vendors}
+        hosted = {
+            n: Hosted(n, self.seed, self.customers, self.env, self.ahead.get(n, 0))
+            for n in self.vendors
+        }
         self.tools = {n: s.tool for n, s in simulated.items()}
         self.outside: dict[str, Outside] = {**hosted, **simulated}
         self.seal = Seal(b"world master key, 32 bytes long!", self.chance.randbytes)
