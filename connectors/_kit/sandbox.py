@@ -94,6 +94,9 @@ class Sandbox(Protocol):
     def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
         """A person does this in the tool: create, update, delete, merge, …; the record's id."""
 
+    def native_id(self, place: int) -> str:
+        """The id of the person at a place of the population, as the sandbox starts with them."""
+
     def holds(self, obj: str) -> Mapping[str, Reading]:
         """Every live record of an object as it is now, by id: for those who watch from outside.
 

@@ -533,6 +533,10 @@ class StripeSandbox:
             raise ValueError(str(refusal)) from refusal
         raise LookupError(f"no act {op!r}; there are: create, update, delete")
 
+    def native_id(self, place: int) -> str:
+        """The id of the person at a place of the population."""
+        return customer_id(place)
+
     def holds(self, obj: str) -> Mapping[str, Reading]:
         """Every customer as it is now, by id."""
         found = self._customers({}) if obj == CUSTOMERS.object else ()
