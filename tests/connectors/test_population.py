@@ -25,12 +25,7 @@ from tests.connectors.tools import connect
 
 SOME = 2_000
 SYSTEMS = tuple(MISSING)
-OBJECTS = {
-    "hubspot": "contacts",
-    "mailchimp": "members",
-    "stripe": "customers",
-    "zendesk": "users",
-}
+OBJECTS = {"hubspot": "contacts", "mailchimp": "members", "stripe": "customers", "zendesk": "users"}
 
 
 def world_of(system: str, customers: int) -> World:
