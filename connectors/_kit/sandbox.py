@@ -107,6 +107,11 @@ class Sandbox(Protocol):
         """Numbers of records and webhooks, for a person."""
 
 
+def for_admin(request: httpx.Request) -> bool:
+    """Whether a request is none of the vendor's API, but for whoever plays with the sandbox."""
+    return request.url.path.startswith("/_sandbox/")
+
+
 class Clock:
     """The time of a sandbox: another clock, moved ahead."""
 
@@ -144,7 +149,7 @@ class Host:
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         """A vendor's request or an admin's. Raises httpx.TransportError where a fault cuts off."""
-        if request.url.path.startswith("/_sandbox/"):
+        if for_admin(request):
             return self._admin(request)
         kind = self.sandbox.kind(request)
         fault = self._next_fault(kind)
@@ -186,7 +191,7 @@ class Host:
 
     def slow_seconds(self, request: httpx.Request) -> float:
         """How long the adaptor waits before it answers, where a fault says so."""
-        if request.url.path.startswith("/_sandbox/"):
+        if for_admin(request):
             return 0
         return next((f.seconds for f in self.faults if f.kind == "slow"), 0)
 

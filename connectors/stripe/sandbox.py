@@ -81,7 +81,7 @@ class Endpoint:
     types: list[str]
 
 
-def nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+def nested(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A form with bracketed names as nested objects; `x[]` collects a list."""
     found: dict[str, Any] = {}
     for name, value in pairs:
@@ -95,6 +95,12 @@ def nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
             if isinstance(inner, dict):
                 inner[rest[0]] = value
     return found
+
+
+def bracketed(name: str) -> str:
+    """A part of an object as a form names it: `address.city` is `address[city]`."""
+    first, *rest = name.split(".")
+    return first + "".join(f"[{part}]" for part in rest)
 
 
 def customer_id(place: int) -> str:
@@ -518,10 +524,13 @@ class StripeSandbox:
             told.due = self.clock()
 
     def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
-        """A person in Stripe's dashboard: create, update, delete."""
+        """A person in Stripe's dashboard: create, update, delete.
+
+        `fields` are named as in the connector's field map, or as Stripe nests them.
+        """
         if obj not in ("customers", "customer"):
             raise LookupError(f"no object {obj!r} here, only customers")
-        form = {k: ("" if v is None else v) for k, v in fields.items()}
+        form = nested([(bracketed(k), "" if v is None else v) for k, v in fields.items()])
         try:
             if op == "create":
                 return str(self._create(form, None)["id"])
