@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +35,11 @@ def run(seed: int, customers: int, wait: Callable[[], None] | None) -> bool:
         serve.describe(served, place / "sandboxes.json")
         opening.init(Folder(place), opening.read_description(place / "sandboxes.json"), (0, 0))
         with running(Folder(place)) as up:
-            return perform(Stage(up.opened.hub, served, seed, customers, place, refused), wait)
+            stage = Stage(up.opened.hub, served, seed, customers, place, refused)
+            try:
+                return perform(stage, wait)
+            finally:
+                stage.close()
     finally:
         for one in served.values():
             one.stop()
@@ -43,13 +48,15 @@ def run(seed: int, customers: int, wait: Callable[[], None] | None) -> bool:
 
 def perform(stage: Stage, wait: Callable[[], None] | None) -> bool:
     """Connect, plan, apply, tour, prove."""
+    began = time.monotonic()
     stage.introduce()
     stage.apply(stage.plan())
     shown = tour(stage)
     proof = prove(stage)
     report(proof)
     good = shown and proof.good
-    say("   All is proven." if good else "   NOT proven.")
+    took = f"{time.monotonic() - began:.0f} s after the start"
+    say(f"   {'All is proven.' if good else 'NOT proven.'} ({took})")
     if wait:
         say(
             f"The hub stays up. Console: {stage.console}\n"

@@ -227,8 +227,10 @@ def report(proof: Proof) -> None:
         f"{shown.many(len(proof.false_links), 'wrong link')}"
     )
     some(proof.false_links)
-    for (system, why), n in sorted(proof.nowhere.items()):
-        say(f"   Not created in {system}: {shown.many(n, 'customer')}: {why or 'on its way'}")
+    reasons = sorted({why for _, why in proof.nowhere})
+    for why in reasons:
+        counts = ", ".join(f"{s} {n}" for (s, w), n in sorted(proof.nowhere.items()) if w == why)
+        say(f"   Customers without a record ({counts}): {why or 'it is on its way'}")
     say(f"   Refused by a tool: {len(proof.refused)}")
     some(proof.refused)
 

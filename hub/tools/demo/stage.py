@@ -81,6 +81,11 @@ class Stage:
         """Clients of those who watch; they take no more than half of what a tool allows."""
         return {name: self._watcher(system) for name, system in self.hub.systems.items()}
 
+    def close(self) -> None:
+        """Nobody watches any more."""
+        for api in self.watchers.values():
+            api.close()
+
     def _watcher(self, system: System) -> HttpApi:
         served, made, clock = self.served[system.name], system.connector, wiring.Clock()
         allowed = served.host.settings().get("calls_per_second")

@@ -7,14 +7,13 @@ nothing of. Why a value won is what the hub itself answers to `synchub explain`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
 
 from hub import commands, shown
 from hub.listeners import wait_for
-from hub.pure.model import Golden
 from hub.status import status
 from hub.tools.demo.stage import Stage, say
 
@@ -49,7 +48,7 @@ class Tour:
 
     def tell(self, label: str, text: str) -> None:
         """One line below an event."""
-        say(f"        {label:9}{text}")
+        say(f"        {label:10} {text}")
 
     def watched(self, ids: Mapping[str, str], name: str, value: Any, began: float) -> None:
         """Wait until every other tool shows a value; say how long each took."""
@@ -96,22 +95,21 @@ class Tour:
 
     def reason(self, found: Mapping[str, Any]) -> str:
         """One value explained on one line."""
-        source = found["from"]
+        source, lost = found["from"], dict[str, list[str]]()
+        for claim in found["lost"]:
+            if told_value(claim["value"]) != found["value"]:
+                said = shown.in_words(told_value(claim["value"]))
+                lost.setdefault(said, []).append(self.title(claim["system"]))
         entered = (
-            f": {self.title(source['system'])} says {shown.in_words(told_value(source['value']))}, "
-            f"since {shown.when(source['at'])}"
-            if source
-            else ""
+            f", {self.title(source['system'])} at {shown.when(source['at'])}" if source else ""
         )
-        lost = {
-            f"{self.title(c['system'])} says {shown.in_words(told_value(c['value']))}"
-            + (", at the latest" if c["first_snapshot"] else "")
-            for c in found["lost"]
-            if told_value(c["value"]) != found["value"]
-        }
-        over = f"; not {', nor '.join(sorted(lost))}" if lost else ""
-        conflict = " (a conflict: neither had seen the other)" if found["conflict"] else ""
-        return f"{shown.because(found['rule'])}{entered}{over}{conflict}"
+        over = [f"{said} ({', '.join(dict.fromkeys(who))})" for said, who in lost.items()]
+        conflict = "; a conflict, for neither had seen the other" if found["conflict"] else ""
+        return (
+            f"{shown.because(found['rule'])}: {shown.in_words(found['value'])}{entered}"
+            + (f"; not {', nor '.join(over)}" if over else "")
+            + conflict
+        )
 
 
 def told_value(value: Any) -> Any:
@@ -231,6 +229,10 @@ def contact_created(one: Tour) -> None:
         fact = golden.cells.get(MARKETING)
         because = f"consent is {fact.value}" if fact else "nobody has recorded an opt-in"
         one.tell("", f"in {one.title(MAIL)} as {status}: {because}")
+    if careful := [one.title(s) for s in elsewhere if "email" not in stage.spec(s).unique]:
+        one.tell(
+            "", f"{', '.join(careful)} would take two of one address: looked first, then created"
+        )
     one.why(CRM, own, "email")
 
 
@@ -253,13 +255,20 @@ def clash(one: Tour) -> None:
     for system, number in said.items():
         one.stage.edit(system, ids[system], phone=number)
         one.tell(one.title(system), f"{ids[system]}: phone → {number}")
-    wait_for(lambda: agreed(one.stage, ids) in said.values(), PATIENCE)
-    one.stage.settle()
-    value = agreed(one.stage, ids)
-    everywhere = {s: one.shows(s, i, "phone", value) for s, i in ids.items()}
-    seen = one.follow(everywhere, began)
-    one.tell("agreed", f"{value} in all {len(seen)} tools, {time.monotonic() - began:.2f} s later")
+    seen = one.follow({s: as_golden(one, s, i, said.values()) for s, i in ids.items()}, began)
+    one.tell("agreed", f"on {agreed(one.stage, ids)}: {one.times(seen)}")
     one.why(CRM, ids[CRM], "phone")
+
+
+def as_golden(one: Tour, system: str, own: str, said: Collection[str]) -> Callable[[], bool]:
+    """Whether a tool shows the telephone number on which the hub has decided."""
+
+    def look() -> bool:
+        golden = one.stage.golden(system, own)
+        value = golden.cell("phone").value if golden and golden.cell("phone").conflict else None
+        return value in said and one.shows(system, own, "phone", value)()
+
+    return look
 
 
 def agreed(stage: Stage, ids: Mapping[str, str]) -> Any:
@@ -325,10 +334,7 @@ def duplicate_judged(one: Tour) -> None:
     if not linked(stage, left, right):
         one.missed.append("the duplicate")
     one.tell("judged", f"same: one customer after {took:.2f} s")
-    stage.settle()
-    golden = stage.golden(*left)
-    ids = stage.ids(golden) if golden else {}
-    seen = one.follow({s: alike(one, s, own, golden) for s, own in ids.items() if golden}, began)
+    seen = one.follow({s: alike(one, s, left) for s in stage.served}, began)
     one.tell("agreed", one.times(seen))
     one.why(left[0], left[1], "name")
 
@@ -339,15 +345,19 @@ def linked(stage: Stage, left: tuple[str, str], right: tuple[str, str]) -> bool:
     return None not in found and len({g.uid for g in found if g}) == 1
 
 
-def alike(one: Tour, system: str, own: list[str], golden: Golden) -> Callable[[], bool]:
-    """Whether a tool shows the name and telephone number of golden in all of its records."""
-    looks = [
-        one.shows(system, i, n, golden.cell(n).value)
-        for i in own
-        for n in ("name", "phone")
-        if one.holds(system, n) and golden.cell(n).value is not None
-    ]
-    return lambda: all(look() for look in looks)
+def alike(one: Tour, system: str, left: tuple[str, str]) -> Callable[[], bool]:
+    """Whether a tool has the customer, and shows golden's name and telephone number of them."""
+
+    def look() -> bool:
+        golden = one.stage.golden(*left)
+        held = one.stage.ids(golden).get(system, []) if golden else []
+        wanted = {n: golden.cell(n).value for n in ("name", "phone") if golden}
+        known = {n: v for n, v in wanted.items() if v is not None}
+        return bool(held) and all(
+            one.shows(system, i, n, v)() for i in held for n, v in known.items()
+        )
+
+    return look
 
 
 def same_by_the_generator(stage: Stage) -> Iterator[dict[str, Any]]:
@@ -355,7 +365,8 @@ def same_by_the_generator(stage: Stage) -> Iterator[dict[str, Any]]:
     owner = {(s, own): n for n, records in stage.natives() for s, own, _ in records}
     for task in commands.review(stage.hub)["tasks"]:
         sides = [stage.ids(g) for g in stage.sides(task["task"]) if len(g.asks) == 1]
-        if len(sides) != 2 or set(sides[0]) & set(sides[1]):  # noqa: PLR2004
+        mailed = any("email" in side for side in task["sides"])  # else not every tool has a place
+        if len(sides) != 2 or set(sides[0]) & set(sides[1]) or not mailed:  # noqa: PLR2004
             continue
         natives = [next(iter((s, own[0]) for s, own in side.items())) for side in sides]
         owners = {owner.get((s, own)) for side in sides for s, held in side.items() for own in held}
