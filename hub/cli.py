@@ -102,13 +102,26 @@ def main_options(
 
 @app.command()
 def sandbox(
-    describe: Annotated[Path, typer.Option(help="write addresses and credentials to this file")],
-    systems: Annotated[str, typer.Option(help="which, separated by commas")] = "hubspot,stripe",
+    describe: Annotated[
+        Path, typer.Option(help="write addresses, credentials and admin acts to this file")
+    ] = Path("sandboxes.json"),
+    systems: Annotated[
+        str, typer.Option(help="which, separated by commas")
+    ] = "hubspot,stripe,mailchimp,zendesk",
     seed: Annotated[int, typer.Option(help="another seed, other customers")] = 1,
     customers: Annotated[int, typer.Option(min=0, help="how many customers there are")] = 500,
     port: Annotated[int, typer.Option(help="the first port; 0 takes free ones")] = 0,
 ) -> None:
-    """Serve sandboxed tools over HTTP on this machine, until Ctrl-C."""
+    """Serve sandboxed tools over HTTP on this machine, until Ctrl-C.
+
+    Each behaves as its vendor's API does: paging, limits, webhooks, errors. They share one
+    population of messy customers. While they are up, connect a hub to them in another terminal:
+
+        synchub init --from sandboxes.json
+
+    What a person does in a tool is done at its address, under /_sandbox/act; the description
+    lists this and every other act under `admin`.
+    """
     from connectors._kit import serve
 
     with told():
@@ -472,7 +485,14 @@ def demo(
     customers: Annotated[int, typer.Option(min=10, help="how many customers")] = 500,
     seed: Annotated[int, typer.Option(help="another seed, other customers")] = 7,
 ) -> None:
-    """Two sandboxed tools with messy customers, connected, planned, applied, and edited."""
+    """Four sandboxed tools with messy customers: connect, plan, apply, a tour, and a proof.
+
+    The tour plays seven events (a corrected address, an unsubscribe, a changed telephone number, a
+    new contact, a clash, a tool that is down, a judged duplicate) and tells of each what arrived
+    where, how long it took, and why. The proof reads every record over the tools' own APIs.
+    Without --once everything stays up until Ctrl-C, to look around; 500 customers take two to
+    three minutes.
+    """
     from hub.tools.demo import run
 
     with told():

@@ -278,12 +278,15 @@ def progress(rows: Rows, run_id: str) -> dict[str, int]:
 
 
 def row_state(rows: Rows, row: Row) -> str:
-    """done, open or held."""
+    """done, open or held; what was done once stays so, whatever the link is dirty for later."""
     if row["uid"]:
         slot = rows.get("slot", uid=row["uid"])
         if slot is None or slot["dirty"] is None:
             return "done"
-        return "held" if slot["held"] else "open"
+        if slot["held"]:
+            return "held"
+        worked_off = row["state"] == "released" and slot["run"] != row["run"]
+        return "done" if worked_off else "open"  # what came since is no part of this run
     where = {"golden": row["golden"], "system": row["system"]}
     waiting = rows.select("wanted", where)
     if waiting:

@@ -196,6 +196,7 @@ def tool(name: str, spec: ObjectSpec, one: files.SystemSettings) -> Tool:
         settle_ms=spec.settle_ms,
         unique=spec.unique,
         links=link_fields(spec),
+        required=spec.required,
         create=one.create,
         widens=one.consent == "evidence",
     )

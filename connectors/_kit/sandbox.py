@@ -94,6 +94,9 @@ class Sandbox(Protocol):
     def act(self, op: str, obj: str, native_id: str, fields: Mapping[str, Any]) -> str:
         """A person does this in the tool: create, update, delete, merge, …; the record's id."""
 
+    def native_id(self, place: int) -> str:
+        """The id of the person at a place of the population, as the sandbox starts with them."""
+
     def holds(self, obj: str) -> Mapping[str, Reading]:
         """Every live record of an object as it is now, by id: for those who watch from outside.
 
@@ -102,6 +105,11 @@ class Sandbox(Protocol):
 
     def summary(self) -> Mapping[str, Any]:
         """Numbers of records and webhooks, for a person."""
+
+
+def for_admin(request: httpx.Request) -> bool:
+    """Whether a request is none of the vendor's API, but for whoever plays with the sandbox."""
+    return request.url.path.startswith("/_sandbox/")
 
 
 class Clock:
@@ -141,7 +149,7 @@ class Host:
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         """A vendor's request or an admin's. Raises httpx.TransportError where a fault cuts off."""
-        if request.url.path.startswith("/_sandbox/"):
+        if for_admin(request):
             return self._admin(request)
         kind = self.sandbox.kind(request)
         fault = self._next_fault(kind)
@@ -183,7 +191,7 @@ class Host:
 
     def slow_seconds(self, request: httpx.Request) -> float:
         """How long the adaptor waits before it answers, where a fault says so."""
-        if request.url.path.startswith("/_sandbox/"):
+        if for_admin(request):
             return 0
         return next((f.seconds for f in self.faults if f.kind == "slow"), 0)
 

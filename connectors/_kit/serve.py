@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import orjson
 
-from connectors._kit.sandbox import Clock, Host
+from connectors._kit.sandbox import Clock, Host, for_admin
 
 PUMP_SECONDS = 0.02
 WEBHOOK_SECONDS = 5
@@ -41,10 +41,14 @@ def host(vendor: str, seed: int, customers: int) -> Host:
 
 @dataclass
 class Served:
-    """A sandbox behind a port of loopback, in threads of this process."""
+    """A sandbox behind a port of loopback, in threads of this process.
+
+    While it is `down` it hangs up on every program and tells nobody of anything; people work on.
+    """
 
     host: Host
     port: int = 0
+    down: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -76,6 +80,8 @@ class Served:
         wait = self.host.slow_seconds(request)
         if wait:
             time.sleep(wait)
+        if self.down and not for_admin(request):
+            raise httpx.ConnectError("this tool is down", request=request)
         with self._lock:
             return self.host.handle(request)
 
@@ -83,7 +89,7 @@ class Served:
         with httpx.Client(timeout=WEBHOOK_SECONDS, trust_env=False) as client:
             while not self._stop.wait(PUMP_SECONDS):
                 with self._lock:
-                    due = self.host.sandbox.due(self.host.clock())
+                    due = [] if self.down else self.host.sandbox.due(self.host.clock())
                 for one in due:
                     status = send(client, one)
                     with self._lock:

@@ -20,7 +20,7 @@ from connectors.hubspot.answers import EXTERNAL_ID
 from connectors.hubspot.connector import CONNECTOR, CONTACTS
 from connectors.hubspot.desk import Call, Desk, kind_of, number
 from connectors.hubspot.hooks import Outgoing
-from connectors.hubspot.population import TOGETHER, Computed, Seeded
+from connectors.hubspot.population import FIRST_ID, STEP, TOGETHER, Computed, Seeded
 from connectors.hubspot.portal import PLAIN, Portal, Record, Refusal, iso
 
 PERSON: Final = "CRM_UI"
@@ -166,6 +166,10 @@ class HubSpotSandbox:
             ),
             "unlink": lambda own, given, now: portal.part(own, number(given["company"]), now),
         }
+
+    def native_id(self, place: int) -> str:
+        """The id of the person at a place of the population."""
+        return str(FIRST_ID + STEP * place)
 
     def holds(self, obj: str) -> Mapping[str, Reading]:
         """Every live record of one kind as it is now, by id."""

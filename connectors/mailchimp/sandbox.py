@@ -531,6 +531,10 @@ class MailchimpSandbox:
             raise ValueError(str(problem)) from problem
         return {"id": member.contact_id}
 
+    def native_id(self, place: int) -> str:
+        """The id of the person at a place of the population."""
+        return self.audience.seeded.contact_id(place)
+
     def holds(self, obj: str) -> Mapping[str, Reading]:
         """Every member as they are now, by contact id, with all of their tags."""
         now = self.clock()

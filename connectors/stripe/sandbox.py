@@ -81,7 +81,7 @@ class Endpoint:
     types: list[str]
 
 
-def nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+def nested(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A form with bracketed names as nested objects; `x[]` collects a list."""
     found: dict[str, Any] = {}
     for name, value in pairs:
@@ -95,6 +95,12 @@ def nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
             if isinstance(inner, dict):
                 inner[rest[0]] = value
     return found
+
+
+def bracketed(name: str) -> str:
+    """A part of an object as a form names it: `address.city` is `address[city]`."""
+    first, *rest = name.split(".")
+    return first + "".join(f"[{part}]" for part in rest)
 
 
 def customer_id(place: int) -> str:
@@ -524,7 +530,7 @@ class StripeSandbox:
         """
         if obj not in ("customers", "customer"):
             raise LookupError(f"no object {obj!r} here, only customers")
-        form = as_form(fields)
+        form = nested([(bracketed(k), "" if v is None else v) for k, v in fields.items()])
         try:
             if op == "create":
                 return str(self._create(form, None)["id"])
@@ -535,6 +541,10 @@ class StripeSandbox:
         except Refusal as refusal:
             raise ValueError(str(refusal)) from refusal
         raise LookupError(f"no act {op!r}; there are: create, update, delete")
+
+    def native_id(self, place: int) -> str:
+        """The id of the person at a place of the population."""
+        return customer_id(place)
 
     def holds(self, obj: str) -> Mapping[str, Reading]:
         """Every customer as it is now, by id."""
@@ -549,19 +559,6 @@ class StripeSandbox:
             "events": len(self.events),
             "webhooks": {"waiting": len(self.waiting)},
         }
-
-
-def as_form(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields as a form has them: names with dots are parts of an object, "" clears."""
-    made: dict[str, Any] = {}
-    for name, value in fields.items():
-        outer, _, inner = name.partition(".")
-        given = "" if value is None else value
-        if inner:
-            made.setdefault(outer, {})[inner] = given
-        else:
-            made[outer] = given
-    return made
 
 
 def _held(customer: Mapping[str, Any]) -> Reading:

@@ -21,7 +21,7 @@ from connectors.zendesk.answers import reading_of
 from connectors.zendesk.connector import CONNECTOR
 from connectors.zendesk.desk import Body, Call, Desk
 from connectors.zendesk.hooks import Hooks, Outgoing
-from connectors.zendesk.population import Record
+from connectors.zendesk.population import FIRST_USER, STEP, Record
 from connectors.zendesk.support import CUSTOM, ORGANIZATIONS, USERS, Refusal, Support, invalid
 
 EVERY_EVENT: Final = tuple(event for spec in CONNECTOR.objects for event in spec.webhook_events)
@@ -211,6 +211,10 @@ class ZendeskSandbox:
                 change = "change" if primary else "add"
                 self.support.identities(own, change, primary, {"value": mail})
         return self.support.update(kind, own, given).id
+
+    def native_id(self, place: int) -> str:
+        """The id of the person at a place of the population."""
+        return str(FIRST_USER + STEP * place)
 
     def holds(self, obj: str) -> Mapping[str, Reading]:
         """Every living customer or organization as it is now, by id."""

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from hub.pure.model import Golden, Record, Sent, field_of, key_of
+from hub.pure.model import Golden, Record, Sent, Value, field_of, key_of
 from hub.pure.rules import Tool
 
 GONE = ("merged", "failed", "lost")
@@ -24,18 +24,31 @@ def refusal(golden: Golden, members: list[Record], tool: Tool) -> str:
         return "this system creates nothing"
     if any((r.system, r.object) == (tool.system, tool.object) and holds_place(r) for r in members):
         return "it has a record here"
+    if why := unfit(golden, members):
+        return why
+    if lacks := next((n for n in tool.required if first_value(golden, tool, n) is None), ""):
+        return f"no record here is without {lacks}, and nobody knows it"
+    linked = len({r.system for r in members if r.state == "live"}) > 1
+    if tool.create == "linked" and not linked:
+        return "only customers that two systems have are created here"
+    return ""
+
+
+def unfit(golden: Golden, members: list[Record]) -> str:
+    """Why this golden record wants no record in any tool, "" when it may."""
     if golden.asks:
         return "possible duplicate: a steward decides first"
     if golden.duplicate_of:
         return "duplicate inside a tool"
     if not any(r.state == "live" for r in members):
         return "no tool has it any more"
-    if not golden.claimed:
-        return "nobody claims anything of it"
-    linked = len({r.system for r in members if r.state == "live"}) > 1
-    if tool.create == "linked" and not linked:
-        return "only customers that two systems have are created here"
-    return ""
+    return "" if golden.claimed else "nobody claims anything of it"
+
+
+def first_value(golden: Golden, tool: Tool, name: str) -> Value:
+    """What a new record would hold in a field, None where there is nothing for it."""
+    cell = golden.cell(name)
+    return None if cell.parked else tool.normal(name, cell.value)
 
 
 def first_values(golden: Golden, tool: Tool) -> dict[str, Sent]:

@@ -70,8 +70,9 @@ class Lens(Protocol):
 class Tool:
     """What the core must know of one object in one system. Times in ms.
 
-    `unique`: fields that the tool keeps unique. `create`: which golden records it wants a record
-    of. `widens`: it may be told of an opt-in that is proven.
+    `unique`: fields that the tool keeps unique. `required`: those that no record of it is without.
+    `create`: which golden records it wants a record of. `widens`: it may be told of an opt-in that
+    is proven.
     """
 
     system: str
@@ -84,6 +85,7 @@ class Tool:
     settle_ms: int = 0
     unique: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
     create: Literal["all", "linked", "never"] = "all"
     widens: bool = False
 

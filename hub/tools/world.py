@@ -185,6 +185,7 @@ class World:
                     settle_ms=spec.settle_ms,
                     unique=spec.unique,
                     links=link_fields(spec),
+                    required=spec.required,
                     create=self.create.get(name, "all"),
                     widens=name in self.widens,
                 )

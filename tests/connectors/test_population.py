@@ -19,15 +19,13 @@ from connectors._kit.population import (
     truth,
 )
 from connectors._kit.trial import T0, World, maker, newest
-from connectors.hubspot.population import FIRST_ID, STEP, Computed, Seeded
+from connectors.hubspot.population import Computed, Seeded
 from connectors.hubspot.sandbox import give
-from connectors.stripe.sandbox import customer_id
 from tests.connectors.tools import connect
 
 SOME = 2_000
 SYSTEMS = tuple(MISSING)
-IDS = {"hubspot": lambda place: str(FIRST_ID + STEP * place), "stripe": customer_id}
-OBJECTS = {"hubspot": "contacts", "stripe": "customers"}
+OBJECTS = {"hubspot": "contacts", "mailchimp": "members", "stripe": "customers", "zendesk": "users"}
 
 
 def world_of(system: str, customers: int) -> World:
@@ -120,15 +118,19 @@ def test_the_sandboxes_serve_the_truth(system: str) -> None:
     size = 150
     world, pop = world_of(system, size), Population(1, size, system)
     listed = newest(world.listing())
-    named = {IDS[system](p): p for _, found in truth(1, size, (system,)) for _, p in found}
+    own = world.host.sandbox.native_id
+    named = {own(p): p for _, found in truth(1, size, (system,)) for _, p in found}
     assert set(listed) == set(named)
     for native, place in named.items():
         held, wanted = world.values(native), pop.values(place)
-        for name in ("phone", "address", "email"):
+        for name in {"phone", "address", "email"} & set(held):
             one = world.spec.fields.by_name[name]
-            mail = name == "email" and held[name] is None  # HubSpot has no address twice
+            # Most tools have no address twice; where nobody is without one, it is another.
+            sure = clean(1, size, system, place) and not pop.who(place)[1]
+            unlike = held[name] is None or "email" in world.spec.required
+            other = name == "email" and unlike and not sure
             assert (
-                mail
+                other
                 or held[name] in (wanted[name], one.normal(wanted[name]))
                 or (str(held[name]).lower() == str(wanted[name]).lower())
             )
@@ -145,14 +147,14 @@ def test_a_modified_time_leads_back_to_its_record() -> None:
         assert set(seeded.modified(low, high)) == inside
 
 
-@pytest.mark.parametrize("system", list(OBJECTS))
+@pytest.mark.parametrize("system", ["hubspot", "stripe"])
 def test_a_million_customers_start_at_once(system: str) -> None:
     """Start, one record, one page, one address: nothing else is computed, and no time passes."""
     customer.cache_clear()
     start = time.process_time()
     world = world_of(system, 1_000_000)
     place = 654_321
-    native = IDS[system](place)
+    native = world.host.sandbox.native_id(place)
     mail = world.read(native)[native].app["email"]
     page = world.connector.listing(world.api, world.spec, native)
     assert number_of(str(mail or "")) in (Population(1, 1_000_000, system).who(place)[0], None)
