@@ -161,7 +161,7 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
     beside = state.load_goldens(rows, unchanged).values()
     for golden in (*effects.groups, *beside):
         if golden is not None:
-            slots.review(rows, hub, golden)
+            slots.review(rows, hub, golden, effects.known)
     for change in effects.history:
         history.write(rows, hub, change)
     mark_all(rows, hub, effects, effects.dirty | moved)
@@ -171,7 +171,7 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
 def mark_all(rows: Rows, hub: Hub, effects: Effects, dirty: set[Uid]) -> None:
     """The links that are to be looked at, and the records that are to be read again."""
     wanted = dirty | effects.again.keys()
-    known = {**state.load_records(rows, wanted - effects.records.keys()), **effects.records}
+    known = {**state.load_records(rows, wanted - effects.known.keys()), **effects.known}
     for uid in sorted(wanted):
         record = known[uid]
         if record and uid in dirty:
