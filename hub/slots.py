@@ -49,7 +49,8 @@ def park_loops(rows: Rows, hub: Hub, golden: Golden) -> None:
     caught = sorted(n for n, c in golden.cells.items() if c.parked and not golden.merged_into)
     before = rows.get("parked", id=item)
     if not caught:
-        close(rows, item)
+        if before and before["state"] == "open":
+            close(rows, item)
         return
     if before and before["state"] != "done" and before["doc"]["cells"] == caught:
         return  # it waits for somebody, or somebody has seen it
