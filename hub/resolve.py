@@ -7,7 +7,9 @@ look), asks `decide`, and stores every effect in the transaction that moves its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -49,9 +51,22 @@ def batch(rows: Rows, hub: Hub) -> int:
     messages = hub.log.poll(rows, GROUP, topics(hub), BATCH)
     if messages:
         uids = {m.key.decode() for m in messages}
-        resolve(rows, hub, uids)
+        with uncollected():
+            resolve(rows, hub, uids)
         hub.log.commit(rows, GROUP, messages)
     return len(messages)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for cycles: all that a batch makes is held until its end, so it would find none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def one_by_one(hub: Hub, error: Exception) -> int:
@@ -161,7 +176,7 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
     beside = state.load_goldens(rows, unchanged).values()
     for golden in (*effects.groups, *beside):
         if golden is not None:
-            slots.review(rows, hub, golden)
+            slots.review(rows, hub, golden, effects.known)
     for change in effects.history:
         history.write(rows, hub, change)
     mark_all(rows, hub, effects, effects.dirty | moved)
@@ -171,7 +186,7 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
 def mark_all(rows: Rows, hub: Hub, effects: Effects, dirty: set[Uid]) -> None:
     """The links that are to be looked at, and the records that are to be read again."""
     wanted = dirty | effects.again.keys()
-    known = {**state.load_records(rows, wanted - effects.records.keys()), **effects.records}
+    known = {**state.load_records(rows, wanted - effects.known.keys()), **effects.known}
     for uid in sorted(wanted):
         record = known[uid]
         if record and uid in dirty:

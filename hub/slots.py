@@ -12,14 +12,14 @@ that only the act named beside them lifts:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hub.env import Hub
 from hub.io import state
 from hub.io.rows import Row, Rows, among
 from hub.pure import creates
-from hub.pure.model import Golden, Record
+from hub.pure.model import Golden, Record, Uid
 from hub.pure.rules import Tool
 
 CONSENT, EDIT, REPAIR, BACKFILL = range(4)  # what is written first
@@ -31,9 +31,9 @@ def pause_ms(attempts: int) -> int:
     return min(PAUSE_MS << min(attempts, 16), PAUSE_MOST_MS)
 
 
-def review(rows: Rows, hub: Hub, golden: Golden) -> None:
+def review(rows: Rows, hub: Hub, golden: Golden, known: Mapping[Uid, Record]) -> None:
     """Lay or clear the wanted creates, holds and questions of a golden record that changed."""
-    members = state.members_of(rows, golden)
+    members = state.members_of(rows, golden, known)
     if golden.merged_into:
         rows.delete("wanted", {"golden": golden.uid})
     else:
@@ -49,7 +49,8 @@ def park_loops(rows: Rows, hub: Hub, golden: Golden) -> None:
     caught = sorted(n for n, c in golden.cells.items() if c.parked and not golden.merged_into)
     before = rows.get("parked", id=item)
     if not caught:
-        close(rows, item)
+        if before and before["state"] == "open":
+            close(rows, item)
         return
     if before and before["state"] != "done" and before["doc"]["cells"] == caught:
         return  # it waits for somebody, or somebody has seen it

@@ -111,11 +111,13 @@ class Effects:
     """What follows. `statuses`: event (uid, seq) to (status, by). `again`: uid to due time (ms).
 
     `dirty`: records whose slot is to be looked at, `urgent`: those of them whose consent changed.
+    `known`: every record that was looked at, as it is now.
     `ended`: records whose write came to an end. `regroup`: uid to (golden id, leads).
     `moved`: golden records of which a record appeared, went, or came back.
     """
 
     records: dict[Uid, Record] = field(default_factory=dict)
+    known: dict[Uid, Record] = field(default_factory=dict)
     statuses: dict[tuple[Uid, int], tuple[str, str]] = field(default_factory=dict)
     keys: dict[Uid, frozenset[Key]] = field(default_factory=dict)
     edges_put: dict[EdgeId, Edge] = field(default_factory=dict)
@@ -282,6 +284,7 @@ def decide(
         if outcome.again_at is not None:
             effects.again[uid] = max(outcome.again_at, effects.again.get(uid, 0))
     records = {u: r for u, r in {**loaded.records, **batch.after}.items() if r is not None}
+    effects.known = records
     relate(inputs, batch, records, loaded, context, effects)
     edges = {
         k: e
@@ -451,7 +454,13 @@ def resolve_group(  # noqa: PLR0917
         uid=group.uid,
         entity=members[0].entity,
         members=group.members,
-        cells=golden_cells(members, component.values(), loaded, context),
+        cells=golden_cells(
+            members,
+            component.values(),
+            loaded,
+            context,
+            kept=untouched(before, members, batch, context.rules),
+        ),
         number=before.number if before else 0,
         rules=context.rules.version,
         asks=group.asks,
@@ -480,10 +489,27 @@ def resolve_group(  # noqa: PLR0917
     effects.regroup |= {u: (group.uid, u in leads) for u in group.members}
 
 
-def golden_cells(
-    members: list[Record], component: Iterable[Record], loaded: Loaded, context: Context
+def untouched(
+    before: Golden | None, members: list[Record], batch: Batch, rules: Rules
 ) -> dict[str, GoldenCell]:
-    """Every cell that somebody claims, by name."""
+    """Cells that stay as they were: the same records and rules, and nothing entered since."""
+    if before is None or before.rules != rules.version:
+        return {}
+    if before.members != tuple(r.uid for r in members):
+        return {}
+    moved = [(batch.before[r.uid], r) for r in members if r.uid in batch.after]
+    fresh = {n for old, r in moved for n, c in r.cells.items() if c.claims != old.cell(n).claims}
+    return {n: c for n, c in before.cells.items() if n not in fresh}
+
+
+def golden_cells(
+    members: list[Record],
+    component: Iterable[Record],
+    loaded: Loaded,
+    context: Context,
+    kept: Mapping[str, GoldenCell],
+) -> dict[str, GoldenCell]:
+    """Every cell that somebody claims, by name. `kept` stay, but consent reaches further."""
     entity = members[0].entity
     names = {n for r in members for n, c in r.cells.items() if c.claims}
     everyone = [r for r in component if r.entity == entity]
@@ -492,6 +518,9 @@ def golden_cells(
     for name in sorted(names):
         rule = context.rules.of(entity, name)
         if rule is None or rule.kind == "reference":
+            continue
+        if name in kept and rule.kind != "consent":
+            cells[name] = kept[name]
             continue
         cell = (
             consent.effective(name, members, everyone)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
 from anyascii import anyascii
 
-from hub.pure.model import Edge, Record, Value, edge, field_of, key_of
+from hub.pure.model import Edge, Record, Value, edge
 from hub.pure.rules import Rules
 
 
@@ -28,15 +29,11 @@ class Key(NamedTuple):
 
 def entered(record: Record, name: str) -> list[Value]:
     """Every standard value that somebody entered in a field, in the order of the claims."""
-    cells = [c for n, c in sorted(record.cells.items()) if field_of(n) == name and not key_of(n)]
-    return [
-        c.value
-        for cell in cells
-        for c in cell.claims
-        if c.status == "effective" and c.value is not None
-    ]
+    claims = record.cell(name).claims
+    return [c.value for c in claims if c.status == "effective" and c.value is not None]
 
 
+@lru_cache(100_000)
 def folded(text: str) -> str:
     """Letters and digits only, in lower-case ASCII: for comparing, never for showing."""
     plain = unicodedata.normalize("NFKC", text).casefold()
