@@ -453,19 +453,22 @@ def simulate(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="resolve, calls")],
+    what: Annotated[str, typer.Argument(help="resolve, calls, latency")],
     records: Annotated[int, typer.Option(min=2, help="resolve: standing records")] = 100_000,
     edits: Annotated[int, typer.Option(min=2, help="how many edits are measured")] = 1_000,
-    customers: Annotated[int, typer.Option(min=10, help="calls: customers in two tools")] = 2_500,
+    customers: Annotated[int, typer.Option(min=10, help="calls, latency: customers")] = 2_500,
+    rate: Annotated[float, typer.Option(min=0.1, help="latency: edits a second")] = 20,
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Measure this hub on this machine: inputs resolved a second, calls made for a backlog."""
+    """Measure this hub on this machine: resolving, calls for a backlog, how long an edit takes."""
     from hub.tools import bench as benches
+    from hub.tools.latency import bench_latency
 
     with told(), shown.telling() as tell:
         benchmarks = {
             "resolve": lambda: benches.bench_resolve(records, edits, tell),
             "calls": lambda: benches.bench_calls(customers, edits, tell),
+            "latency": lambda: bench_latency(customers, edits, rate, tell),
         }
         if what not in benchmarks:
             raise Wrong(f"{what!r} is no benchmark; there are: {', '.join(benchmarks)}")

@@ -51,6 +51,7 @@ class Served:
     down: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
+    _stirred: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> Served:
         """Serve; the port is known when this returns."""
@@ -82,12 +83,17 @@ class Served:
             time.sleep(wait)
         if self.down and not for_admin(request):
             raise httpx.ConnectError("this tool is down", request=request)
-        with self._lock:
-            return self.host.handle(request)
+        try:
+            with self._lock:
+                return self.host.handle(request)
+        finally:
+            self._stirred.set()  # what it has to tell is told at once
 
     def _pump(self) -> None:
         with httpx.Client(timeout=WEBHOOK_SECONDS, trust_env=False) as client:
-            while not self._stop.wait(PUMP_SECONDS):
+            while not self._stop.is_set():
+                self._stirred.wait(PUMP_SECONDS)
+                self._stirred.clear()
                 with self._lock:
                     due = [] if self.down else self.host.sandbox.due(self.host.clock())
                 for one in due:

@@ -181,8 +181,19 @@ def test_a_backlog_costs_hardly_more_calls_than_it_must() -> None:
     assert figures["hubspot_calls"] <= figures["hubspot_calls_least"] + 1, "associations are read"
 
 
+def test_an_edit_arrives_in_every_other_tool() -> None:
+    """The hub is slower than a bare script, and no edit is missing."""
+    words = ["bench", "latency", "--customers", "40", "--edits", "20", "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    figures = orjson.loads(done.stdout)["figures"]
+    assert figures["missing"] == 0
+    assert 0 < figures["floor_ms_p50"] < figures["edit_to_visible_ms_p50"]
+    assert figures["edit_to_visible_ms_p50"] <= figures["edit_to_visible_ms_p99"]
+
+
 def test_an_unknown_benchmark_names_the_known_ones() -> None:
     """Wrong use is told as such."""
     done = CliRunner().invoke(app, ["bench", "speed"])
     assert done.exit_code == 2
-    assert "resolve, calls" in done.output
+    assert "resolve, calls, latency" in done.output
