@@ -14,6 +14,11 @@ expect A.jane is B.jane | A.jane is not B.jane | nobody in B for A.jane | somebo
 expect A.jane phone is altered        expect asked A.jane
 expect parked departed                expect nothing parked
 count writes … expect writes of B = 1      requests to write since then, failed ones too
+alone: why            not told again beside two more tools (`BESIDE`), for this reason
+
+Every story of fewer than four tools is told twice: as it is written, and beside two further tools
+that nobody works in. They rank last and only ever hold our copies, which make no claims: so
+whatever a story expects must hold there too, and at its end the two are equal to golden.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from hub.deliver import Plan
 from hub.io import state
 from hub.io.rows import Rows
 from hub.links import Link, differences
+from hub.pure.compare import Difference
 from hub.pure.model import Actor, Decision, Golden, Record
 from hub.pure.rules import FieldRule, Strategy
 from hub.tools.world import World, rules_for
@@ -43,6 +49,14 @@ FLAGS = {
     "shouts": "shouts",
     "reformats": "reformats",
 }
+SAID_FIRST = ("tools", "rule", "create", "widens", "restless", "alone:")
+BESIDE = {"Crm": Profile(conditional=True, revisions=True), "Mailing": Profile(unique_email=True)}
+AT_REST = (
+    "agree",
+    "not applicable",
+    "waits for link",
+    "parked",
+)  # a parked field is held everywhere
 PARTS = ("line1", "line2", "city", "region", "postcode", "country")
 
 
@@ -332,34 +346,62 @@ class Story:
 
     def word(self, who: str, cell: str) -> str:
         """The word of the comparison."""
+        return next((d.word for d in self.compared(who) if d.cell == cell), "not known")
+
+    def compared(self, who: str) -> list[Difference]:
+        """How a record stands to its golden record."""
         system, _, _ = who.partition(".")
         record, golden = self.record(who), self.golden(who)
         made = self.world.hub.systems[system]
         link = Link(self.world.hub, made, made.specs[record.object])
         row = self.world.store.view(lambda r: r.get("record", uid=record.uid)) or {}
-        found = self.world.store.view(lambda r: differences(r, link, row, record, golden))
-        return next((d.word for d in found if d.cell == cell), "not known")
+        return self.world.store.view(lambda r: differences(r, link, row, record, golden))
 
 
 # -- telling -----------------------------------------------------------------------------------
 
 
-def tell(text: str) -> Story:
-    """Run a story; raises `StoryError` naming the line that does not hold."""
-    lines = [(n, line.partition("#")[0].strip()) for n, line in enumerate(text.splitlines(), 1)]
-    told = [(n, line) for n, line in lines if line]
-    story = opening(told)
+def tell(text: str, beside: Mapping[str, Profile] | None = None) -> Story:
+    """Run a story, maybe `beside` more tools; raises `StoryError` naming the line that fails."""
+    told = lines_of(text)
+    story = opening(told, beside or {})
     for number, line in told:
-        if line.split()[0] not in ("tools", "rule", "create", "widens", "restless"):
+        if line.split()[0] not in SAID_FIRST:
             try:
                 step(story, line)
             except (AssertionError, KeyError) as error:
                 raise StoryError(f"line {number}: {line}\n    {error!r}") from error
     finish(story, restless=any(line == "restless" for _, line in told))
+    passive(story, beside or {})
     return story
 
 
-def opening(told: Sequence[tuple[int, str]]) -> Story:
+def lines_of(text: str) -> list[tuple[int, str]]:
+    """The lines that say something, with their numbers."""
+    lines = [(n, line.partition("#")[0].strip()) for n, line in enumerate(text.splitlines(), 1)]
+    return [(n, line) for n, line in lines if line]
+
+
+def told_beside(text: str) -> bool:
+    """Whether a story is also told beside two more tools."""
+    said = [line for _, line in lines_of(text)]
+    named = [tools_in(line.removeprefix("tools")) for line in said if line.startswith("tools ")]
+    few = sum(map(len, named)) < 4  # noqa: PLR2004 four tools are what a company has
+    return few and not any(line.startswith("alone: ") for line in said)
+
+
+def passive(story: Story, beside: Mapping[str, Profile]) -> None:
+    """Tools that nobody worked in have claimed nothing, and hold what golden holds."""
+    for name in beside:
+        for native in story.tool(name).living():
+            record = story.record(f"{name}.{native}")
+            claimed = [c for c, cell in record.cells.items() if cell.claims]
+            story.must(not claimed, f"{name}.{native} claims {claimed}")
+            apart = [d for d in story.compared(f"{name}.{native}") if d.word not in AT_REST]
+            story.must(not apart, f"{name}.{native} differs: {apart}")
+
+
+def opening(told: Sequence[tuple[int, str]], beside: Mapping[str, Profile]) -> Story:
     """The world that the first lines describe."""
     profiles: dict[str, Profile] = {}
     changed: dict[str, FieldRule] = {}
@@ -380,6 +422,7 @@ def opening(told: Sequence[tuple[int, str]]) -> Story:
             create[words[1]] = words[2]
         elif words[0] == "widens":
             widens |= set(words[1:])
+    profiles |= beside
     rules = rules_for(profiles, changed)
     return Story(World(profiles, rules=rules, create=create, widens=frozenset(widens)))
 

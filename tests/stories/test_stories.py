@@ -6,16 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.stories.runner import tell
+from tests.stories.runner import BESIDE, tell, told_beside
 
 HERE = Path(__file__).parent
 STORIES = sorted(HERE.glob("*.story"))
+TOLD_BESIDE = [p for p in STORIES if told_beside(p.read_text())]
 
 
 @pytest.mark.parametrize("path", STORIES, ids=lambda p: p.stem)
 def test_story(path: Path) -> None:
     """A steward can read it, and the hub does it."""
     tell(path.read_text())
+
+
+@pytest.mark.parametrize("path", TOLD_BESIDE, ids=lambda p: p.stem)
+def test_story_beside_two_more_tools(path: Path) -> None:
+    """Tools that nobody works in change nothing, and end equal to golden."""
+    tell(path.read_text(), BESIDE)
 
 
 def test_there_are_enough_stories() -> None:
