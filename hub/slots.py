@@ -126,24 +126,37 @@ def creates_open(rows: Rows, golden: Golden) -> set[Place]:
 
 
 def ask(rows: Rows, hub: Hub, golden: Golden) -> None:
-    """One open task for each pair that may be the same customer."""
-    for row in rows.select("task", {"kind": "duplicate", "uid": golden.uid, "state": "open"}):
-        if row["other"] not in golden.asks:
-            rows.update("task", {"id": row["id"]}, {"state": "done"})
-    for other in golden.asks:
-        rows.upsert(
-            "task",
-            {
-                "id": f"duplicate:{golden.uid}:{other}",
-                "kind": "duplicate",
-                "state": "open",
-                "at": hub.env.now(),
-                "uid": golden.uid,
-                "other": other,
-                "why": "they may be the same customer",
-                "doc": {},
-            },
-        )
+    """One open task for each pair of customers that may be the same, whichever side told of it."""
+    others = set(state.golden_ids(rows, golden.asks).values()) - {golden.uid}
+    pairs = {(min(golden.uid, o), max(golden.uid, o)) for o in others}
+    asked = {(row["uid"], row["other"]): row["id"] for row in questions(rows, golden.uid)}
+    for pair in asked.keys() - pairs:
+        rows.update("task", {"id": asked[pair]}, {"state": "done"})
+    for pair in sorted(pairs - asked.keys()):
+        pose(rows, hub, *pair)
+
+
+def questions(rows: Rows, uid: Uid) -> list[Row]:
+    """The open tasks that ask whether this customer is another one as well."""
+    where = {"kind": "duplicate", "state": "open"}
+    return [r for side in ("uid", "other") for r in rows.select("task", {**where, side: uid})]
+
+
+def pose(rows: Rows, hub: Hub, one: Uid, other: Uid) -> None:
+    """Ask whether two customers are one; what was asked once may be asked again."""
+    rows.upsert(
+        "task",
+        {
+            "id": f"duplicate:{one}:{other}",
+            "kind": "duplicate",
+            "state": "open",
+            "at": hub.env.now(),
+            "uid": one,
+            "other": other,
+            "why": "they may be the same customer",
+            "doc": {},
+        },
+    )
 
 
 def settle_intents(rows: Rows, records: Iterable[Record]) -> None:

@@ -429,7 +429,7 @@ _table(
     _may("system", Text),
     _must("why", Text),
     _must("doc", Doc),
-    index=(("kind", "state"), ("uid",)),
+    index=(("kind", "state"), ("uid",), ("other",)),
 )
 _table(
     "parked",

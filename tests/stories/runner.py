@@ -386,7 +386,7 @@ def told_beside(text: str) -> bool:
     """Whether a story is also told beside two more tools."""
     said = [line for _, line in lines_of(text)]
     named = [tools_in(line.removeprefix("tools")) for line in said if line.startswith("tools ")]
-    few = sum(map(len, named)) < 4  # noqa: PLR2004 four tools are what a company has
+    few = sum(map(len, named)) < 4  # a company has four tools
     return few and not any(line.startswith("alone: ") for line in said)
 
 
