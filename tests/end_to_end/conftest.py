@@ -140,8 +140,12 @@ def sites(place: Path) -> Iterator[Callable[..., Site]]:
     """What `make_site` gives, for any scope."""
     made: list[Site] = []
 
-    def make(customers: int = 12, kind: type[Served] = Served) -> Site:
-        served = {v: kind(serve.host(v, 3, customers)).start() for v in ("hubspot", "stripe")}
+    def make(
+        customers: int = 12,
+        kind: type[Served] = Served,
+        vendors: tuple[str, ...] = ("hubspot", "stripe"),
+    ) -> Site:
+        served = {v: kind(serve.host(v, 3, customers)).start() for v in vendors}
         folder = Folder(place / f"hub{len(made)}")
         opening.init(folder, serve.described(served), (0, 0))
         made.append(Site(served, folder))
