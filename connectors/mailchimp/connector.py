@@ -138,7 +138,15 @@ def consent() -> Field:
         word = value.get(MARKETING) if isinstance(value, Mapping) else None
         return {"status": "unsubscribed" if word == "out" else "subscribed"} if word else {}
 
-    return Field("consent", "consent", ("status", "opt_in"), take, give, lossless=False)
+    return Field(
+        "consent",
+        "consent",
+        ("status", "opt_in"),
+        take,
+        give,
+        lossless=False,
+        room=lambda key: key == MARKETING,
+    )
 
 
 MEMBERS: Final = ObjectSpec(

@@ -85,17 +85,6 @@ MERGES_MOST: Final = 5  # of a merged organization that was merged again, and so
 NAME_LENGTH: Final = 255
 
 
-def tags() -> Field:
-    """Tags as a whole set. One that Zendesk would spell differently has no place in it."""
-    plain = elements("tags", "tags")
-
-    def give(value: Value) -> App:
-        held = plain.give(value)["tags"]
-        return {"tags": [t for t in held if is_tag(t)] if isinstance(held, list) else []}
-
-    return replace(plain, give=give, lossless=False)
-
-
 def is_tag(word: str) -> bool:
     """Whether Zendesk keeps a tag as it is: it splits at spaces and knows no capitals."""
     return word == word.lower() and not re.search(r"[\s,;]", word)
@@ -128,7 +117,7 @@ USERS: Final = ObjectSpec(
             text("job_title", "user_fields.job_title"),
             date("birth_date", "user_fields.birth_date"),
             text("note", "notes"),
-            tags(),
+            elements("tags", "tags", room=is_tag),
         )
     ),
     unique=("email",),
@@ -150,7 +139,7 @@ ORGANIZATIONS: Final = ObjectSpec(
             text("legal_name", "name"),
             phone("phone", "organization_fields.phone"),
             main_domain(),
-            tags(),
+            elements("tags", "tags", room=is_tag),
         )
     ),
     unique=("legal_name",),
