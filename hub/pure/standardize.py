@@ -7,6 +7,7 @@ number that cannot be read, a placeholder in place of a name is quarantined, not
 from __future__ import annotations
 
 import datetime as dt
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -50,8 +51,8 @@ def tidy(raw: str) -> str:
     return " ".join(unicodedata.normalize("NFC", "".join(shown)).split())
 
 
-def text(raw: Value, _rules: Rules) -> str:
-    """Any text that is not a filler."""
+def text(raw: Value, _rules: Rules) -> str | None:
+    """Any text that is not a filler; None for one that shows nothing."""
     line = tidy(str(raw))
     if line.casefold() in FILLERS:
         message = f"{line!r} is a filler, not a value"
@@ -59,7 +60,7 @@ def text(raw: Value, _rules: Rules) -> str:
     if len(line) > LONGEST_TEXT:
         message = f"longer than {LONGEST_TEXT} characters"
         raise Invalid(message)
-    return line
+    return line or None
 
 
 @lru_cache(100_000)
@@ -75,11 +76,10 @@ def _email(line: str) -> str:
 def email(raw: Value, rules: Rules) -> str:
     """An address in lower case; placeholders such as noone@none.com are refused."""
     line = _email(tidy(str(raw)))
-    local, _, domain = line.partition("@")
-    if line in rules.placeholders or "@" + domain in rules.placeholders:
+    if line in rules.placeholders or "@" + line.partition("@")[2] in rules.placeholders:
         message = f"{line!r} is a placeholder, not somebody's address"
         raise Invalid(message)
-    return line if local else ""
+    return line
 
 
 @lru_cache(100_000)
@@ -109,11 +109,10 @@ def _has_parts(raw: Value, what: str) -> None:
 
 
 def name(raw: Value, rules: Rules) -> Value:
-    """Given and family name, each tidied."""
+    """Given and family name, each tidied; None where neither shows anything."""
     _has_parts(raw, "a name")
     parts = {part: tidy(str(raw.get(part) or "")) for part in ("given", "family")}
-    text(" ".join(parts.values()), rules)
-    return parts
+    return parts if text(" ".join(parts.values()), rules) else None
 
 
 @lru_cache(10_000)
@@ -129,11 +128,12 @@ def country(line: str) -> str:
 
 
 def address(raw: Value, _rules: Rules) -> Value:
-    """The parts of an address, tidied, with the country as a code."""
+    """The parts of an address, tidied, with the country as a code; None where all are empty."""
     _has_parts(raw, "an address")
     parts = ("line1", "line2", "city", "region", "postcode")
     held = {part: tidy(str(raw.get(part) or "")) for part in parts}
-    return {**held, "country": country(tidy(str(raw.get("country") or "")))}
+    held["country"] = country(tidy(str(raw.get("country") or "")))
+    return held if any(held.values()) else None
 
 
 def date(raw: Value, _rules: Rules) -> str:
@@ -149,10 +149,10 @@ def date(raw: Value, _rules: Rules) -> str:
     return day.isoformat()
 
 
-def domain(raw: Value, rules: Rules) -> str:
-    """A bare host name in lower case, without scheme, www and path."""
-    line = text(raw, rules).lower().removeprefix("https://").removeprefix("http://")
-    return line.removeprefix("www.").partition("/")[0]
+def domain(raw: Value, rules: Rules) -> str | None:
+    """A bare host name in lower case, without scheme, www and path; None where none is left."""
+    line = re.sub(r"^(https?://|www\.)+", "", tidy(str(raw)).lower())
+    return text(line.partition("/")[0], rules)
 
 
 def as_it_is(raw: Value, _rules: Rules) -> Value:
@@ -173,7 +173,10 @@ STANDARD: Mapping[str, Callable[[Value, Rules], Value]] = {
 
 
 def standard(kind: str, raw: Value, rules: Rules) -> Value:
-    """The standard value of a raw one; None stays None. Raises `Invalid` with the reason."""
+    """The standard value of a raw one, None where it is nothing. Raises `Invalid` with the reason.
+
+    A text of control characters alone is nothing: golden never holds an empty one.
+    """
     if raw is None or raw is True:
         return raw
     return STANDARD.get(kind, as_it_is)(raw, rules)
