@@ -43,7 +43,8 @@ class Profile:
     `truncates` cuts notes (declared in the field map); `shouts` upper-cases job titles without
     saying so; `reformats` is an automation that rewrites telephone numbers after every write;
     `ignores` and `refuses` name fields, `consents` the only consents that it has a place for, none
-    meaning all. `skew_ms` is how far its clock is ahead of ours.
+    meaning all. `skew_ms` is how far its clock is ahead of ours. `terse`: its changes show what
+    changed and no other fields.
     """
 
     conditional: bool = False
@@ -61,6 +62,7 @@ class Profile:
     skew_ms: int = 0
     consents: frozenset[str] = frozenset()
     page: int = 3
+    terse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ class SimTool:
         self.clock = clock
         self.profile = profile
         self.held: dict[str, Held] = {}
-        self.changed: list[tuple[int, str]] = []
+        self.changed: list[tuple[int, str, tuple[str, ...]]] = []
         self.news: list[Hint] = []
         self.log: list[Applied] = []
         self.faults: list[str] = []
@@ -243,7 +245,7 @@ class SimTool:
             {k: (fields or {}).get(k) for k in changed},
             op,
         )
-        self.changed.append((stamp, native_id))
+        self.changed.append((stamp, native_id, tuple(changed)))
         self.news.append(Hint(held.object, native_id, f"{native_id}:{len(self.changed)}"))
 
     def _note(
@@ -332,7 +334,7 @@ class SimTool:
 
     def begin(self, _api: Api, _spec: ObjectSpec, now_ms: int) -> str:
         """What a listing may not show yet comes as a change."""
-        return str(sum(stamp <= now_ms - self.profile.lag_ms for stamp, _ in self.changed))
+        return str(sum(c[0] <= now_ms - self.profile.lag_ms for c in self.changed))
 
     def listing(self, _api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """A page of the records that a reader sees now."""
@@ -348,9 +350,16 @@ class SimTool:
         start = int(cursor)
         some = self.changed[start : start + self.profile.page * 3]
         visible = [c for c in some if c[0] <= self.clock() - self.profile.lag_ms]
-        ids = dict.fromkeys(i for _, i in visible if self.held[i].object == spec.object)
+        moved: dict[str, set[str]] = {}
+        for _, own, names in visible:
+            if self.held[own].object == spec.object:
+                moved.setdefault(own, set()).update(names)
+        found = self._read_many(moved)
+        if self.profile.terse:
+            each = zip(found, moved.values(), strict=True)
+            found = tuple(_only(spec, r, names) for r, names in each)
         after = start + len(visible)
-        return Page(self._read_many(ids), str(after), done=len(visible) < self.profile.page * 3)
+        return Page(found, str(after), done=len(visible) < self.profile.page * 3)
 
     def read(self, _api: Api, _spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
         """These records; a merged one comes back under its winner's id."""
@@ -475,6 +484,12 @@ class SimTool:
             return (Hint(**orjson.loads(inbound.body)),)
         except (orjson.JSONDecodeError, TypeError) as error:
             raise Malformed(f"no news of a simulated tool: {error}") from error
+
+
+def _only(spec: ObjectSpec, reading: Reading, names: set[str]) -> Reading:
+    """What it shows of the fields in which any of these has changed; a field is shown whole."""
+    shown = {n for f in spec.fields.fields if names & {*f.app} for n in f.app}
+    return replace(reading, app={n: v for n, v in reading.app.items() if n in shown})
 
 
 def _with_alias(reading: Reading, alias: str) -> Reading:

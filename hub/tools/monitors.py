@@ -128,10 +128,15 @@ class Tokens:
 # -- P5 ------------------------------------------------------------------------------------------
 
 
-def converged(world: World, outside: Outside) -> None:
-    """P5: the tool shows what golden says, in its own normal form, or the hub says why not."""
+def converged(world: World, outside: Outside, but: str = "") -> None:
+    """P5: the tool shows what golden says, in its own normal form, or the hub says why not.
+
+    `but`: the native id of a record that is not looked at.
+    """
     for spec in outside.objects:
         for native_id, reading in outside.holds(spec.object).items():
+            if native_id == but:
+                continue
             uid = world.uid(outside.name, native_id, spec.object)
             what = f"{outside.name} {spec.object} {native_id}"
             if uid is None:

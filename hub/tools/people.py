@@ -53,6 +53,11 @@ class Place:
             return False
         return True
 
+    def writable(self, name: str) -> bool:
+        """Whether it has such a field, and the hub may write it."""
+        field = self.spec.fields.by_name.get(name)
+        return field is not None and field.writable
+
     def values(self) -> Mapping[str, Any]:
         """What it holds, in our terms."""
         return self.spec.fields.take(self.reading.app).values
@@ -93,9 +98,7 @@ class People:
         place = self.some(entity)
         if place is None:
             return
-        fields = place.spec.fields.by_name
-        name = self.dice.choice([n for n in TYPED[entity] if n in fields and fields[n].writable])
-        self.enter(place, name)
+        self.enter(place, self.dice.choice([n for n in TYPED[entity] if place.writable(n)]))
 
     def enter(self, place: Place, name: str, who: str = "person") -> None:
         """Into one field of a record, something that nobody typed before."""
@@ -107,6 +110,18 @@ class People:
             Typed(token, place.outside.name, place.spec.object, place.native_id, name)
         )
         self.note(str(place), f"a {who} types {name} {token}")
+
+    def clear(self) -> bool:
+        """Somebody empties a field that held something; whether there was any."""
+        place = self.some()
+        held = {n: v for n, v in place.values().items() if v} if place else {}
+        names = [n for n in TYPED["person"] if n in held and place and place.writable(n)]
+        if not place or not names:
+            return False
+        name = self.dice.choice(names)
+        if done := place.type({name: None}):
+            self.note(str(place), f"a person clears {name}")
+        return done
 
     def automate(self) -> bool:
         """A workflow of some tool rewrites what the hub wrote there last; whether there is any."""

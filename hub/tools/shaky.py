@@ -133,8 +133,13 @@ class Past:
                 self.note(r.object, own, Seen(r.start_ms, r.end_ms, r.app))
 
     def note(self, obj: str, native_id: str, seen: Seen) -> None:
-        """It is shown; whether the hub keeps it is up to the loop that runs now."""
-        self.seen[obj, native_id].append(seen)
+        """It is shown; whether the hub keeps it is up to the loop that runs now.
+
+        A field that it does not speak of is as it was shown before.
+        """
+        before = self.seen[obj, native_id]
+        seen.app = {**(before[-1].app if before else {}), **seen.app}
+        before.append(seen)
         self.env.show(seen)
 
     def shown(self, obj: str, native_id: str, by: int) -> Seen | None:
@@ -159,10 +164,8 @@ class Past:
             return
         sent.applied = True
         own = answer.native_id or sent.write.native_id
-        held = [s.app for s in self.seen[sent.spec.object, own][-1:]]
         told = answer.reading.app if answer.reading else {}
-        app = {n: v for part in (*held, sent.write.changes, told) for n, v in part.items()}
-        self.note(sent.spec.object, own, Seen(sent.asked, now, app))
+        self.note(sent.spec.object, own, Seen(sent.asked, now, {**sent.write.changes, **told}))
 
 
 TOKEN = re.compile(r"\bn(\d{4})\b|20255(\d{5})\b")

@@ -24,7 +24,7 @@ from connectors._kit.sandbox import Outgoing
 from connectors._kit.simtool import Profile
 from hub import capture, deliver, listeners, resolve, sweep
 from hub.io.rows import StoreFull
-from hub.tools import monitors
+from hub.tools import monitors, siege
 from hub.tools.monitors import Broken
 from hub.tools.outside import Outside
 from hub.tools.people import People
@@ -201,6 +201,7 @@ class Run:
             (6, people.create),
             (2, people.delete),
             (1, people.merge),
+            (2, self.clear),
             (3, people.refuse),
             (3, people.opt_in),
             (22, self.webhooks),
@@ -225,6 +226,10 @@ class Run:
     def workflow(self) -> None:
         """A tool rewrites what was just written."""
         self.faults["rewritten by a workflow"] += self.people.automate()
+
+    def clear(self) -> None:
+        """A field is emptied."""
+        self.faults["field cleared"] += self.people.clear()
 
     def crowd(self) -> None:
         """An import: many changes of which no time stamp tells which was first."""
@@ -336,7 +341,7 @@ class Run:
             self.watched[name] = len(outside.log)
 
     def settle(self) -> int:
-        """No more trouble: everything must come to rest. P5."""
+        """No more trouble: everything must come to rest (P5), also after one siege (P12)."""
         self.restart()
         self.calm = True
         for outside in self.world.outside.values():
@@ -347,7 +352,14 @@ class Run:
             self.take(post)
         for post in self.doors.values():
             self.take(post)
-        self.world.clock.pass_time(capture.BACK_OFF_MS[-1])  # whoever waits has waited by now
+        rounds = self.rest()
+        self.watch()
+        self.faults[f"siege: {siege.lay(self.world, self.people, self.dice)}"] += 1
+        return rounds + self.rest()
+
+    def rest(self) -> int:
+        """Everything that waited has waited long enough, and all is read once more."""
+        self.world.clock.pass_time(capture.BACK_OFF_MS[-1])
         for name in self.world.outside:
             self.world.sweep(name)
         try:
@@ -398,6 +410,7 @@ def some_profile(dice: random.Random) -> Profile:
         reformats=dice.random() < 0.2,  # noqa: PLR2004
         skew_ms=dice.choice((0, 0, -600_000, 600_000)),
         page=dice.choice((2, 3, 10)),
+        terse=dice.random() < 0.3,  # noqa: PLR2004
     )
 
 

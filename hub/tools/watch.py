@@ -39,6 +39,7 @@ class Watch:
     def __init__(self, world: World) -> None:
         self.world = world
         self.acts: list[Act] = []
+        self.clears: list[Cell] = []
         self.logged: Counter[str] = Counter()
         self.judged: Counter[str] = Counter()
         self.written: dict[Cell, tuple[str, int]] = {}
@@ -62,6 +63,8 @@ class Watch:
             token, over = token_of(e.new), token_of(e.old)
             if e.who != "hub" and token and token != over:
                 self.acts.append(Act(cell_of(outside, e), e.at, token, over))
+            if e.who != "hub" and e.old and not e.new and e.native_id in outside.holds(e.object):
+                self.clears.append(cell_of(outside, e))
 
     def learn(self) -> None:
         """Which acts the hub knows by now: what is claimed, and what was typed there before."""
@@ -77,6 +80,7 @@ class Watch:
         if sent.write.op == "update":
             only_differences(outside, sent)
             read_before(outside, sent)
+            self.no_clear_by_itself(outside, sent)
         for name, token in tokens(sent):
             cell = (outside.name, sent.spec.object, sent.write.native_id, name)
             self.no_time_travel(cell, token, sent)
@@ -95,6 +99,28 @@ class Watch:
             retyped = any(a.token == token and a.at > act.at for a in self.acts)
             if not retyped and self.customer(act.cell) == self.customer(cell):
                 raise Broken(f"P3 {cell} is written {token}, which {act} had replaced")
+
+    def no_clear_by_itself(self, outside: Outside, sent: Sent) -> None:
+        """P8: what nobody has cleared anywhere is not cleared: not to speak of it is no clear.
+
+        A tool that holds only some values of a field may be sent nothing where it had something.
+        """
+        held = sent.before.app if sent.before else {}
+        for field in sent.spec.fields.fields:
+            touched = any(n in sent.write.changes for n in field.app)
+            if not touched or not field.lossless or field.kind in ("set", "consent"):
+                continue
+            was, left = (
+                taken(sent, app, field.name) for app in (held, {**held, **sent.write.changes})
+            )
+            cell = (outside.name, sent.spec.object, sent.write.native_id, field.name)
+            if was and not left and not self.cleared(cell):
+                raise Broken(f"P8 {cell} held {was} and is cleared, which nobody asked for")
+
+    def cleared(self, cell: Cell) -> bool:
+        """Whether somebody has cleared this field of the same customer, wherever that was."""
+        who = self.customer(cell)
+        return any(c[3] == cell[3] and self.customer(c) == who for c in self.clears)
 
     def no_ping_pong(self, cell: Cell, token: str, sent: Sent) -> None:
         """P6: nothing is written a second time where nobody but the hub has been since."""
