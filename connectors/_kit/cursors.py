@@ -1,9 +1,9 @@
-"""A connector's own cursor of changes: a flat dataclass on one side, opaque text on the other."""
+"""A connector's own cursor: a small dataclass on one side, opaque text on the other."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Self, get_origin, get_type_hints
+from typing import Any, Self, get_origin, get_type_hints
 
 import orjson
 
@@ -12,27 +12,36 @@ from connectors._kit.contract import Unreadable
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Base of cursors whose fields are texts, whole numbers, flags and tuples of texts."""
+    """Base of cursors whose fields are texts, numbers, flags, tuples of texts, or cursors again."""
 
     @classmethod
     def of(cls, text: str) -> Self:
         """The cursor that was stored as this text; raises `Unreadable` where it is damaged."""
         try:
-            found = orjson.loads(text)
-            made = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
-        except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
+            return cls.made(orjson.loads(text))
+        except (AttributeError, LookupError, TypeError, orjson.JSONDecodeError) as error:
             raise damaged(text) from error
-        kinds = {name: get_origin(hint) or hint for name, hint in get_type_hints(cls).items()}
-        values = asdict(made)
-        if any(type(value) is not kinds[name] for name, value in values.items()):
-            raise damaged(text)
-        if any(not isinstance(e, str) for v in values.values() if type(v) is tuple for e in v):
-            raise damaged(text)
-        return made
+
+    @classmethod
+    def made(cls, found: Any) -> Self:
+        """The cursor with these values; raises the errors that `of` catches."""
+        hints = get_type_hints(cls)
+        return cls(**{k: of_kind(get_origin(hints[k]) or hints[k], v) for k, v in found.items()})
 
     def text(self) -> str:
         """As it is stored."""
         return orjson.dumps(asdict(self)).decode()
+
+
+def of_kind(kind: type, value: Any) -> Any:
+    """A value as a field of this type holds it; raises TypeError where it is of another."""
+    if issubclass(kind, Cursor):
+        return kind.made(value)
+    if kind is tuple and isinstance(value, list) and all(isinstance(e, str) for e in value):
+        return tuple(value)
+    if kind is tuple or type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
+    return value
 
 
 def damaged(text: str) -> Unreadable:
