@@ -122,7 +122,7 @@ def reading(item: object, reply: Reply) -> Reading:
     }
     app |= {f"address.{t}": parts.get(t) for t in PARTS.values()}
     if wrong := [k for k, v in app.items() if isinstance(v, list | dict)]:
-        raise Unreadable(f"Stripe: {wrong[0]} is no plain value", raw)
+        raise Unreadable(f"{wrong[0]} is no plain value", raw)
     metadata = found.get("metadata") or {}
     return Reading(
         CUSTOMERS.object,
@@ -301,7 +301,7 @@ class Stripe:
         good, broken = readings(items, reply)
         last = items[-1].get("id") if items and isinstance(items[-1], dict) else None
         if more and (not last or last == cursor):
-            raise Unreadable("Stripe: a page of customers that makes no progress", reply.body)
+            raise Unreadable("a page of customers that makes no progress", reply.body)
         live = tuple(r for r in good if r.state == "live")
         return Page(live, str(last or cursor), done=not more, broken=broken)
 
@@ -333,7 +333,7 @@ class Stripe:
         events = [e for item in items for e in named(object_of(item, "an event")) if e.at >= at.t]
         last = id_of(object_of(items[-1], "an event")) if items else at.after
         if more and last == at.after:
-            raise Unreadable("Stripe: a page of events that makes no progress", reply.body)
+            raise Unreadable("a page of events that makes no progress", reply.body)
         return events, at.moved(events, reply.server_ms // 1000, last if more else "")
 
     def read(self, api: Api, _spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
