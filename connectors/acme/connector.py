@@ -16,7 +16,6 @@ import orjson
 from httpx import codes
 
 from connectors._kit import answers, webhooks
-from connectors._kit.answers import is_a, text_of
 from connectors._kit.contract import (
     Account,
     Answer,
@@ -63,14 +62,14 @@ def reading_of(found: object, reply: Reply) -> Reading:
     item = answers.object_of(found, "a contact")
     return Reading(
         object=CONTACTS.object,
-        native_id=text_of(item.get("id"), "id"),
+        native_id=answers.text_of(item.get("id"), "id"),
         app={n: item[n] for n in CONTACTS.fields.app_names if n in item},
         start_ms=reply.start_ms,
         end_ms=reply.end_ms,
-        state="deleted" if is_a(item.get("deleted"), bool, "deleted") else "live",
-        source_ms=is_a(item.get("changed_at"), int, "changed_at"),
-        created_ms=is_a(item.get("created_at"), int, "created_at"),
-        external_id=is_a(item.get("external_id"), str, "external_id"),
+        state="deleted" if answers.is_a(item.get("deleted"), bool, "deleted") else "live",
+        source_ms=answers.is_a(item.get("changed_at"), int, "changed_at"),
+        created_ms=answers.is_a(item.get("created_at"), int, "created_at"),
+        external_id=answers.is_a(item.get("external_id"), str, "external_id"),
         raw=orjson.dumps(item),
     )
 
@@ -80,7 +79,7 @@ def page_of(reply: Reply, before: str) -> Page:
     body = answers.body_of(reply, "contacts")
     items = answers.items_of(body.get("contacts"), "contacts")
     readings, broken = answers.understood(items, lambda item: reading_of(item, reply))
-    after = is_a(body.get("next"), str, "next")
+    after = answers.is_a(body.get("next"), str, "next")
     if after and after == before:
         raise Unreadable("a page of contacts that makes no progress", reply.body)
     return Page(readings, after, done=not after, broken=broken)
@@ -138,9 +137,8 @@ class Acme:
     def account(self, api: Api) -> Account:
         """The account of the token."""
         found = answers.body_of(api.get("/account"), "the account")
-        live = is_a(found.get("live"), bool, "live")
-        zone = text_of(found.get("time_zone"), "time_zone")
-        return Account(text_of(found.get("id"), "id"), live, str(found.get("name") or ""), zone)
+        own, title, zone = (answers.text_of(found.get(n), n) for n in ("id", "name", "time_zone"))
+        return Account(own, answers.is_a(found.get("live"), bool, "live"), title, zone)
 
     def prepare(self, _api: Api) -> tuple[str, ...]:
         """Every contact has a place for our id already."""
@@ -176,8 +174,11 @@ class Acme:
         return reading_of(answers.body_of(reply, "a contact"), reply)
 
     def find(self, api: Api, _spec: ObjectSpec, write: Write) -> tuple[Reading, ...]:
-        """By our id."""
-        return page_of(api.get("/contacts", [("external_id", write.external_id)]), "").readings
+        """By our id; one that cannot be read might be the one that is looked for."""
+        page = page_of(api.get("/contacts", [("external_id", write.external_id)]), "")
+        if page.broken:
+            raise Unreadable(*page.broken[0])
+        return tuple(r for r in page.readings if r.external_id == write.external_id)
 
     def write(self, api: Api, _spec: ObjectSpec, writes: Sequence[Write]) -> tuple[Answer, ...]:
         """One call each; one that breaks says nothing about the others."""
@@ -204,9 +205,9 @@ def path_of(own: str) -> str:
 def told(found: object) -> Iterator[Hint]:
     """What to read again after an event; raises `Unreadable`."""
     event = answers.object_of(found, "an event")
-    key, kind = text_of(event.get("id"), "id"), text_of(event.get("type"), "type")
+    key, kind = answers.text_of(event.get("id"), "id"), answers.text_of(event.get("type"), "type")
     if kind in CONTACTS.webhook_events:
-        yield Hint(CONTACTS.object, text_of(event.get("contact"), "contact"), key)
+        yield Hint(CONTACTS.object, answers.text_of(event.get("contact"), "contact"), key)
     else:
         yield Hint("other", "", key, "other")
 
