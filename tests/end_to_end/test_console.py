@@ -225,7 +225,7 @@ def judged(one: Running, uid: str, verdict: str) -> bool:
 
 def test_a_parked_item_is_replayed(site_up: tuple[Site, Running, str], browser: Browser) -> None:
     """A webhook that nobody understood is shown with its reason, and tried again with r."""
-    from connectors.stripe.connector import sign  # noqa: PLC0415  for this test only
+    from connectors._kit.webhooks import sign  # noqa: PLC0415  for this test only
 
     _, one, base = site_up
     body = b"not json"
