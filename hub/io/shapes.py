@@ -14,7 +14,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from hub.io.rows import Cond, Refused, Row
-from hub.io.tables import METADATA
+from hub.io.tables import METADATA, Uid
 
 Stored = tuple[Any, ...]
 Term = tuple[int, str, Any]  # column's place, operation ("eq", "null" or a Cond's), stored value
@@ -39,6 +39,7 @@ class Shape:
         self.gets = tuple(
             (column.name, get) for column in columns if (get := _get(column)) is not None
         )
+        self.is_uid = tuple(isinstance(column.type, Uid) for column in columns)
         self.nullable = tuple(bool(column.nullable) for column in columns)
         self.generated = next((at for at, c in enumerate(columns) if _counts_up(c)), None)
         self._sorts: dict[tuple[str, ...], tuple[Sort, ...]] = {}

@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.operators import custom_op
 
 from hub.io.rows import Conflict, Refused, Row, StoreFull
 from hub.io.shapes import SHAPES, Shape, Sort, Stored, Term, check_limit, shape_of
@@ -26,7 +27,7 @@ Signature = tuple[Mark, ...]
 # -- texts ---------------------------------------------------------------------------------------
 
 _DIALECT = sqlite.dialect(paramstyle="qmark")
-_CLAUSES: Mapping[str, Callable[[sa.Column[Any], list[Any]], Any]] = {
+_CLAUSES: Mapping[str, Callable[[sa.ColumnElement[Any], list[Any]], Any]] = {
     "eq": lambda column, values: column == values[0],
     "in": lambda column, values: column.in_(values),
     "lt": lambda column, values: column < values[0],
@@ -46,11 +47,26 @@ def _text(statement: Any) -> str:
 
 def _where(shape: Shape, signature: Signature) -> list[Any]:
     found: list[Any] = []
+    misleading = _misleading(shape, signature)
     for at, op, count in signature:
         column = shape.table.c[shape.names[at]]
         values = [sa.bindparam(f"w{at}_{len(found)}_{n}", type_=column.type) for n in range(count)]
-        found.append(_CLAUSES[op](column, values))
+        found.append(_CLAUSES[op](_unindexed(column) if at in misleading else column, values))
     return found
+
+
+def _misleading(shape: Shape, signature: Signature) -> set[int]:
+    """Columns whose index is worse than the one of a uid that is named as well.
+
+    Without statistics SQLite believes that few rows have one state, and fewer than many uids name.
+    """
+    exact = {at for at, op, _ in signature if op in {"eq", "in"} and shape.is_uid[at]}
+    helpful = {at for places in shape.indexes if places[0] in exact for at in places}
+    return {places[0] for places in shape.indexes} - helpful if helpful else set()
+
+
+def _unindexed(column: sa.Column[Any]) -> sa.UnaryExpression[Any]:
+    return sa.UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
 
 @cache

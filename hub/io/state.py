@@ -249,8 +249,11 @@ def load_keys(rows: Rows, vault: Vault, keys: Iterable[Key]) -> dict[Key, frozen
     """The records that have each key."""
     digests = {vault.digest("|".join(key)): key for key in keys}
     found: dict[Key, set[Uid]] = {key: set() for key in digests.values()}
-    for row in rows.select("match_key", {"digest": among(sorted(digests))}):
-        found[digests[row["digest"]]].add(row["uid"])
+    for entity, kind in sorted({(key.entity, key.kind) for key in found}):
+        some = [d for d, key in digests.items() if (key.entity, key.kind) == (entity, kind)]
+        where = {"entity": entity, "kind": kind, "digest": among(sorted(some))}
+        for row in rows.select("match_key", where):
+            found[digests[row["digest"]]].add(row["uid"])
     return {key: frozenset(uids) for key, uids in found.items()}
 
 
