@@ -173,10 +173,8 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
         for record in effects.records.values():
             repair(rows, record)
     unchanged = effects.moved - {g.uid for g in effects.groups}
-    beside = state.load_goldens(rows, unchanged).values()
-    for golden in (*effects.groups, *beside):
-        if golden is not None:
-            slots.review(rows, hub, golden, effects.known)
+    beside = (g for g in state.load_goldens(rows, unchanged).values() if g is not None)
+    slots.review(rows, hub, (*effects.groups, *beside), effects.known)
     for change in effects.history:
         history.write(rows, hub, change)
     mark_all(rows, hub, effects, effects.dirty | moved)

@@ -313,8 +313,9 @@ def members_of(
     rows: Rows, golden: Golden, known: Mapping[Uid, Record] = MappingProxyType({})
 ) -> list[Record]:
     """Its records, in order of uid; those that are `known` are not read again."""
-    found = {**load_records(rows, set(golden.members) - known.keys()), **known}
-    return [r for uid in sorted(golden.members) if (r := found[uid]) is not None]
+    others = load_records(rows, set(golden.members) - known.keys())
+    found = (known.get(uid) or others.get(uid) for uid in sorted(golden.members))
+    return [record for record in found if record is not None]
 
 
 # -- slots -------------------------------------------------------------------------------------
