@@ -129,7 +129,7 @@ def _unwrapped(row: Row, seal: Seal) -> bytes:
 
 
 def subject_keys(rows: Rows, uids: Iterable[str], seal: Seal) -> dict[str, bytes]:
-    """The keys of these records, read at once; what `subject_key` would refuse is not among them."""
+    """The keys of these records, read at once; those that `subject_key` would refuse are left out."""
     keys: dict[str, bytes] = {}
     for row in rows.select("subject_key", {"uid": among(uids)}):
         with suppress(CannotOpen):
