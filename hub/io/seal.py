@@ -129,7 +129,7 @@ def _unwrapped(row: Row, seal: Seal) -> bytes:
 
 
 def subject_keys(rows: Rows, uids: Iterable[str], seal: Seal) -> dict[str, bytes]:
-    """The keys of these records, read at once; those that `subject_key` would refuse are left out."""
+    """The keys of these records, read at once, without any that `subject_key` would refuse."""
     keys: dict[str, bytes] = {}
     for row in rows.select("subject_key", {"uid": among(uids)}):
         with suppress(CannotOpen):
