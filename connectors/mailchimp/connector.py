@@ -133,7 +133,15 @@ def consent() -> Field:
         word = value.get(MARKETING) if isinstance(value, Mapping) else None
         return {"status": "unsubscribed" if word == "out" else "subscribed"} if word else {}
 
-    return Field("consent", "consent", ("status", "opt_in"), take, give, lossless=False)
+    return Field(
+        "consent",
+        "consent",
+        ("status", "opt_in"),
+        take,
+        give,
+        lossless=False,
+        room=lambda key: key == MARKETING,
+    )
 
 
 MEMBERS: Final = ObjectSpec(
@@ -410,7 +418,7 @@ class Mailchimp:
     ) -> dict[str, Answer]:
         """The answers of a batch; one that was refused as a whole was not applied: by halves."""
         if reply.status < codes.BAD_REQUEST:
-            return self._settled(api, place, rows, body_of(reply, "a batch"))
+            return self._settled(api, place, rows, reply)
         if len(rows) == 1:
             return {h: refused(reply, w) for h, w in rows.items()}
         numbers = {h: n for n, h in enumerate(rows)}
@@ -421,32 +429,35 @@ class Mailchimp:
         return {h: found[n] for h, n in numbers.items()}
 
     def _settled(
-        self, api: Api, place: str, rows: Mapping[str, Write], found: Item
+        self, api: Api, place: str, rows: Mapping[str, Write], reply: Reply
     ) -> dict[str, Answer]:
         """Each row's own answer, found by its address; a row without one is unknown."""
+        found = body_of(reply, "a batch")
         errors = by_address(found, "errors")
-        made = [h for h in by_address(found, "new_members") if h in rows and h not in errors]
+        new = by_address(found, "new_members")
+        made = {h: rows[h] for h in new if h in rows and h not in errors}
         silent = Answer("unknown", why="Mailchimp's answer does not mention this member")
+        lost = Answer("unknown", why="made, and not found again")
+        ids = self._ids(api, place, made)
         return {
             **dict.fromkeys(rows, silent),
             **{h: refused_row(e, rows[h]) for h, e in errors.items() if h in rows},
-            **self._made(api, place, {h: rows[h] for h in made}),
+            **dict.fromkeys(made, lost),
+            **{h: Answer("done", i, row_of(new[h], i, reply)) for h, i in ids.items()},
         }
 
-    def _made(self, api: Api, place: str, rows: Mapping[str, Write]) -> dict[str, Answer]:
-        """What became of new members: a batch's answer has no contact id, so they are read."""
+    def _ids(self, api: Api, place: str, rows: Mapping[str, Write]) -> dict[str, str]:
+        """The contact ids of new members, which a batch's answer does not have.
+
+        Nothing else is believed of what is read for them: a person may have been there since.
+        """
         if not rows:
             return {}
         ours = {w.external_id: h for h, w in rows.items()}
         newest = self._newest(api, place, min(NEWEST, 2 * len(rows) + 10))
         found = {ours[r.external_id]: r for r in newest if r.external_id in ours}
         found |= {h: self._read_one(api, place, h) for h in rows if h not in found}
-        return {
-            h: Answer("done", r.native_id, replace(r, asked=""))
-            if r.external_id == rows[h].external_id
-            else Answer("unknown", why="made, and not found again")
-            for h, r in found.items()
-        }
+        return {h: r.native_id for h, r in found.items() if r.external_id == rows[h].external_id}
 
     def _update(self, api: Api, place: str, write: Write) -> Answer:
         """One member: profile and refusal in one call, tags in one of their own."""
@@ -519,6 +530,13 @@ def shown(found: Reading, write: Write) -> Reading:
     missing = {n: None for n in write.changes if n not in found.app}
     kept = {n: v for n, v in found.app.items() if n != "tags"}
     return replace(found, app={**kept, **missing})
+
+
+def row_of(item: Item, contact_id: str, reply: Reply) -> Reading:
+    """A new member as the batch's answer shows it; tags are only taken where all are shown."""
+    found = reading_of({**item, "contact_id": contact_id}, reply)
+    kept = {n: v for n, v in found.app.items() if n != "tags"}
+    return replace(found, app=kept) if lacks_tags(item) else found
 
 
 def list_of(api: Api) -> str:

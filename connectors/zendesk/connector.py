@@ -46,6 +46,7 @@ from connectors._kit.contract import (
     Unavailable,
     Unreadable,
     Write,
+    read_back,
 )
 from connectors._kit.cursors import Cursor
 from connectors._kit.fieldmap import (
@@ -87,17 +88,6 @@ MERGES_MOST: Final = 5  # of a merged organization that was merged again, and so
 NAME_LENGTH: Final = 255
 
 
-def tags() -> Field:
-    """Tags as a whole set. One that Zendesk would spell differently has no place in it."""
-    plain = elements("tags", "tags")
-
-    def give(value: Value) -> App:
-        held = plain.give(value)["tags"]
-        return {"tags": [t for t in held if is_tag(t)] if isinstance(held, list) else []}
-
-    return replace(plain, give=give, lossless=False)
-
-
 def is_tag(word: str) -> bool:
     """Whether Zendesk keeps a tag as it is: it splits at spaces and knows no capitals."""
     return word == word.lower() and not re.search(r"[\s,;]", word)
@@ -130,7 +120,7 @@ USERS: Final = ObjectSpec(
             text("job_title", "user_fields.job_title"),
             date("birth_date", "user_fields.birth_date"),
             text("note", "notes"),
-            tags(),
+            elements("tags", "tags", room=is_tag),
         )
     ),
     unique=("email",),
@@ -152,7 +142,7 @@ ORGANIZATIONS: Final = ObjectSpec(
             text("legal_name", "name"),
             phone("phone", "organization_fields.phone"),
             main_domain(),
-            tags(),
+            elements("tags", "tags", room=is_tag),
         )
     ),
     unique=("legal_name",),
@@ -532,7 +522,7 @@ class Zendesk:
             if last.outcome == "done":
                 return last
             answer = replace(last, outcome="unknown" if last.outcome != "rejected" else "done")
-        shown = self._read_back(api, spec, "ids", {0: write.native_id}).get(0)
+        shown = self._read_back(api, spec, {0: write}).get(0)
         return replace(answer, reading=shown) if shown else replace(answer, outcome="unknown")
 
     def _identity(self, api: Api, spec: ObjectSpec, write: Write) -> Answer:
@@ -566,8 +556,7 @@ class Zendesk:
             return self._one_by_one(api, spec, rows)
         except (Unavailable, Unreadable) as error:
             return dict.fromkeys(rows, failed(error))
-        wanted = {n: w.external_id for n, w in rows.items()}
-        return self._settled(api, spec, "external_ids", wanted, results)
+        return self._settled(api, spec, rows, results)
 
     def _update_many(
         self, api: Api, spec: ObjectSpec, rows: Mapping[int, Write]
@@ -578,8 +567,7 @@ class Zendesk:
             results = self._job(api, spec, "PUT", {spec.object: some})
         except (Unavailable, Denied, Unreadable) as error:
             return dict.fromkeys(rows, failed(error))
-        wanted = {n: w.native_id for n, w in rows.items()}
-        return self._settled(api, spec, "ids", wanted, results)
+        return self._settled(api, spec, rows, results)
 
     def _job(self, api: Api, spec: ObjectSpec, method: str, made: Item) -> list[Any] | Answer:
         """Start a job and wait for its results; raises `Unavailable` where they take too long."""
@@ -606,35 +594,38 @@ class Zendesk:
         self,
         api: Api,
         spec: ObjectSpec,
-        by: str,
-        wanted: Mapping[int, str],
+        rows: Mapping[int, Write],
         results: Sequence[object] | Answer,
     ) -> dict[int, Answer]:
         """Rows of a job: refused by its word, done by a look at the record, else unknown."""
         if isinstance(results, Answer):
-            return dict.fromkeys(wanted, results)
-        places = list(wanted)
-        ids = list(wanted.values()) if by == "ids" else []
-        told = refusals(spec, results, ids)
+            return dict.fromkeys(rows, results)
+        places = list(rows)
+        told = refusals(spec, results, [w.native_id for w in rows.values()])
         done = {places[p]: a for p, a in told.items() if 0 <= p < len(places)}
-        left = {n: i for n, i in wanted.items() if n not in done}
-        for n, reading in self._read_back(api, spec, by, left).items():
+        left = {n: w for n, w in rows.items() if n not in done}
+        for n, reading in self._read_back(api, spec, left).items():
             done[n] = Answer("done", reading.native_id, reading)
         silent = Answer("unknown", why="Zendesk's job does not say what became of this row")
-        return {n: done.get(n, silent) for n in wanted}
+        return {n: done.get(n, silent) for n in rows}
 
     def _read_back(
-        self, api: Api, spec: ObjectSpec, by: str, wanted: Mapping[int, str]
+        self, api: Api, spec: ObjectSpec, rows: Mapping[int, Write]
     ) -> dict[int, Reading]:
-        """Records after a write, by row; those that cannot be seen now are left out."""
-        if not wanted:
+        """What came of each row of creates, or of updates; what cannot be seen now is left out."""
+        if not rows:
             return {}
+        made = any(w.op == "create" for w in rows.values())
+        wanted = {n: w.external_id if made else w.native_id for n, w in rows.items()}
+        by = "external_ids" if made else "ids"
         try:
             _, found = self._shown(api, replace(spec, links=()), by, list(wanted.values()))
         except (Unavailable, Denied, Unreadable):
             return {}
-        shown = {r.native_id if by == "ids" else r.external_id: r for r in found}
-        return {n: shown[i.lower()] for n, i in wanted.items() if i.lower() in shown}
+        shown = {r.external_id if made else r.native_id: r for r in found}
+        return {
+            n: read_back(shown[i.lower()], rows[n]) for n, i in wanted.items() if i.lower() in shown
+        }
 
     def _linked(self, api: Api, write: Write, answer: Answer) -> Answer:
         """Leave organizations, then join others, of a row that was applied."""
