@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import email.utils
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import httpx
@@ -32,9 +32,9 @@ class Refusal(Exception):
         self.body = {"error": {"message": message, "field": field}}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Told:
-    """A webhook on its way to one address, signed anew for each try."""
+    """A webhook on its way to one address; each try has a due time and a signature of its own."""
 
     id: str
     url: str
@@ -199,12 +199,15 @@ class AcmeSandbox:
         self.auth["webhook_secret"] = secret or self.auth["webhook_secret"]
         self.hooks.append((url, events))
 
-    def due(self, now_ms: int) -> Iterable[Told]:
+    def due(self, now_ms: int) -> list[Told]:
         """Webhooks to send now; each is due again until it is settled."""
-        found = [told for told in self.waiting.values() if told.due <= now_ms]
-        for told in found:
-            told.due, told.headers = now_ms + RETRY_MS, self.signed(told.url, told.body)
-        return found
+        found = {
+            own: replace(told, due=now_ms + RETRY_MS, headers=self.signed(told.url, told.body))
+            for own, told in self.waiting.items()
+            if told.due <= now_ms
+        }
+        self.waiting |= found
+        return list(found.values())
 
     def settle(self, own: str, status: int) -> None:
         """A webhook that got a 2xx is done; others come again."""
@@ -213,8 +216,7 @@ class AcmeSandbox:
 
     def flush_webhooks(self) -> None:
         """Nothing waits any longer."""
-        for told in self.waiting.values():
-            told.due = self.clock()
+        self.waiting = {own: replace(t, due=self.clock()) for own, t in self.waiting.items()}
 
     def signed(self, _url: str, body: bytes) -> Mapping[str, str]:
         """The headers of a webhook."""
