@@ -13,16 +13,20 @@ that only the act named beside them lifts:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from hub.env import Hub
 from hub.io import state
-from hub.io.rows import Row, Rows, among
+from hub.io.rows import Cond, Row, Rows, among
 from hub.pure import creates
 from hub.pure.model import Golden, Record, Uid
 from hub.pure.rules import Tool
 
 CONSENT, EDIT, REPAIR, BACKFILL = range(4)  # what is written first
+NOBODY: Mapping[Uid, Record] = MappingProxyType({})
+OPEN = ("planned", "sent", "unknown")  # intents that are on their way
 PAUSE_MS, PAUSE_MOST_MS = 1_000, 300_000
 
 
@@ -31,33 +35,97 @@ def pause_ms(attempts: int) -> int:
     return min(PAUSE_MS << min(attempts, 16), PAUSE_MOST_MS)
 
 
-def review(rows: Rows, hub: Hub, golden: Golden, known: Mapping[Uid, Record]) -> None:
-    """Lay or clear the wanted creates, holds and questions of a golden record that changed."""
-    members = state.members_of(rows, golden, known)
-    if golden.merged_into:
-        rows.delete("wanted", {"golden": golden.uid})
-    else:
-        want_all(rows, hub, golden, members)
-    settle_items(rows, golden, members)
-    ask(rows, hub, golden)
-    park_loops(rows, hub, golden)
+def review(
+    rows: Rows, hub: Hub, goldens: Iterable[Golden], known: Mapping[Uid, Record] = NOBODY
+) -> None:
+    """Lay or clear the wanted creates, holds and questions of golden records that changed."""
+    changed = list(goldens)
+    beside = stand_beside(rows, changed)
+    for golden in changed:
+        members = state.members_of(rows, golden, known)
+        if golden.merged_into:
+            rows.delete("wanted", {"golden": golden.uid})
+        else:
+            want_all(rows, hub, golden, members, beside)
+        settle_items(rows, golden, members, beside)
+        ask(rows, hub, golden, beside)
+        park_loops(rows, hub, golden, beside.loops.get(golden.uid))
 
 
-def park_loops(rows: Rows, hub: Hub, golden: Golden) -> None:
-    """Fields that a tool keeps changing after us are shown to a person, until one is edited."""
-    item = f"ping-pong:{golden.uid}"
+Place = tuple[str, str]  # system and object
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What stands beside some golden records, read at once.
+
+    `wanted`: golden id to its wanted creates. `creates`: golden id to where one is on its way.
+    `parked`: record to the open items about it. `loops`: golden id to its item of fields that a
+    tool keeps changing. `asked`: golden id to the ones it may be, with the open task that asks.
+    `ids`: record that may be the same to its golden id.
+    """
+
+    wanted: Mapping[Uid, Mapping[Place, Row]]
+    creates: Mapping[Uid, set[Place]]
+    parked: Mapping[Uid, list[Row]]
+    loops: Mapping[Uid, Row]
+    asked: dict[Uid, dict[Uid, str]]
+    ids: Mapping[Uid, Uid]
+
+
+def stand_beside(rows: Rows, goldens: list[Golden]) -> Beside:
+    """Read what a review asks for."""
+    uids = among([g.uid for g in goldens])
+    create = {"op": "create", "status": among(OPEN)}
+    about = among({uid for golden in goldens for uid in golden.members})
+    parked = rows.select("parked", {"uid": about, "state": "open"})
+    loops = rows.select("parked", {"id": among([loop_item(g.uid) for g in goldens])})
+    wanted = grouped("golden", rows.select("wanted", {"golden": uids}))
+    opened = grouped("golden", rows.select("intent", {"golden": uids, **create}))
+    return Beside(
+        wanted={golden: {place(row): row for row in found} for golden, found in wanted.items()},
+        creates={golden: set(map(place, found)) for golden, found in opened.items()},
+        parked=grouped("uid", parked),
+        loops={row["uid"]: row for row in loops},
+        asked=questions(rows, uids),
+        ids=state.golden_ids(rows, {uid for g in goldens for uid in g.asks}),
+    )
+
+
+def grouped(column: str, found: Iterable[Row]) -> dict[Any, list[Row]]:
+    """Rows by what they have in a column."""
+    groups: dict[Any, list[Row]] = {}
+    for row in found:
+        groups.setdefault(row[column], []).append(row)
+    return groups
+
+
+def place(row: Row) -> Place:
+    """The system and the object that a row names."""
+    return (row["system"], row["object"])
+
+
+def loop_item(golden: Uid) -> str:
+    """The parked item that shows a golden record's loops."""
+    return f"ping-pong:{golden}"
+
+
+def park_loops(rows: Rows, hub: Hub, golden: Golden, before: Row | None) -> None:
+    """Fields that a tool keeps changing after us are shown to a person, until one is edited.
+
+    `before`: the item as it stands.
+    """
     caught = sorted(n for n, c in golden.cells.items() if c.parked and not golden.merged_into)
-    before = rows.get("parked", id=item)
     if not caught:
         if before and before["state"] == "open":
-            close(rows, item)
+            close(rows, before["id"])
         return
     if before and before["state"] != "done" and before["doc"]["cells"] == caught:
         return  # it waits for somebody, or somebody has seen it
     rows.upsert(
         "parked",
         {
-            "id": item,
+            "id": loop_item(golden.uid),
             "kind": "ping-pong",
             "state": "open",
             "at": hub.env.now(),
@@ -69,12 +137,10 @@ def park_loops(rows: Rows, hub: Hub, golden: Golden) -> None:
     )
 
 
-def settle_items(rows: Rows, golden: Golden, members: list[Record]) -> None:
+def settle_items(rows: Rows, golden: Golden, members: list[Record], beside: Beside) -> None:
     """What was parked about these records, and has settled by itself."""
-    by_uid = {m.uid: m for m in members}
-    open_here = {"uid": among(by_uid), "state": "open"}
-    for item in rows.select("parked", open_here) if members else ():
-        member = by_uid[item["uid"]]
+    about = [(m, item) for m in members for item in beside.parked.get(m.uid, ())]
+    for member, item in about:
         if item["kind"] == "unsupported" and golden.claimed:
             lift(rows, "slot", {"uid": member.uid}, "unsupported")
             close(rows, item["id"])
@@ -91,20 +157,18 @@ def close(rows: Rows, item: str) -> None:
 
 # -- wanted records ------------------------------------------------------------------------------
 
-Place = tuple[str, str]  # system and object
 
-
-def want_all(rows: Rows, hub: Hub, golden: Golden, members: list[Record]) -> None:
+def want_all(rows: Rows, hub: Hub, golden: Golden, members: list[Record], beside: Beside) -> None:
     """Lay or clear its wanted creates; the row of one that is on its way waits for its end."""
-    laid = {(r["system"], r["object"]): r for r in rows.select("wanted", {"golden": golden.uid})}
-    opened = creates_open(rows, golden)
+    laid = beside.wanted.get(golden.uid, {})
+    opened = beside.creates.get(golden.uid, ())
     for tool, why_not in creates.wants(golden, members, hub.context.tools.values()):
-        place = (tool.system, tool.object)
-        if place in opened:
+        here = (tool.system, tool.object)
+        if here in opened:
             continue
         if not why_not:
-            want(rows, hub, golden, tool, laid.get(place))
-        elif place in laid:
+            want(rows, hub, golden, tool, laid.get(here))
+        elif here in laid:
             where = {"golden": golden.uid, "system": tool.system, "object": tool.object}
             rows.delete("wanted", where)
 
@@ -118,36 +182,36 @@ def want(rows: Rows, hub: Hub, golden: Golden, tool: Tool, row: Row | None) -> N
         lift(rows, "wanted", where, "rejected")
 
 
-def creates_open(rows: Rows, golden: Golden) -> set[Place]:
-    """Where a create for this golden record is on its way."""
-    found = rows.select("intent", {"golden": golden.uid, "op": "create"})
-    open_ones = (r for r in found if r["status"] in ("planned", "sent", "unknown"))
-    return {(r["system"], r["object"]) for r in open_ones}
-
-
-def ask(rows: Rows, hub: Hub, golden: Golden) -> None:
+def ask(rows: Rows, hub: Hub, golden: Golden, beside: Beside) -> None:
     """One open task for each pair of customers that may be the same, whichever side told of it."""
-    others = set(state.golden_ids(rows, golden.asks).values()) - {golden.uid}
-    pairs = {(min(golden.uid, o), max(golden.uid, o)) for o in others}
-    asked = {(row["uid"], row["other"]): row["id"] for row in questions(rows, golden.uid)}
-    for pair in asked.keys() - pairs:
-        rows.update("task", {"id": asked[pair]}, {"state": "done"})
-    for pair in sorted(pairs - asked.keys()):
-        pose(rows, hub, *pair)
+    others = {beside.ids[uid] for uid in golden.asks} - {golden.uid}
+    asked = beside.asked.setdefault(golden.uid, {})
+    for other in asked.keys() - others:
+        rows.update("task", {"id": asked.pop(other)}, {"state": "done"})
+        beside.asked.get(other, {}).pop(golden.uid, None)
+    for other in sorted(others - asked.keys()):
+        task = pose(rows, hub, min(golden.uid, other), max(golden.uid, other))
+        asked[other] = beside.asked.setdefault(other, {})[golden.uid] = task
 
 
-def questions(rows: Rows, uid: Uid) -> list[Row]:
-    """The open tasks that ask whether this customer is another one as well."""
+def questions(rows: Rows, uids: Cond) -> dict[Uid, dict[Uid, str]]:
+    """The open tasks that ask whether one of these customers is another one, from both sides."""
     where = {"kind": "duplicate", "state": "open"}
-    return [r for side in ("uid", "other") for r in rows.select("task", {**where, side: uid})]
+    asked: dict[Uid, dict[Uid, str]] = {}
+    for side in ("uid", "other"):
+        for row in rows.select("task", {**where, side: uids}):
+            asked.setdefault(row["uid"], {})[row["other"]] = row["id"]
+            asked.setdefault(row["other"], {})[row["uid"]] = row["id"]
+    return asked
 
 
-def pose(rows: Rows, hub: Hub, one: Uid, other: Uid) -> None:
-    """Ask whether two customers are one; what was asked once may be asked again."""
+def pose(rows: Rows, hub: Hub, one: Uid, other: Uid) -> str:
+    """Ask whether two customers are one, and once more if it was asked before; returns the task."""
+    task = f"duplicate:{one}:{other}"
     rows.upsert(
         "task",
         {
-            "id": f"duplicate:{one}:{other}",
+            "id": task,
             "kind": "duplicate",
             "state": "open",
             "at": hub.env.now(),
@@ -157,14 +221,16 @@ def pose(rows: Rows, hub: Hub, one: Uid, other: Uid) -> None:
             "doc": {},
         },
     )
+    return task
 
 
 def settle_intents(rows: Rows, records: Iterable[Record]) -> None:
     """The intents of records that have none open any more are settled."""
-    for record in records:
-        for row in rows.select("intent", {"uid": record.uid}):
-            if row["status"] in ("sent", "unknown", "planned") and row["seq"] <= record.folded:
-                rows.update("intent", {"uid": row["uid"], "seq": row["seq"]}, {"status": "settled"})
+    folded = {record.uid: record.folded for record in records}
+    where = {"uid": among(folded), "status": among(OPEN)}
+    found = rows.select("intent", where, only=("uid", "seq")) if folded else []
+    done = [row for row in found if row["seq"] <= folded[row["uid"]]]
+    rows.update_many("intent", [{**row, "status": "settled"} for row in done])
 
 
 # -- holds ---------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ def listed_once(world: World) -> None:
 
 
 @check
-def a_listing_survives_what_happens_between_itspages(make: Make) -> None:
+def a_listing_survives_what_happens_between_its_pages(make: Make) -> None:
     """A record at the seam that is deleted hides none of those that were there all the time."""
     world = make(640)
     before = set(newest(world.listing()))

@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from httpx import codes
 
+from connectors._kit.answers import Item, body_of, failed, gone, items_of, object_of
 from connectors._kit.contract import (
     Account,
     Answer,
@@ -61,21 +62,15 @@ from connectors.mailchimp.answers import (
     OBJECT,
     PARTS,
     PLACES,
-    Item,
-    body_of,
-    failed,
-    gone,
     hash_of,
     id_of,
-    items_of,
-    object_of,
+    members,
     reading_of,
     refused,
     refused_row,
     second_of,
     tags_of,
-    text_of,
-    understood,
+    text_in,
 )
 from connectors.mailchimp.walk import Stamp, Walk
 from connectors.mailchimp.webhooks import EVENTS, read_hints
@@ -280,8 +275,8 @@ class Mailchimp:
         found = body_of(api.get("/3.0/"), "the account")
         own = f"{id_of(found, 'account_id')}/{list_of(api)}"
         live = re.search(r"-[a-z]{2}[0-9]+$", api.secrets.get("api_key", "")) is not None
-        zone = text_of(found, "account_timezone") or "UTC"
-        return Account(own, live, text_of(found, "account_name"), zone)
+        zone = text_in(found, "account_timezone") or "UTC"
+        return Account(own, live, text_in(found, "account_name"), zone)
 
     def prepare(self, api: Api) -> tuple[str, ...]:
         """Create the merge field that keeps our id, where it is missing."""
@@ -298,13 +293,13 @@ class Mailchimp:
         """From now, by the earlier of the two clocks, less the overlap."""
         reply = api.get(place_of(api), [("fields", "id")])
         body_of(reply, "the list")
-        return walk.text(walk.begun(min(now_ms, reply.server_ms) // 1000))
+        return walk.begun(min(now_ms, reply.server_ms) // 1000).text()
 
     def listing(self, api: Api, _spec: ObjectSpec, cursor: str) -> Page:
         """Members in the order of their last change; who is edited meanwhile comes at the end."""
         step = self._step(api, walk.walk_of(cursor), LIST_PAGE, [])
         live = tuple(r for r in step.page.readings if r.state == "live")
-        return replace(step.page, readings=live, cursor=walk.text(step.walk))
+        return replace(step.page, readings=live, cursor=step.walk.text())
 
     def changes(self, api: Api, _spec: ObjectSpec, cursor: str) -> Page:
         """Members changed since, then those archived, who are not in the list of the others."""
@@ -314,7 +309,7 @@ class Mailchimp:
         at = replace(at, until=at.until or step.server_s, walk=step.walk)
         following = at.next() if step.page.done else at
         done = step.page.done and at.archived
-        return replace(step.page, cursor=walk.text(following), done=done)
+        return replace(step.page, cursor=following.text(), done=done)
 
     def read(self, api: Api, _spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
         """One call each; an id is a contact id, or the hash of an address that a webhook named."""
@@ -360,8 +355,8 @@ class Mailchimp:
             return Step(Page((), "", done=False), at.again(), second)
         full = len(items) >= size
         fresh = [i for i in items if not (isinstance(i, dict) and i.get("contact_id") in at.tail)]
-        readings, broken = understood(self._with_tags(api, place, fresh), reply)
-        page = Page(tuple(readings), "", not full, tuple(broken))
+        readings, broken = members(self._with_tags(api, place, fresh), reply)
+        page = Page(readings, "", not full, broken)
         return Step(page, at.past(stamps, len(items)) if full else at, second)
 
     def _list(self, api: Api, place: str, params: Params) -> tuple[Reply, list[Any]]:
@@ -382,17 +377,17 @@ class Mailchimp:
         path = f"{place}/members/{quote(own, safe='')}"
         reply = api.get(path, [("fields", ",".join(ASKED))])
         if reply.status == codes.NOT_FOUND:
-            return gone(own, reply)
+            return gone(MEMBERS, own, reply)
         item = body_of(reply, "a member")
         whole = self._all_tags(api, place, item) if lacks_tags(item) else item
         found = reading_of(whole, reply)
         return found if found.native_id == own else replace(found, asked=own)
 
-    def _newest(self, api: Api, place: str, count: int) -> list[Reading]:
+    def _newest(self, api: Api, place: str, count: int) -> tuple[Reading, ...]:
         """Those who were changed last."""
         order = [("sort_field", "last_changed"), ("sort_dir", "DESC"), ("count", str(count))]
         reply, items = self._list(api, place, order)
-        return understood(self._with_tags(api, place, items), reply)[0]
+        return members(self._with_tags(api, place, items), reply)[0]
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -581,7 +576,7 @@ def lacks_tags(item: object) -> bool:
 def by_address(found: Item, part: str) -> dict[str, Item]:
     """The rows of one part of a batch's answer, by the hash of their address."""
     rows = [object_of(r, part) for r in items_of(found.get(part), part)]
-    return {hash_of(text_of(r, "email_address")): r for r in rows}
+    return {hash_of(text_in(r, "email_address")): r for r in rows}
 
 
 CONNECTOR: Final = Mailchimp()

@@ -14,13 +14,23 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import orjson
 from httpx import codes
 
+from connectors._kit.answers import (
+    Broken,
+    Item,
+    attempt,
+    failed,
+    gone,
+    is_a,
+    items_of,
+    object_of,
+    text_of,
+)
 from connectors._kit.contract import (
     Account,
     Answer,
@@ -38,6 +48,7 @@ from connectors._kit.contract import (
     Write,
     read_back,
 )
+from connectors._kit.cursors import Cursor
 from connectors._kit.fieldmap import (
     App,
     BadValue,
@@ -53,25 +64,17 @@ from connectors._kit.fieldmap import (
 )
 from connectors.zendesk.answers import (
     CUSTOMER,
-    Broken,
-    Item,
     Links,
     body_of,
-    failed,
     fingerprint,
-    flag_of,
-    gone,
     id_of,
-    items_of,
     new_record,
     next_of,
-    object_of,
     parse,
     record_of,
     refusals,
     refused,
     settled,
-    text_of,
 )
 from connectors.zendesk.webhooks import ORGANIZATION_EVENTS, USER_EVENTS, events_of, read_hints
 
@@ -167,7 +170,7 @@ MENDED: Final = ("email", "domain_names")  # written with a look at what is ther
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class Position(Cursor):
     """Where `changes` stands. Times are Zendesk's, in seconds.
 
     Users: from `start` on, then from the export's own cursor `after`. Organizations: from `start`
@@ -182,23 +185,14 @@ class Cursor:
     size: int = PAGE
     walking: bool = False
 
-    def text(self) -> str:
-        """As it is stored."""
-        return orjson.dumps(asdict(self)).decode()
 
-
-_KINDS: Final = asdict(Cursor(0))
-
-
-def cursor_of(stored: str) -> Cursor | None:
+def position(stored: str) -> Position | None:
     """A cursor of ours, None where the text is anything else."""
     try:
-        found = orjson.loads(stored)
-        made = Cursor(**{**found, "seen": tuple(found["seen"])})
-    except (TypeError, KeyError, orjson.JSONDecodeError):
+        found = Position.of(stored)
+    except Unreadable:
         return None
-    same = all(type(v) is type(_KINDS[k]) for k, v in asdict(made).items())
-    return made if same and made.start >= 0 and 0 < made.size <= LARGEST_PAGE else None
+    return found if found.start >= 0 and 0 < found.size <= LARGEST_PAGE else None
 
 
 # -- the connector -----------------------------------------------------------------------------
@@ -266,7 +260,7 @@ class Zendesk:
         del spec
         reply = api.get("/api/v2/account/settings")
         now = min(now_ms, reply.server_ms) // 1000
-        return Cursor(max(0, now - LAG_S - 1)).text()
+        return Position(max(0, now - LAG_S - 1)).text()
 
     def listing(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """A page of live records in the order of their ids."""
@@ -277,33 +271,33 @@ class Zendesk:
         found, broken = self._parsed(api, spec, body, reply)
         after = next_of(body, cursor)
         live = tuple(r for r in found if r.state == "live")
-        return Page(live, after, not after, tuple(broken))
+        return Page(live, after, not after, broken)
 
     def changes(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """A page of what an export shows since the cursor."""
-        at = cursor_of(cursor)
+        at = position(cursor)
         if at is None:
             reply = api.get("/api/v2/account/settings")
-            fresh = Cursor(max(0, reply.server_ms // 1000 - LAG_S - 1))
+            fresh = Position(max(0, reply.server_ms // 1000 - LAG_S - 1))
             return Page((), fresh.text(), done=True, expired=True)
         if spec.entity == "person":
             return self._followed(api, spec, at)
         return self._walked(api, spec, at) if at.walking else self._timed(api, spec, at)
 
-    def _followed(self, api: Api, spec: ObjectSpec, at: Cursor) -> Page:
+    def _followed(self, api: Api, spec: ObjectSpec, at: Position) -> Page:
         """The export with a cursor of its own."""
         where = ("cursor", at.after) if at.after else ("start_time", str(at.start))
         params = [where, ("per_page", str(PAGE))]
         reply = api.get("/api/v2/incremental/users/cursor", params)
         body = body_of(reply, "export")
         found, broken = self._parsed(api, spec, body, reply)
-        done = flag_of(body.get("end_of_stream"), "end_of_stream")
+        done = is_a(body.get("end_of_stream"), bool, "end_of_stream")
         after = body.get("after_cursor") or (at.after if done else "")
         if not isinstance(after, str) or (not done and after in ("", at.after)):
-            raise Unreadable("Zendesk: an export that makes no progress", reply.body)
-        return Page(tuple(found), replace(at, after=after).text(), done, tuple(broken))
+            raise Unreadable("an export that makes no progress", reply.body)
+        return Page(found, replace(at, after=after).text(), done, broken)
 
-    def _timed(self, api: Api, spec: ObjectSpec, at: Cursor) -> Page:
+    def _timed(self, api: Api, spec: ObjectSpec, at: Position) -> Page:
         """The export by time, whose pages overlap."""
         params = [("start_time", str(at.start)), ("per_page", str(at.size))]
         reply = api.get("/api/v2/incremental/organizations", params)
@@ -313,29 +307,29 @@ class Zendesk:
         fresh = [m for m in marks if m not in at.seen]
         emitted = fresh[:EMIT_MOST]
         found, broken = parse(spec, [marks[m] for m in emitted], reply, {})
-        done = flag_of(body.get("end_of_stream"), "end_of_stream")
+        done = is_a(body.get("end_of_stream"), bool, "end_of_stream")
         end = end_of(body, at, empty=not items)
         if len(fresh) > EMIT_MOST:
             following, done = replace(at, seen=(*at.seen, *emitted)), False
         elif end > at.start or done:
-            following = Cursor(end, seen=tuple(marks))
+            following = Position(end, seen=tuple(marks))
         else:
             following = self._crowded(at, marks, fresh)
-        return Page(tuple(found), following.text(), done, tuple(broken))
+        return Page(found, following.text(), done, broken)
 
-    def _crowded(self, at: Cursor, marks: Iterable[str], fresh: Sequence[str]) -> Cursor:
+    def _crowded(self, at: Position, marks: Iterable[str], fresh: Sequence[str]) -> Position:
         """One second has more than a page: a larger page, or all that there is."""
         page = tuple(marks)
         if at.size < LARGEST_PAGE:
             return replace(at, seen=tuple(dict.fromkeys([*at.seen, *page])), size=LARGEST_PAGE)
         if len(page) < LARGEST_PAGE and not fresh:
-            raise Unreadable("Zendesk: an export that makes no progress")
-        return Cursor(at.start, walking=True)
+            raise Unreadable("an export that makes no progress")
+        return Position(at.start, walking=True)
 
-    def _walked(self, api: Api, spec: ObjectSpec, at: Cursor) -> Page:
+    def _walked(self, api: Api, spec: ObjectSpec, at: Position) -> Page:
         """All organizations, page by page; then the export again, from the next second on."""
         page = self.listing(api, spec, at.after)
-        following = Cursor(at.start + 1) if page.done else replace(at, after=page.cursor)
+        following = Position(at.start + 1) if page.done else replace(at, after=page.cursor)
         return Page(page.readings, following.text(), done=False, broken=page.broken)
 
     def read(self, api: Api, spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
@@ -366,7 +360,7 @@ class Zendesk:
         try:
             left |= self._mended(api, spec, left)
         except (Unavailable, Denied, Unreadable) as error:
-            unsent = not_sent(error)
+            unsent = failed(error, sent=False)
             return tuple(answers[n] or unsent for n in range(len(writes)))
         done = self._written(api, spec, left)
         done |= {n: self._linked(api, left[n], a) for n, a in done.items()}
@@ -380,7 +374,7 @@ class Zendesk:
 
     def _parsed(
         self, api: Api, spec: ObjectSpec, body: Item, reply: Reply
-    ) -> tuple[list[Reading], list[Broken]]:
+    ) -> tuple[tuple[Reading, ...], tuple[Broken, ...]]:
         """The records of an answer, users with their organizations."""
         items = items_of(body.get(spec.object), spec.object)
         return parse(spec, items, reply, self._links(api, spec, items))
@@ -403,7 +397,7 @@ class Zendesk:
     def _several(self, api: Api) -> bool:
         """Whether users may be in several organizations here."""
         user = object_of(self._settings(api).get("user"), "user settings")
-        return flag_of(user.get("multiple_organizations"), "multiple_organizations")
+        return is_a(user.get("multiple_organizations"), bool, "multiple_organizations")
 
     def _memberships(self, api: Api, user: str) -> tuple[str, ...]:
         """A user's organizations, all of them."""
@@ -502,18 +496,17 @@ class Zendesk:
         return done
 
     def _alone(self, api: Api, spec: ObjectSpec, write: Write) -> Answer:
-        path, key = f"/api/v2/{spec.object}", ONE[spec.object]
-        try:
-            if "email" in write.changes and write.op == "update":
-                return self._with_email(api, spec, write)
-            if write.op == "create":
-                return settled(
-                    spec, api.send("POST", path, json={key: new_record(spec, write)}), key
-                )
-            made = {key: record_of(write.changes)}
-            return settled(spec, api.send("PUT", f"{path}/{write.native_id}", json=made), key)
-        except (Unavailable, Denied, Unreadable) as error:
-            return failed(error)
+        if write.op == "update" and "email" in write.changes:
+            return attempt(lambda: self._with_email(api, spec, write))
+        return attempt(lambda: self._sent(api, spec, write))
+
+    def _sent(self, api: Api, spec: ObjectSpec, write: Write) -> Answer:
+        method, path, made = "PUT", f"/{write.native_id}", record_of(write.changes)
+        if write.op == "create":
+            method, path, made = "POST", "", new_record(spec, write)
+        key = ONE[spec.object]
+        reply = api.send(method, f"/api/v2/{spec.object}{path}", json={key: made})
+        return settled(spec, reply, key)
 
     def _with_email(self, api: Api, spec: ObjectSpec, write: Write) -> Answer:
         """The address first, for that is what may be refused; then the rest.
@@ -542,7 +535,7 @@ class Zendesk:
             held = items_of(body_of(reply, "identities").get("identities"), "identities")
             mails = [i for i in (object_of(h, "identity") for h in held) if is_mail(i)]
         except (Unavailable, Denied, Unreadable) as error:
-            return not_sent(error)
+            return failed(error, sent=False)
         call = identity_call(path, mails, str(write.changes["email"] or "").strip())
         if call is None:
             return Answer("done", write.native_id)
@@ -592,10 +585,10 @@ class Zendesk:
                 if job.get("status") in ("completed", "failed", "killed"):
                     return items_of(job.get("results") or [], "results")
         except Denied as error:
-            raise Unreadable(f"Zendesk: a job that may not be seen: {error}") from error
+            raise Unreadable(f"a job that may not be seen: {error}") from error
         except Unavailable as error:
             raise Unavailable(str(error)) from error
-        raise Unavailable("Zendesk: the job is not done yet")
+        raise Unavailable("the job is not done yet")
 
     def _settled(
         self,
@@ -662,20 +655,14 @@ def is_customer(user: Item) -> bool:
     return named and user.get("active") is True
 
 
-def end_of(body: Item, at: Cursor, *, empty: bool) -> int:
+def end_of(body: Item, at: Position, *, empty: bool) -> int:
     """The last second that a page of the time export shows."""
     end = body.get("end_time")
     if end is None and empty:
         return at.start
     if not isinstance(end, int) or isinstance(end, bool) or end < at.start:
-        raise Unreadable(f"Zendesk: end_time {str(end)[:40]!r} lies before its start")
+        raise Unreadable(f"end_time {str(end)[:40]!r} lies before its start")
     return end
-
-
-def not_sent(error: Exception) -> Answer:
-    """What an exception means before anything was sent."""
-    answer = failed(error)
-    return answer if answer.outcome == "stop" else replace(answer, outcome="retry")
 
 
 def misnamed(spec: ObjectSpec, write: Write) -> Answer | None:

@@ -104,6 +104,12 @@ class Rows(Protocol):
     def update(self, table: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         """Change columns outside of the primary key; returns how many rows matched."""
 
+    def update_many(self, table: str, rows: Iterable[Row]) -> int:
+        """Change all or none: each names its primary key and the same columns beside it.
+
+        What is not there is passed over; returns how many were.
+        """
+
     def delete(self, table: str, where: Mapping[str, Any]) -> int:
         """Remove rows; `{}` is all of them; returns how many."""
 
@@ -116,8 +122,12 @@ class Rows(Protocol):
         where: Mapping[str, Any] | None = None,
         order: Sequence[str] = (),
         limit: int | None = None,
+        only: Sequence[str] = (),
     ) -> list[Row]:
-        """Rows in this order ("-name" is descending), equal ones by primary key."""
+        """Rows in this order ("-name" is descending), equal ones by primary key.
+
+        `only` these columns are read, where some are named.
+        """
 
     def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
         """How many rows match."""

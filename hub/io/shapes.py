@@ -14,7 +14,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from hub.io.rows import Cond, Refused, Row
-from hub.io.tables import METADATA
+from hub.io.tables import METADATA, Kind, Uid
 
 Stored = tuple[Any, ...]
 Term = tuple[int, str, Any]  # column's place, operation ("eq", "null" or a Cond's), stored value
@@ -39,6 +39,7 @@ class Shape:
         self.gets = tuple(
             (column.name, get) for column in columns if (get := _get(column)) is not None
         )
+        self.is_uid = tuple(isinstance(column.type, Uid) for column in columns)
         self.nullable = tuple(bool(column.nullable) for column in columns)
         self.generated = next((at for at, c in enumerate(columns) if _counts_up(c)), None)
         self._sorts: dict[tuple[str, ...], tuple[Sort, ...]] = {}
@@ -112,6 +113,26 @@ class Shape:
             raise Refused(f"{self.name}: a primary key never changes; delete and insert")
         return tuple((at, self._changed(at, changes[self.names[at]])) for at in sorted(places))
 
+    def bind_updates(
+        self, rows: Iterable[Mapping[str, Any]]
+    ) -> tuple[tuple[int, ...], list[tuple[Stored, Stored]]]:
+        """The places of the changed columns, and of each row its key and its new values."""
+        given = list(rows)
+        names = frozenset(given[0] if given else self.names)
+        keys = [self.names[at] for at in self.key]
+        places = tuple([at for at in sorted(self.places(names)) if at not in self.key])
+        if not places or not names >= set(keys):
+            raise Refused(f"{self.name}: {sorted(names)} is not a key with changes beside it")
+        return places, [self._update(row, names, places) for row in given]
+
+    def _update(
+        self, row: Mapping[str, Any], names: frozenset[str], places: tuple[int, ...]
+    ) -> tuple[Stored, Stored]:
+        if row.keys() != names:
+            raise Refused(f"{self.name}: {sorted(row)} in one call with {sorted(names)}")
+        key = tuple([self.bind_one(at, row[self.names[at]]) for at in self.key])
+        return key, tuple([self._changed(at, row[self.names[at]]) for at in places])
+
     def _changed(self, place: int, value: Any) -> Any:
         if value is None and self.nullable[place]:
             return None
@@ -165,11 +186,20 @@ class Shape:
     def row(self, stored: Sequence[Any]) -> Row:
         """A stored row as callers see it; nothing of it is shared with the store."""
         row = dict(zip(self.names, stored, strict=True))
-        for name, get in self.gets:
-            value = row[name]
-            if value is not None:
-                row[name] = get(value)
+        _get_all(row, self.gets)
         return row
+
+    def rows(self, found: Iterable[Stored], only: Sequence[str] = ()) -> list[Row]:
+        """Stored rows as callers see them: all columns, or only these."""
+        if not only:
+            return [self.row(stored) for stored in found]
+        places = self.places(only)
+        pick, named = picker(places), {self.names[at] for at in places}
+        gets = [(name, get) for name, get in self.gets if name in named]
+        rows = [dict(zip(only, pick(stored), strict=True)) for stored in found]
+        for row in rows:
+            _get_all(row, gets)
+        return rows
 
     def given(self, row: Mapping[str, Any], stored: Stored, generated: Any) -> Row:
         """What an insert returns: the row as given, with defaults and the generated key."""
@@ -210,16 +240,19 @@ def _null_first(at: int, stored: Stored) -> tuple[bool, Any]:
     return stored[at] is not None, stored[at]
 
 
+def _get_all(row: Row, gets: Iterable[tuple[str, Callable[[Any], Any]]]) -> None:
+    for name, get in gets:
+        value = row[name]
+        if value is not None:
+            row[name] = get(value)
+
+
 def _put(column: sa.Column[Any]) -> Callable[[Any], Any]:
-    kind = cast("sa.TypeDecorator[Any]", column.type)
-    return partial(kind.process_bind_param, dialect=_NO_DIALECT)
+    return cast("Kind", column.type).put
 
 
 def _get(column: sa.Column[Any]) -> Callable[[Any], Any] | None:
-    kind = cast("sa.TypeDecorator[Any]", column.type)
-    if type(kind).process_result_value is sa.TypeDecorator.process_result_value:
-        return None
-    return partial(kind.process_result_value, dialect=_NO_DIALECT)
+    return cast("Callable[[Any], Any] | None", cast("Kind", column.type).get)
 
 
 def _default(column: sa.Column[Any]) -> Any:
@@ -230,5 +263,4 @@ def _counts_up(column: sa.Column[Any]) -> bool:
     return column.autoincrement is True
 
 
-_NO_DIALECT = cast("sa.Dialect", None)
 SHAPES = {name: Shape(table) for name, table in METADATA.tables.items()}

@@ -11,14 +11,16 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.operators import custom_op
 
 from hub.io.rows import Conflict, Refused, Row, StoreFull
 from hub.io.shapes import SHAPES, Shape, Sort, Stored, Term, check_limit, shape_of
 
+T = TypeVar("T")
 CHUNK = 512  # values of an `in` in one statement
 Mark = tuple[int, str, int]  # column's place, operation, how many values
 Signature = tuple[Mark, ...]
@@ -26,7 +28,7 @@ Signature = tuple[Mark, ...]
 # -- texts ---------------------------------------------------------------------------------------
 
 _DIALECT = sqlite.dialect(paramstyle="qmark")
-_CLAUSES: Mapping[str, Callable[[sa.Column[Any], list[Any]], Any]] = {
+_CLAUSES: Mapping[str, Callable[[sa.ColumnElement[Any], list[Any]], Any]] = {
     "eq": lambda column, values: column == values[0],
     "in": lambda column, values: column.in_(values),
     "lt": lambda column, values: column < values[0],
@@ -46,11 +48,26 @@ def _text(statement: Any) -> str:
 
 def _where(shape: Shape, signature: Signature) -> list[Any]:
     found: list[Any] = []
+    misleading = _misleading(shape, signature)
     for at, op, count in signature:
         column = shape.table.c[shape.names[at]]
         values = [sa.bindparam(f"w{at}_{len(found)}_{n}", type_=column.type) for n in range(count)]
-        found.append(_CLAUSES[op](column, values))
+        found.append(_CLAUSES[op](_unindexed(column) if at in misleading else column, values))
     return found
+
+
+def _misleading(shape: Shape, signature: Signature) -> set[int]:
+    """Columns whose index is worse than the one of a uid that is named as well.
+
+    Without statistics SQLite believes that few rows have one state, and fewer than many uids name.
+    """
+    exact = {at for at, op, _ in signature if op in {"eq", "in"} and shape.is_uid[at]}
+    helpful = {at for places in shape.indexes if places[0] in exact for at in places}
+    return {places[0] for places in shape.indexes} - helpful if helpful else set()
+
+
+def _unindexed(column: sa.Column[Any]) -> sa.UnaryExpression[Any]:
+    return sa.UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
 
 @cache
@@ -83,12 +100,21 @@ def upsert_text(table: str) -> str:
 
 
 @cache
-def select_text(table: str, signature: Signature, sorts: tuple[Sort, ...], *, limited: bool) -> str:
-    """Read rows; the limit is the last parameter."""
+def select_text(
+    table: str,
+    signature: Signature,
+    sorts: tuple[Sort, ...],
+    *,
+    limited: bool,
+    only: frozenset[int] = frozenset(),
+) -> str:
+    """Read rows; the limit is the last parameter. Instead of a column not asked for, nulls come."""
     shape = SHAPES[table]
     columns = [(shape.table.c[shape.names[at]], down) for at, down in sorts]
     order = [column.desc() if down else column for column, down in columns]
-    statement = sa.select(shape.table).where(*_where(shape, signature)).order_by(*order)
+    read = [c if not only or at in only else sa.null() for at, c in enumerate(shape.table.c)]
+    statement = sa.select(*read).select_from(shape.table).where(*_where(shape, signature))
+    statement = statement.order_by(*order)
     if limited:
         # Said to be 0, or SQLAlchemy makes a parameter of it.
         statement = statement.limit(sa.bindparam("top")).offset(sa.literal_column("0"))
@@ -254,11 +280,8 @@ class SqlRows:
 
     def insert_many(self, table: str, rows: Iterable[Row]) -> None:
         """See `Rows`."""
-        shape = self._shape(table)
-        if shape.generated is not None:
-            self._all_or_none(lambda: [self.insert(table, row) for row in rows])
-        else:
-            self._many(table, insert_text(table, counted=False), [shape.bind(r) for r in rows])
+        shape = self._shape(table)  # SQLite makes a generated key itself where a null is given
+        self._many(table, insert_text(table, counted=False), [shape.bind(r) for r in rows])
 
     def upsert(self, table: str, row: Row) -> None:
         """See `Rows`."""
@@ -270,28 +293,35 @@ class SqlRows:
         shape = self._shape(table)
         self._many(table, upsert_text(table), [shape.bind_whole(row) for row in rows])
 
-    def _many(self, table: str, text: str, stored: Sequence[Stored]) -> None:
-        if len(stored) == 1:
-            self._run(table, text, stored[0])
-        elif stored:
-            self._all_or_none(lambda: self._run_many(table, text, stored))
+    def _many(self, table: str, text: str, stored: Sequence[Stored]) -> int:
+        if len(stored) > 1:
+            return self._all_or_none(lambda: self._run_many(table, text, stored))
+        return self._run(table, text, stored[0]).rowcount if stored else 0
 
-    def _run_many(self, table: str, text: str, stored: Sequence[Stored]) -> None:
+    def _run_many(self, table: str, text: str, stored: Sequence[Stored]) -> int:
         try:
-            self._connection.executemany(text, stored)
+            return self._connection.executemany(text, stored).rowcount
         except sqlite3.Error as error:
             raise self._meant(table, error) from error
 
-    def _all_or_none(self, work: Callable[[], object]) -> None:
+    def _all_or_none(self, work: Callable[[], T]) -> T:
         self._run("", "SAVEPOINT many")
         try:
-            work()
+            done = work()
         except BaseException:
             if self.broken is None:
                 self._run("", "ROLLBACK TO many")
                 self._run("", "RELEASE many")
             raise
         self._run("", "RELEASE many")
+        return done
+
+    def update_many(self, table: str, rows: Iterable[Row]) -> int:
+        """See `Rows`."""
+        shape = self._shape(table)
+        places, stored = shape.bind_updates(rows)
+        text = update_text(table, places, tuple([(at, "eq", 1) for at in shape.key]))
+        return self._many(table, text, [values + key for key, values in stored])
 
     def update(self, table: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         """See `Rows`."""
@@ -299,18 +329,15 @@ class SqlRows:
         bound = shape.bind_changes(changes)
         places, values = tuple([at for at, _ in bound]), [value for _, value in bound]
         parts = pieces(shape.terms(where))
-        done: list[int] = []
 
-        def change() -> None:
+        def change() -> int:
+            done = 0
             for terms in parts:
                 text = update_text(table, places, signature(terms))
-                done.append(self._run(table, text, values + values_of(terms)).rowcount)
+                done += self._run(table, text, values + values_of(terms)).rowcount
+            return done
 
-        if len(parts) > 1:
-            self._all_or_none(change)
-        else:
-            change()
-        return sum(done)
+        return self._all_or_none(change) if len(parts) > 1 else change()
 
     def delete(self, table: str, where: Mapping[str, Any]) -> int:
         """See `Rows`."""
@@ -333,23 +360,21 @@ class SqlRows:
         where: Mapping[str, Any] | None = None,
         order: Sequence[str] = (),
         limit: int | None = None,
+        only: Sequence[str] = (),
     ) -> list[Row]:
         """See `Rows`."""
         self._ready()
         check_limit(limit)
         shape = shape_of(table)
         sorts, parts = shape.sorts(order), pieces(shape.terms(where))
-        found = [stored for terms in parts for stored in self._fetch(shape, terms, sorts, limit)]
+        read = frozenset([*shape.places(only), *(at for at, _ in sorts)] if only else ())
+        found: list[Stored] = []
+        for terms in parts:
+            text = select_text(table, signature(terms), sorts, limited=limit is not None, only=read)
+            found += self._read(table, text, values_of(terms) + ([] if limit is None else [limit]))
         if len(parts) > 1:
             shape.sort(found, sorts)
-        return [shape.row(stored) for stored in found[:limit]]
-
-    def _fetch(
-        self, shape: Shape, terms: Sequence[Term], sorts: tuple[Sort, ...], limit: int | None
-    ) -> list[Stored]:
-        text = select_text(shape.name, signature(terms), sorts, limited=limit is not None)
-        values = values_of(terms)
-        return self._read(shape.name, text, values if limit is None else [*values, limit])
+        return shape.rows(found[:limit], only)
 
     def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
         """See `Rows`."""

@@ -8,30 +8,51 @@ removal comes one version later.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, ClassVar
 
 import orjson
 import sqlalchemy as sa
 
+UIDS_KEPT = 1 << 14  # a batch names each of its uids dozens of times
 
-class Uid(sa.TypeDecorator[str]):
+
+class Kind(sa.TypeDecorator[Any]):
+    """A kind of column. `put` and `get` are the way of a value that is not null in and out."""
+
+    impl: Any = sa.LargeBinary
+    cache_ok = True
+    get: ClassVar[Any] = None  # values come as they are stored
+
+    @staticmethod
+    def put(value: Any) -> Any:
+        """As it is stored; raises TypeError, ValueError or AttributeError."""
+        raise NotImplementedError
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:  # noqa: ARG002
+        """The same, for SQLAlchemy."""
+        return None if value is None else self.put(value)
+
+
+class Uid(Kind):
     """UUID text in Python, 16 bytes in the database."""
 
     impl = sa.LargeBinary(16)
-    cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Any) -> bytes | None:  # noqa: ARG002
+    @staticmethod
+    @lru_cache(UIDS_KEPT)
+    def put(value: Any) -> bytes:
         """Text to bytes; raises ValueError where it is no canonical UUID."""
-        if value is None:
-            return None
         raw = bytes.fromhex(value.replace("-", ""))
         if uid_text(raw) != value:
             raise ValueError(f"{value!r} is no UUID in canonical lower-case form")
         return raw
 
-    def process_result_value(self, value: Any, dialect: Any) -> str | None:  # noqa: ARG002
+    @staticmethod
+    @lru_cache(UIDS_KEPT)
+    def get(raw: bytes) -> str:
         """Bytes to text."""
-        return None if value is None else uid_text(value)
+        return uid_text(raw)
 
 
 def uid_text(raw: bytes) -> str:
@@ -40,34 +61,26 @@ def uid_text(raw: bytes) -> str:
     return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
 
-class Doc(sa.TypeDecorator[Any]):
+class Doc(Kind):
     """Any JSON value, packed by orjson. JSON's own null is the column's null; NaN becomes null."""
 
-    impl = sa.LargeBinary
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Any) -> bytes | None:  # noqa: ARG002
+    @staticmethod
+    def put(value: Any) -> bytes:
         """Pack; keys in order, so that equal values are equal bytes. Raises TypeError."""
-        if value is None:
-            return None
         # A copy of the right size: orjson's own bytes carry a buffer of 4 kB.
         return memoryview(orjson.dumps(value, option=_ONLY_JSON)).tobytes()
 
-    def process_result_value(self, value: Any, dialect: Any) -> Any:  # noqa: ARG002
-        """Unpack."""
-        return None if value is None else orjson.loads(value)
+    get = orjson.loads
 
 
-class Text(sa.TypeDecorator[str]):
+class Text(Kind):
     """Text that every database can hold: no NUL, no half of a surrogate pair."""
 
     impl = sa.Text
-    cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Any) -> str | None:  # noqa: ARG002
+    @staticmethod
+    def put(value: Any) -> str:
         """The same text, of type str exactly; raises TypeError or ValueError."""
-        if value is None:
-            return None
         text = value if type(value) is str else _plain_text(value)
         if "\0" in text:
             raise ValueError("text with a NUL character")
@@ -76,16 +89,14 @@ class Text(sa.TypeDecorator[str]):
         return text
 
 
-class Int(sa.TypeDecorator[int]):
+class Int(Kind):
     """A whole number of 64 bits with sign; a flag is none."""
 
     impl = sa.BigInteger
-    cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Any) -> int | None:  # noqa: ARG002
+    @staticmethod
+    def put(value: Any) -> int:
         """The same number, of type int exactly; raises TypeError or ValueError."""
-        if value is None:
-            return None
         if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(f"{type(value).__name__} in place of int")
         if not -_INT_END <= value < _INT_END:
@@ -100,32 +111,28 @@ class Serial(Int):
     impl = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # type: ignore[assignment]
 
 
-class Flag(sa.TypeDecorator[bool]):
+class Flag(Kind):
     """True or False."""
 
     impl = sa.Boolean
-    cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Any) -> bool | None:  # noqa: ARG002
+    @staticmethod
+    def put(value: Any) -> bool:
         """The same; raises TypeError where it is no bool."""
-        if value is not None and not isinstance(value, bool):
+        if not isinstance(value, bool):
             raise TypeError(f"{type(value).__name__} in place of bool")
         return value
 
-    def process_result_value(self, value: Any, dialect: Any) -> bool | None:  # noqa: ARG002
-        """SQLite's 0 and 1 to bool."""
-        return None if value is None else bool(value)
+    get = bool  # SQLite's 0 and 1
 
 
-class Blob(sa.TypeDecorator[bytes]):
+class Blob(Kind):
     """Bytes as they are."""
 
-    impl = sa.LargeBinary
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Any) -> bytes | None:  # noqa: ARG002
+    @staticmethod
+    def put(value: Any) -> bytes:
         """The same; raises TypeError where it is not bytes."""
-        if value is not None and not isinstance(value, bytes):
+        if not isinstance(value, bytes):
             raise TypeError(f"{type(value).__name__} in place of bytes")
         return value
 

@@ -268,6 +268,20 @@ class DictRows:
         self._put_all(held, [_changed(old, bound) for old in found])
         return len(found)
 
+    def update_many(self, table: str, rows: Iterable[Row]) -> int:
+        """See `Rows`."""
+        held = self._writable(table)
+        places, stored = held.shape.bind_updates(rows)
+        known = [(key, values) for key, values in stored if key in held.rows]
+
+        def put() -> None:
+            for key, values in known:
+                changes = dict(zip(places, values, strict=True))
+                self._put(held, _changed(held.rows[key], changes))
+
+        self._all_or_none(put)
+        return len(known)
+
     def delete(self, table: str, where: Mapping[str, Any]) -> int:
         """See `Rows`."""
         held = self._writable(table)
@@ -295,6 +309,7 @@ class DictRows:
         where: Mapping[str, Any] | None = None,
         order: Sequence[str] = (),
         limit: int | None = None,
+        only: Sequence[str] = (),
     ) -> list[Row]:
         """See `Rows`."""
         held = self._table(table)
@@ -302,7 +317,7 @@ class DictRows:
         sorts = held.shape.sorts(order)
         found = self._found(held, where)
         held.shape.sort(found, sorts)
-        return [held.shape.row(stored) for stored in found[:limit]]
+        return held.shape.rows(found[:limit], only)
 
     def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
         """See `Rows`."""

@@ -119,6 +119,66 @@ def test_conditions_and_order(store: Store) -> None:
     assert store.view(lambda r: r.count("counter", {"n": 1})) == 3
 
 
+def test_many_rows_are_changed_by_their_keys(store: Store) -> None:
+    """Each row gets its own values, and what is not there is passed over."""
+    store.transact(lambda r: r.insert_many("counter", [counter(n, 0) for n in "abc"]))
+    changed = store.transact(
+        lambda r: r.update_many("counter", [counter("c", 3), counter("x", 9), counter("a", 1)])
+    )
+    assert changed == 2
+    assert store.view(lambda r: r.select("counter")) == [
+        counter("a", 1), counter("b", 0), counter("c", 3)]  # fmt: skip
+    assert store.transact(lambda r: r.update_many("counter", [])) == 0
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"system": "s", "name": "b"},
+        {"name": "b", "n": 1},
+        {"system": "s", "name": "b", "n": None},
+        {"system": "s", "name": "b", "n": 1, "other": 2},
+    ],
+)
+def test_many_changes_are_all_made_or_none(store: Store, second: dict[str, Any]) -> None:
+    """A row without its key, with other columns than the first or a wrong value refuses them."""
+    store.transact(lambda r: r.insert_many("counter", [counter(n, 0) for n in "ab"]))
+
+    def work(rows: Rows) -> None:
+        with pytest.raises(Refused):
+            rows.update_many("counter", [counter("a", 1), second])
+
+    store.transact(work)
+    assert store.view(lambda r: r.select("counter")) == [counter("a", 0), counter("b", 0)]
+
+
+def test_a_conflict_among_many_changes_undoes_them_all(store: Store) -> None:
+    """Where one row may not have a value, none is changed, and the transaction goes on."""
+    intents = [
+        {"uid": UID, "seq": n, "system": "s", "object": "o", "golden": UID, "op": "update",
+         "status": "sent", "at": 1, "key": f"k{n}"} for n in range(3)]  # fmt: skip
+
+    def work(rows: Rows) -> None:
+        rows.insert_many("intent", intents)
+        changes = [{"uid": UID, "seq": n, "key": key} for n, key in ((0, "k9"), (1, "k2"))]
+        with pytest.raises(Conflict):
+            rows.update_many("intent", changes)
+
+    store.transact(work)
+    assert store.view(lambda r: [x["key"] for x in r.select("intent")]) == ["k0", "k1", "k2"]
+
+
+def test_only_the_columns_that_were_asked_for(store: Store) -> None:
+    """Named columns come back, in every order and from however many values."""
+    rows = [counter(f"n{i}", i % 4) for i in range(2_000)]
+    store.transact(lambda r: r.insert_many("counter", rows))
+    every = {"name": among(row["name"] for row in rows)}
+    found = store.view(lambda r: r.select("counter", every, ("-n", "-name"), 2, only=("name",)))
+    assert found == [{"name": "n999"}, {"name": "n995"}]
+    with pytest.raises(Refused):
+        store.view(lambda r: r.select("counter", only=("other",)))
+
+
 def test_docs_are_copies(store: Store) -> None:
     """What a caller does to a document it got or gave changes nothing in the store."""
     doc = {"a": [1]}
@@ -144,7 +204,9 @@ def test_the_outbox_counts_up(store: Store) -> None:
 
     def work(rows: Rows) -> list[int]:
         row: dict[str, Any] = {"topic": "t", "key": b"k", "value": None, "headers": {}, "at": 1}
-        return [rows.insert("outbox", row)["id"] for _ in range(3)]
+        made = [rows.insert("outbox", row)["id"] for _ in range(3)]
+        rows.insert_many("outbox", [row, row])
+        return made + [r["id"] for r in rows.select("outbox", order=("-id",), limit=2)][::-1]
 
     first, second = store.transact(work), store.transact(work)
     assert first == sorted(set(first))
@@ -194,6 +256,12 @@ class Twins(RuleBasedStateMachine):
     def update(self, where: dict[str, Any], n: int) -> None:
         """Some rows."""
         self.both(lambda r: r.update("counter", where, {"n": n}))
+
+    @rule(changes=st.lists(st.tuples(NAMES, NUMBERS | st.none()), max_size=3))
+    def update_many(self, changes: list[tuple[str, int | None]]) -> None:
+        """Those of these rows that are there."""
+        many = [{"system": "s", "name": name, "n": n} for name, n in changes]
+        self.both(lambda r: r.update_many("counter", many))
 
     @rule(where=WHERES)
     def delete(self, where: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,15 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from hub.io import state
 from hub.io.migrate import NewerDatabase, migrate
-from hub.io.rows import Rows, StoreFull
-from hub.io.store import Busy, SqlStore
+from hub.io.rows import Rows, StoreFull, among
+from hub.io.seal import Seal
+from hub.io.sql import SqlRows
+from hub.io.state import Vault
+from hub.io.store import Busy, SqlStore, connect
 from hub.io.tables import METADATA
+from hub.pure.identity import Key
 
 CHILD = """
 import sys
@@ -146,6 +152,50 @@ def test_a_reader_sees_one_state(tmp_path: Path) -> None:
     assert store.view(look) == (1, 1)
     assert store.view(lambda r: r.count("counter")) == 2
     store.close()
+
+
+def plans(path: Path, work: Callable[[Rows], object]) -> list[str]:
+    """How SQLite goes about every statement of a work."""
+    SqlStore(path).close()
+    connection = connect(path)
+    told: list[str] = []
+    connection.set_trace_callback(told.append)
+    work(SqlRows(connection, writes=False))
+    connection.set_trace_callback(None)
+    found = [row for text in told for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")]
+    connection.close()
+    return [row[3] for row in found if not row[3].startswith("USE TEMP")]
+
+
+def test_who_names_uids_goes_by_them(tmp_path: Path) -> None:
+    """SQLite never takes the index of a state, which many share, where uids are named."""
+    uids = among(uuid_text(n) for n in range(200))
+
+    def work(rows: Rows) -> None:
+        rows.select("input", {"uid": uids, "status": "pending"}, order=("uid", "seq"))
+        rows.select("parked", {"uid": uids, "state": "open"})
+        rows.select("task", {"kind": "duplicate", "state": "open", "other": uids})
+        rows.select("wanted", {"golden": uuid_text(1), "system": "s", "object": "o"})
+
+    assert plans(tmp_path / "hub.db", work) == [
+        "SEARCH input USING INDEX sqlite_autoindex_input_1 (uid=?)",
+        "SEARCH parked USING INDEX parked_by_uid (uid=?)",
+        "SEARCH task USING INDEX task_by_other (other=?)",
+        "SEARCH wanted USING INDEX sqlite_autoindex_wanted_1 (golden=? AND system=? AND object=?)",
+    ]
+
+
+def test_match_keys_are_looked_up(tmp_path: Path) -> None:
+    """Finding who has a key does not read all keys that there are."""
+    vault = Vault(Seal(bytes(32), os.urandom), b"pepper")
+    keys = [Key("person", kind, str(n)) for kind in ("email", "phone") for n in range(100)]
+    found = plans(tmp_path / "hub.db", lambda rows: state.load_keys(rows, vault, keys))
+    assert set(found) == {"SEARCH match_key USING PRIMARY KEY (entity=? AND kind=? AND digest=?)"}
+
+
+def uuid_text(n: int) -> str:
+    """A canonical UUID."""
+    return f"01a0c450-7f5a-75b1-a522-{n:012x}"
 
 
 def test_migrations_make_the_tables_of_the_code(tmp_path: Path) -> None:
