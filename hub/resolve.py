@@ -21,7 +21,7 @@ from hub.io.rows import Rows, StoreFull, above, among
 from hub.io.seal import CannotOpen
 from hub.leases import LeaseLost
 from hub.pure.decide import Effects, Loaded, decide, need
-from hub.pure.model import Edge, Input, Record, Uid
+from hub.pure.model import Edge, Input, Record, Uid, key_of
 
 LOG = structlog.get_logger()
 GROUP = "resolve"
@@ -99,7 +99,8 @@ def topics(hub: Hub) -> list[str]:
 def resolve(rows: Rows, hub: Hub, uids: Iterable[Uid], touched: Iterable[Uid] = ()) -> Effects:
     """Fold the pending inputs of these records, then decide all that they touch anew."""
     waiting = state.pending_inputs(rows, uids)
-    opened = [i for i in (readable(rows, hub, r) for r in waiting) if i]
+    keys = hub.vault.keys(rows, {row["uid"] for row in waiting})
+    opened = [i for i in (readable(rows, hub, r, keys) for r in waiting) if i]
     effects = answer(rows, hub, opened, frozenset(touched))
     store(rows, hub, effects)
     if onward := referrers(rows, effects):
@@ -108,10 +109,10 @@ def resolve(rows: Rows, hub: Hub, uids: Iterable[Uid], touched: Iterable[Uid] = 
     return effects
 
 
-def readable(rows: Rows, hub: Hub, row: dict[str, Any]) -> Input | None:
+def readable(rows: Rows, hub: Hub, row: dict[str, Any], keys: state.Keys) -> Input | None:
     """The input, or None when it cannot be decoded: it is parked, the rest goes on."""
     try:
-        return state.open_input(rows, hub.vault, row)
+        return state.open_input(rows, hub.vault, row, keys)
     except (ValueError, CannotOpen) as error:
         park(rows, hub, row, str(error))
         return None
@@ -166,8 +167,13 @@ def born(rows: Rows, uids: set[Uid]) -> dict[Uid, Record]:
 def store(rows: Rows, hub: Hub, effects: Effects) -> None:
     """Every effect of a batch that is folded for the first time."""
     moved = project_all(rows, hub, effects)
-    for (uid, seq), (status, by) in effects.statuses.items():
-        rows.update("input", {"uid": uid, "seq": seq}, {"status": status, "by": by or None})
+    rows.update_many(
+        "input",
+        [
+            {"uid": uid, "seq": seq, "status": status, "by": by or None}
+            for (uid, seq), (status, by) in effects.statuses.items()
+        ],
+    )
     slots.settle_intents(rows, (effects.records[uid] for uid in sorted(effects.ended)))
     if rows.count("input", {"status": "parked"}):
         for record in effects.records.values():
@@ -175,8 +181,7 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
     unchanged = effects.moved - {g.uid for g in effects.groups}
     beside = (g for g in state.load_goldens(rows, unchanged).values() if g is not None)
     slots.review(rows, hub, (*effects.groups, *beside), effects.known)
-    for change in effects.history:
-        history.write(rows, hub, change)
+    history.write(rows, hub, effects.history)
     mark_all(rows, hub, effects, effects.dirty | moved)
     contradict(rows, hub, effects.contradictions)
 
@@ -185,13 +190,17 @@ def mark_all(rows: Rows, hub: Hub, effects: Effects, dirty: set[Uid]) -> None:
     """The links that are to be looked at, and the records that are to be read again."""
     wanted = dirty | effects.again.keys()
     known = {**state.load_records(rows, wanted - effects.known.keys()), **effects.known}
-    for uid in sorted(wanted):
-        record = known[uid]
-        if record and uid in dirty:
-            mark(rows, hub, record, slots.CONSENT if uid in effects.urgent else slots.EDIT)
-        if record and uid in effects.again:
-            inputs.again(rows, record, hub.env.now(), effects.again[uid])
-            hub.env.wake(f"capture:{record.system}")
+    looked = {uid: record for uid in sorted(dirty) if (record := known[uid])}
+    for gone in filter(slots.departed, looked.values()):
+        depart(rows, hub, gone)
+    marks = [(r, slots.CONSENT if u in effects.urgent else slots.EDIT) for u, r in looked.items()]
+    for slot in state.dirty_all(rows, [m for m in marks if m[0].alive], hub.env.now()):
+        if "departed" in slot["holds"]:
+            slots.release(rows, looked[slot["uid"]])
+    for uid in sorted(effects.again):
+        if unsettled := known[uid]:
+            inputs.again(rows, unsettled, hub.env.now(), effects.again[uid])
+            hub.env.wake(f"capture:{unsettled.system}")
 
 
 def project_all(rows: Rows, hub: Hub, effects: Effects) -> set[Uid]:
@@ -199,49 +208,54 @@ def project_all(rows: Rows, hub: Hub, effects: Effects) -> set[Uid]:
 
     Returns the records that lead now where they did not, or the other way round.
     """
-    for record in effects.records.values():
-        state.save_record(rows, record)
-        project(rows, record)
-    for uid, keys in effects.keys.items():
-        state.save_keys(rows, hub.vault, uid, keys)
+    state.save_records(rows, effects.records.values())
+    project(rows, effects.records.values())
+    state.save_keys(rows, hub.vault, effects.keys)
     state.save_edges(rows, effects.edges_put.values(), effects.edges_drop)
-    for golden in effects.groups:
-        state.save_golden(rows, golden, hub.env.now())
+    state.save_goldens(rows, effects.groups, hub.env.now())
     return regroup(rows, effects)
 
 
 def regroup(rows: Rows, effects: Effects) -> set[Uid]:
     """Golden id and role of every record of a touched component; returns whose role moved."""
-    moved = set()
-    known = rows.select("record", {"uid": among(effects.regroup)}) if effects.regroup else []
-    for row in known:
-        golden, leads = effects.regroup[row["uid"]]
-        role = "primary" if leads else "secondary"
-        if (row["golden"], row["role"]) != (golden, role):
-            rows.update("record", {"uid": row["uid"]}, {"golden": golden, "role": role})
-            moved |= {row["uid"]} if row["role"] != role else set()
-    return moved
+    if not effects.regroup:
+        return set()
+    where = {"uid": among(effects.regroup)}
+    before = rows.select("record", where, only=("uid", "golden", "role"))
+    after = [{"uid": row["uid"], **placed(effects, row["uid"])} for row in before]
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    rows.update_many("record", [new for _, new in changed])
+    return {new["uid"] for old, new in changed if old["role"] != new["role"]}
 
 
-def project(rows: Rows, record: Record) -> None:
-    """The associations of a record, so that the other end can find it."""
-    stated = {
-        c.partition("[")[2][:-1] for c in record.cells if c.startswith(("companies[", "parent["))
-    }
-    for other in sorted(stated):
-        rows.upsert("assoc", {"uid": record.uid, "entity": "company", "other": other})
+def placed(effects: Effects, uid: Uid) -> dict[str, str]:
+    """The golden id of a record, and its role there."""
+    golden, leads = effects.regroup[uid]
+    return {"golden": golden, "role": "primary" if leads else "secondary"}
 
 
-def mark(rows: Rows, hub: Hub, record: Record, rank: int) -> None:
-    """Look at this link: consent before edits before repairs before backfill."""
-    if slots.departed(record):
-        golden = state.golden_of(rows, record.uid)
-        if golden is None or not slots.replaced(record, state.members_of(rows, golden)):
-            slots.hold_departed(rows, hub, record)
-    elif record.alive:
-        slot = state.dirty(rows, record, hub.env.now(), rank=rank)
-        if "departed" in slot["holds"]:
-            slots.release(rows, record)
+def project(rows: Rows, records: Iterable[Record]) -> None:
+    """The associations of records, so that the other end can find them."""
+    rows.upsert_many(
+        "assoc",
+        [
+            {"uid": record.uid, "entity": "company", "other": other}
+            for record in records
+            for other in sorted(map(key_of, filter(associates, record.cells)))
+        ],
+    )
+
+
+def associates(cell: str) -> bool:
+    """Whether a cell is an association with a company."""
+    return cell.startswith(("companies[", "parent["))
+
+
+def depart(rows: Rows, hub: Hub, record: Record) -> None:
+    """A record that is gone from its tool is held, unless a newcomer leads in its place."""
+    golden = state.golden_of(rows, record.uid)
+    if golden is None or not slots.replaced(record, state.members_of(rows, golden)):
+        slots.hold_departed(rows, hub, record)
 
 
 def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
@@ -257,19 +271,14 @@ def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
     moved |= {*companies, *(m for g in goldens if g for m in g.members)}
     if not moved:
         return frozenset()
-    found: set[Uid] = set()
-    for uid in sorted(moved):
-        found |= {r["uid"] for r in rows.select("assoc", {"other": uid})}
-    return frozenset(found)
+    return frozenset(row["uid"] for row in rows.select("assoc", {"other": among(moved)}))
 
 
 def mark_referrers(rows: Rows, uids: Iterable[Uid]) -> None:
     """The links of records whose association's other end moved are to be looked at."""
-    for uid in sorted(uids):
-        golden = state.golden_of(rows, uid)
-        for record in state.members_of(rows, golden) if golden else ():
-            if record.alive:
-                state.dirty(rows, record, 0)
+    goldens = (state.golden_of(rows, uid) for uid in sorted(uids))
+    members = (m for golden in goldens if golden for m in state.members_of(rows, golden))
+    state.dirty_all(rows, [(m, slots.EDIT) for m in members if m.alive], 0)
 
 
 def contradict(rows: Rows, hub: Hub, edges: Iterable[Edge]) -> None:

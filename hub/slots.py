@@ -26,6 +26,7 @@ from hub.pure.rules import Tool
 
 CONSENT, EDIT, REPAIR, BACKFILL = range(4)  # what is written first
 NOBODY: Mapping[Uid, Record] = MappingProxyType({})
+OPEN = ("planned", "sent", "unknown")  # intents that are on their way
 PAUSE_MS, PAUSE_MOST_MS = 1_000, 300_000
 
 
@@ -75,7 +76,7 @@ class Beside:
 def stand_beside(rows: Rows, goldens: list[Golden]) -> Beside:
     """Read what a review asks for."""
     uids = among([g.uid for g in goldens])
-    create = {"op": "create", "status": among(("planned", "sent", "unknown"))}
+    create = {"op": "create", "status": among(OPEN)}
     about = among({uid for golden in goldens for uid in golden.members})
     parked = rows.select("parked", {"uid": about, "state": "open"})
     loops = rows.select("parked", {"id": among([loop_item(g.uid) for g in goldens])})
@@ -225,10 +226,11 @@ def pose(rows: Rows, hub: Hub, one: Uid, other: Uid) -> str:
 
 def settle_intents(rows: Rows, records: Iterable[Record]) -> None:
     """The intents of records that have none open any more are settled."""
-    for record in records:
-        for row in rows.select("intent", {"uid": record.uid}):
-            if row["status"] in ("sent", "unknown", "planned") and row["seq"] <= record.folded:
-                rows.update("intent", {"uid": row["uid"], "seq": row["seq"]}, {"status": "settled"})
+    folded = {record.uid: record.folded for record in records}
+    where = {"uid": among(folded), "status": among(OPEN)}
+    found = rows.select("intent", where, only=("uid", "seq")) if folded else []
+    done = [row for row in found if row["seq"] <= folded[row["uid"]]]
+    rows.update_many("intent", [{**row, "status": "settled"} for row in done])
 
 
 # -- holds ---------------------------------------------------------------------------------------

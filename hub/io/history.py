@@ -9,8 +9,9 @@ records erases them from the history too, and leaves the rest of it readable.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,8 @@ import orjson
 from msgspec import to_builtins
 
 from hub.io import state
-from hub.io.log import digits, traceparent
-from hub.io.rows import Row, Rows, below
+from hub.io.log import digits, outgoing, traceparent
+from hub.io.rows import Row, Rows, among, below
 from hub.io.seal import CannotOpen
 from hub.pure.decide import Change, ChangeSet
 from hub.pure.model import Uid
@@ -27,6 +28,7 @@ from hub.pure.model import Uid
 if TYPE_CHECKING:
     from hub.env import Hub
 
+Sides = list[dict[str, Any]]
 LANES = 8
 START = b"\0" * 32
 
@@ -42,12 +44,28 @@ def digest(before: bytes, lane: int, n: int, head: Any, body: bytes) -> bytes:
     return blake2b(before + len(text).to_bytes(4) + text + body, digest_size=32).digest()
 
 
-def write(rows: Rows, hub: Hub, change: ChangeSet) -> None:
-    """Append a change set, and announce the new version on the golden topic."""
-    lane = lane_of(change.uid)
-    last = rows.get("lane", lane=lane) or {"n": 0, "head": START}
-    n, at = last["n"] + 1, hub.env.now()
-    followed = trace(rows, change)
+def write(rows: Rows, hub: Hub, changes: Sequence[ChangeSet]) -> None:
+    """Append change sets, and announce the new versions on the golden topic."""
+    if not changes:
+        return
+    lanes = {row["lane"]: row for row in rows.select("lane")}
+    traces, bodies = all_traces(rows, changes), closed(rows, hub, changes)
+    entries: list[Row] = []
+    ends: dict[int, Row] = {}
+    for change, body in zip(changes, bodies, strict=True):
+        lane = lane_of(change.uid)
+        last = ends.get(lane) or lanes.get(lane) or {"n": 0, "head": START}
+        made = link(hub, change, trace(change, traces), body, last)
+        ends[lane] = {"lane": lane, "n": made["n"], "head": made["digest"]}
+        entries.append(made)
+    rows.insert_many("history", entries)
+    rows.upsert_many("lane", ends.values())
+    rows.insert_many("outbox", map(partial(announced, hub), changes, entries))
+
+
+def link(hub: Hub, change: ChangeSet, followed: str, body: bytes, last: Row) -> Row:
+    """The entry of a change set that follows the `last` one of its lane."""
+    lane, n, at = lane_of(change.uid), last["n"] + 1, hub.env.now()
     head = {
         "causes": list(change.causes),
         "rules": hub.context.rules.version,
@@ -56,49 +74,69 @@ def write(rows: Rows, hub: Hub, change: ChangeSet) -> None:
         "merged_into": change.merged_into,
         "trace": followed,
     }
-    body = closed(rows, hub, change)
-    chained = digest(last["head"], lane, n, head, body)
-    rows.insert(
-        "history",
-        {
-            "lane": lane,
-            "n": n,
-            "golden": change.uid,
-            "version": change.number,
-            "at": at,
-            "digest": chained,
-            "head": head,
-            "body": body,
-        },
-    )
-    rows.upsert("lane", {"lane": lane, "n": n, "head": chained})
+    return {
+        "lane": lane,
+        "n": n,
+        "golden": change.uid,
+        "version": change.number,
+        "at": at,
+        "digest": digest(last["head"], lane, n, head, body),
+        "head": head,
+        "body": body,
+    }
+
+
+def announced(hub: Hub, change: ChangeSet, made: Row) -> Row:
+    """The message that tells of a new version."""
     entity = change.golden or change.before
-    hub.log.publish(
-        rows,
+    return outgoing(
         f"golden.{entity.entity if entity else 'person'}",
         change.uid.encode(),
         hub.codec.golden(change),
-        traceparent(followed, f"{change.uid}:{change.number}"),
-        at,
+        traceparent(made["head"]["trace"], f"{change.uid}:{change.number}"),
+        made["at"],
     )
 
 
-def trace(rows: Rows, change: ChangeSet) -> str:
+def all_traces(rows: Rows, changes: Iterable[ChangeSet]) -> dict[str, str]:
+    """The trace of every input that led to these change sets, by event id."""
+    places = [cause.rpartition(":") for change in changes for cause in change.causes]
+    uids, seqs = {uid for uid, _, _ in places}, {int(seq) for _, _, seq in places}
+    where = {"uid": among(uids), "seq": among(seqs)}
+    found = rows.select("input", where, only=("uid", "seq", "trace"))
+    return {f"{row['uid']}:{row['seq']}": row["trace"] for row in found}
+
+
+def trace(change: ChangeSet, traces: Mapping[str, str]) -> str:
     """The trace of the first input that led to a change set, or one of its own."""
-    places = (cause.rpartition(":") for cause in change.causes)
-    found = (state.input_trace(rows, uid, int(seq)) for uid, _, seq in places)
+    found = (traces.get(cause) for cause in change.causes)
     return next(filter(None, found), digits(f"{change.uid}:{change.number}", 16))
 
 
-def closed(rows: Rows, hub: Hub, change: ChangeSet) -> bytes:
+def closed(rows: Rows, hub: Hub, changes: Iterable[ChangeSet]) -> list[bytes]:
     """The changed cells, each side of them sealed under the record that it was claimed in."""
-    owned: dict[Uid, list[dict[str, Any]]] = {}
+    told = [owned(change) for change in changes]
+    keys = hub.vault.keys(rows, {uid for sides_of in told for uid in sides_of})
+    return [
+        orjson.dumps(
+            {u: seal_sides(rows, hub, u, some, keys) for u, some in sides_of.items()},
+            option=orjson.OPT_SORT_KEYS,
+        )
+        for sides_of in told
+    ]
+
+
+def seal_sides(rows: Rows, hub: Hub, uid: Uid, some: Sides, keys: state.Keys) -> str:
+    """What was claimed in one record, sealed, as text."""
+    return b64encode(hub.vault.close(rows, uid, orjson.dumps(some), keys)).decode()
+
+
+def owned(change: ChangeSet) -> dict[Uid, Sides]:
+    """The sides of the changed cells, by the record that they were claimed in."""
+    found: dict[Uid, Sides] = {}
     for owner, side in (s for c in change.changes for s in sides(c, change.uid)):
-        owned.setdefault(owner, []).append(side)
-    sealed = {
-        u: b64encode(hub.vault.close(rows, u, orjson.dumps(s))).decode() for u, s in owned.items()
-    }
-    return orjson.dumps(sealed, option=orjson.OPT_SORT_KEYS)
+        found.setdefault(owner, []).append(side)
+    return found
 
 
 def sides(change: Change, golden: Uid) -> Iterator[tuple[Uid, dict[str, Any]]]:

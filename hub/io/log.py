@@ -48,10 +48,7 @@ class Log:
         at: int,
     ) -> None:
         """Announce something, in the transaction that makes it true."""
-        rows.insert(
-            "outbox",
-            {"topic": topic, "key": key, "value": value, "headers": dict(headers), "at": at},
-        )
+        rows.insert("outbox", outgoing(topic, key, value, headers, at))
 
     def relay(self, rows: Rows) -> int:
         """Move what is in the outbox into the topics, in order; returns how many."""
@@ -150,6 +147,13 @@ class Log:
             if r["group"]
         ]
         return min(groups, default=int(end["offset"]))
+
+
+def outgoing(
+    topic: str, key: bytes, value: bytes | None, headers: Mapping[str, str], at: int
+) -> Row:
+    """A message as a row of the outbox."""
+    return {"topic": topic, "key": key, "value": value, "headers": dict(headers), "at": at}
 
 
 def traceparent(trace: str, event_id: str) -> dict[str, str]:

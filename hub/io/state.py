@@ -15,12 +15,14 @@ from typing import Any
 
 from hub.io.log import digits
 from hub.io.rows import Row, Rows, among
-from hub.io.seal import Seal, subject_key
+from hub.io.seal import Seal, subject_key, subject_keys
 from hub.pure import pack
 from hub.pure.decide import EdgeId, Loaded, Need
 from hub.pure.identity import Key
 from hub.pure.model import Body, Edge, Golden, Input, Intent, Receipt, Record, Uid
 
+Keys = Mapping[Uid, bytes]
+NO_KEYS: Keys = MappingProxyType({})
 REPLAYED = "repaired by "  # why a parked input is superseded, without ever having been folded
 
 
@@ -31,13 +33,19 @@ class Vault:
     seal: Seal
     pepper: bytes
 
-    def close(self, rows: Rows, uid: Uid, plain: bytes) -> bytes:
-        """Bytes, sealed under the record's key."""
-        return self.seal.seal(uid, subject_key(rows, uid, self.seal), plain)
+    def keys(self, rows: Rows, uids: Iterable[Uid]) -> Keys:
+        """The keys of these records, read at once, to close and open with in this transaction."""
+        return subject_keys(rows, uids, self.seal)
 
-    def open(self, rows: Rows, uid: Uid, sealed: bytes) -> bytes:
+    def close(self, rows: Rows, uid: Uid, plain: bytes, keys: Keys = NO_KEYS) -> bytes:
+        """Bytes, sealed under the record's key."""
+        key = keys.get(uid) or subject_key(rows, uid, self.seal)
+        return self.seal.seal(uid, key, plain)
+
+    def open(self, rows: Rows, uid: Uid, sealed: bytes, keys: Keys = NO_KEYS) -> bytes:
         """What was sealed; raises `CannotOpen` when the key is gone or the bytes were changed."""
-        return self.seal.open(uid, subject_key(rows, uid, self.seal), sealed)
+        key = keys.get(uid) or subject_key(rows, uid, self.seal)
+        return self.seal.open(uid, key, sealed)
 
     def digest(self, text: str) -> bytes:
         """A keyed digest of 16 bytes."""
@@ -50,8 +58,8 @@ class Vault:
 def load_records(rows: Rows, uids: Iterable[Uid]) -> dict[Uid, Record | None]:
     """Records by uid; None where there is none."""
     wanted = sorted(set(uids))
-    found = rows.select("record", {"uid": among(wanted)}) if wanted else []
-    known = {row["uid"]: pack.unpack(Record, row["doc"]) for row in found}
+    docs = rows.select("record", {"uid": among(wanted)}, only=("uid", "doc")) if wanted else []
+    known = {row["uid"]: pack.unpack(Record, row["doc"]) for row in docs}
     return {uid: known.get(uid) for uid in wanted}
 
 
@@ -60,17 +68,20 @@ def load_record(rows: Rows, uid: Uid) -> Record | None:
     return load_records(rows, [uid])[uid]
 
 
-def save_record(rows: Rows, record: Record) -> None:
-    """Store a folded record; its row was laid when the uid was minted."""
-    rows.update(
+def save_records(rows: Rows, records: Iterable[Record]) -> None:
+    """Store folded records; their rows were laid when the uids were minted."""
+    rows.update_many(
         "record",
-        {"uid": record.uid},
-        {
-            "native_id": record.native_id or None,
-            "state": record.state,
-            "folded": record.folded,
-            "doc": pack.pack(record),
-        },
+        [
+            {
+                "uid": record.uid,
+                "native_id": record.native_id or None,
+                "state": record.state,
+                "folded": record.folded,
+                "doc": pack.pack(record),
+            }
+            for record in records
+        ],
     )
 
 
@@ -175,12 +186,13 @@ def pending_inputs(rows: Rows, uids: Iterable[Uid]) -> list[dict[str, Any]]:
     wanted = sorted(set(uids))
     if not wanted:
         return []
-    return rows.select("input", {"uid": among(wanted), "status": "pending"}, order=("uid", "seq"))
+    where = {"uid": among(wanted), "status": "pending"}
+    return rows.select("input", where, ("uid", "seq"), only=("uid", "seq", "kind", "body"))
 
 
-def open_input(rows: Rows, vault: Vault, row: dict[str, Any]) -> Input:
+def open_input(rows: Rows, vault: Vault, row: dict[str, Any], keys: Keys = NO_KEYS) -> Input:
     """An input from its row; raises ValueError or `CannotOpen` for one that cannot be read."""
-    doc = vault.open(rows, row["uid"], row["body"])
+    doc = vault.open(rows, row["uid"], row["body"], keys)
     return Input(row["uid"], row["seq"], pack.unpack_body(row["kind"], doc))
 
 
@@ -257,47 +269,51 @@ def load_keys(rows: Rows, vault: Vault, keys: Iterable[Key]) -> dict[Key, frozen
     return {key: frozenset(uids) for key, uids in found.items()}
 
 
-def save_keys(rows: Rows, vault: Vault, uid: Uid, keys: Iterable[Key]) -> None:
-    """The keys of a record, in place of those it had."""
-    rows.delete("match_key", {"uid": uid})
-    rows.upsert_many(
-        "match_key",
-        [
-            {"entity": k.entity, "kind": k.kind, "digest": vault.digest("|".join(k)), "uid": uid}
-            for k in sorted(keys)
-        ],
-    )
+def save_keys(rows: Rows, vault: Vault, keys: Mapping[Uid, Iterable[Key]]) -> None:
+    """The keys of records, in place of those they had; most of them stay."""
+    if not keys:
+        return
+    held = {tuple(row.values()): row for row in rows.select("match_key", {"uid": among(keys)})}
+    wanted = {(k.entity, k.kind, vault.digest("|".join(k)), uid) for uid in keys for k in keys[uid]}
+    for place in sorted(held.keys() - wanted):
+        rows.delete("match_key", held[place])
+    names = ("entity", "kind", "digest", "uid")
+    fresh = sorted(wanted - held.keys())
+    rows.insert_many("match_key", [dict(zip(names, place, strict=True)) for place in fresh])
 
 
 def load_goldens(rows: Rows, uids: Iterable[Uid]) -> dict[Uid, Golden | None]:
     """Golden records by id; None where there is none."""
     wanted = sorted(set(uids))
-    found = rows.select("golden", {"uid": among(wanted)}) if wanted else []
-    known = {row["uid"]: pack.unpack(Golden, row["doc"]) for row in found}
+    docs = rows.select("golden", {"uid": among(wanted)}, only=("uid", "doc")) if wanted else []
+    known = {row["uid"]: pack.unpack(Golden, row["doc"]) for row in docs}
     return {uid: known.get(uid) for uid in wanted}
 
 
-def save_golden(rows: Rows, golden: Golden, at: int) -> None:
-    """Store a golden record."""
-    rows.upsert(
+def save_goldens(rows: Rows, goldens: Iterable[Golden], at: int) -> None:
+    """Store golden records."""
+    rows.upsert_many(
         "golden",
-        {
-            "uid": golden.uid,
-            "entity": golden.entity,
-            "version": golden.number,
-            "rules": golden.rules,
-            "merged_into": golden.merged_into or None,
-            "at": at,
-            "doc": pack.pack(golden),
-        },
+        [
+            {
+                "uid": golden.uid,
+                "entity": golden.entity,
+                "version": golden.number,
+                "rules": golden.rules,
+                "merged_into": golden.merged_into or None,
+                "at": at,
+                "doc": pack.pack(golden),
+            }
+            for golden in goldens
+        ],
     )
 
 
 def golden_ids(rows: Rows, uids: Iterable[Uid]) -> dict[Uid, Uid]:
     """Record uid to golden id; a record that is not known leads itself."""
     wanted = sorted(set(uids))
-    found = rows.select("record", {"uid": among(wanted)}) if wanted else []
-    known = {row["uid"]: row["golden"] for row in found}
+    led = rows.select("record", {"uid": among(wanted)}, only=("uid", "golden")) if wanted else []
+    known = {row["uid"]: row["golden"] for row in led}
     return {uid: known.get(uid, uid) for uid in wanted}
 
 
@@ -321,30 +337,41 @@ def members_of(
 # -- slots -------------------------------------------------------------------------------------
 
 
-def dirty(rows: Rows, record: Record, at: int, *, rank: int = 1, not_before: int = 0) -> Row:
-    """Mark the link of a record: look at it. The oldest mark is kept. Returns the slot before."""
-    row = rows.get("slot", uid=record.uid)
-    if row is None:
-        made = {
-            "uid": record.uid,
-            "system": record.system,
-            "object": record.object,
-            "dirty": at,
-            "rank": rank,
-            "not_before": not_before,
-            "attempts": 0,
-            "holds": {},
-        }
-        return rows.insert("slot", made)
-    clean = row["dirty"] is None
-    changes = {
-        "dirty": at if clean else row["dirty"],
-        "rank": rank if clean else min(rank, row["rank"]),
-        "not_before": not_before if clean else row["not_before"],
+def dirty(rows: Rows, record: Record, at: int, *, rank: int = 1) -> None:
+    """Mark the link of a record: look at it."""
+    dirty_all(rows, [(record, rank)], at)
+
+
+def dirty_all(rows: Rows, ranked: Iterable[tuple[Record, int]], at: int) -> list[Row]:
+    """Mark the links of records, each once. The oldest mark is kept. Returns the slots before."""
+    ranks = {record.uid: (record, rank) for record, rank in ranked}
+    slots = rows.select("slot", {"uid": among(ranks)}) if ranks else []
+    marks = [(slot, marked(slot, ranks[slot["uid"]][1], at)) for slot in slots]
+    known = {slot["uid"] for slot in slots}
+    fresh = [new_slot(*of, at) for uid, of in ranks.items() if uid not in known]
+    rows.insert_many("slot", fresh)
+    rows.update_many("slot", [mark for slot, mark in marks if not mark.items() <= slot.items()])
+    return slots
+
+
+def new_slot(record: Record, rank: int, at: int) -> Row:
+    """The slot of a record that was never marked before."""
+    return {
+        "uid": record.uid,
+        "system": record.system,
+        "object": record.object,
+        "dirty": at,
+        "rank": rank,
+        "holds": {},
     }
-    if any(row[name] != value for name, value in changes.items()):
-        rows.update("slot", {"uid": record.uid}, changes)
-    return row
+
+
+def marked(slot: Row, rank: int, at: int) -> Row:
+    """What a mark changes in a slot."""
+    if slot["dirty"] is None:
+        return {"uid": slot["uid"], "dirty": at, "rank": rank, "not_before": 0}
+    rest = {name: slot[name] for name in ("uid", "dirty", "not_before")}
+    return {**rest, "rank": min(rank, slot["rank"])}
 
 
 def want(rows: Rows, golden: Uid, system: str, obj: str, at: int) -> None:

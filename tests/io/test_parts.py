@@ -20,8 +20,16 @@ from hub.io.anchor import Anchor, BadAnchor
 from hub.io.codec import Codec, Undecodable, decode
 from hub.io.http import Budget, HttpApi, retry_after_ms
 from hub.io.log import Log
-from hub.io.rows import Store
-from hub.io.seal import BadKeyFile, CannotOpen, Seal, make_master, read_master, subject_key
+from hub.io.rows import Rows, Store
+from hub.io.seal import (
+    BadKeyFile,
+    CannotOpen,
+    Seal,
+    make_master,
+    read_master,
+    subject_key,
+    subject_keys,
+)
 from hub.io.store import SqlStore
 from hub.io.twin import DictStore
 from hub.pure.model import Input, Observation, Record
@@ -119,6 +127,20 @@ def test_an_erased_key_never_comes_back(store: Store) -> None:
     store.transact(lambda r: r.update("subject_key", {"uid": UID}, {"wrapped": b""}))
     with pytest.raises(CannotOpen, match="erased"):
         store.transact(lambda r: subject_key(r, UID, seal))
+
+
+def test_keys_read_at_once_are_those_that_open(store: Store) -> None:
+    """An erased key, one under another master key and one never made leave the others readable."""
+    seal, other = Seal(b"m" * 32, os.urandom), Seal(b"n" * 32, os.urandom)
+    erased, foreign, unmade = (UID[:-1] + end for end in "012")
+
+    def work(rows: Rows) -> None:
+        key = subject_key(rows, UID, seal)
+        subject_key(rows, foreign, other)
+        rows.insert("subject_key", {"uid": erased, "wrapped": b""})
+        assert subject_keys(rows, [UID, erased, foreign, unmade], seal) == {UID: key}
+
+    store.transact(work)
 
 
 def test_the_master_key_is_private(tmp_path: Path) -> None:
