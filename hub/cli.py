@@ -504,10 +504,5 @@ def demo(
         raise typer.Exit(FOUND)
 
 
-def main() -> None:
-    """The entry point."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

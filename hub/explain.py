@@ -20,7 +20,8 @@ UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 def find(rows: Rows, hub: Hub, text: str) -> list[Golden]:
     """Golden records by uid, e-mail address, telephone number, domain or a tool's own id."""
-    uids = by_uid(rows, text) | by_native(rows, text) | by_key(rows, hub, text)
+    text = text.encode(errors="ignore").decode().replace("\0", "")  # what no tool can hold
+    uids = by_uid(rows, text) | by_native(rows, hub, text) | by_key(rows, hub, text)
     ids = state.golden_ids(rows, uids)
     found = state.load_goldens(rows, set(ids.values()))
     return [g for g in found.values() if g is not None]
@@ -34,9 +35,10 @@ def by_uid(rows: Rows, text: str) -> set[Uid]:
         return set()  # it is no uid at all
 
 
-def by_native(rows: Rows, text: str) -> set[Uid]:
+def by_native(rows: Rows, hub: Hub, text: str) -> set[Uid]:
     """Records that a tool calls this."""
-    return {r["uid"] for r in rows.select("alias", {"native_id": text})}
+    places = [(name, obj) for name, system in hub.systems.items() for obj in system.specs]
+    return {uid for place in places if (uid := state.find_alias(rows, *place, text))}
 
 
 def by_key(rows: Rows, hub: Hub, text: str) -> set[Uid]:

@@ -171,11 +171,7 @@ def rename(rows: Rows, hub: Hub, intake: Intake, reading: Reading, uid: Uid) -> 
             state.add_alias(rows, system, obj, native, uid)
         elif known != uid and (lost := state.load_record(rows, known)) and lost.alive:
             gone = Observation(
-                start=reading.start_ms,
-                end=reading.end_ms,
-                state="merged",
-                successor=uid,
-                revision=lost.revision,  # the winner's says nothing about the loser
+                start=reading.start_ms, end=reading.end_ms, state="merged", successor=uid
             )
             append(
                 rows,

@@ -82,8 +82,12 @@ def resolve_all(hub: Hub) -> None:
 
 
 def plan(rows: Rows, hub: Hub, run_id: str, cause: str) -> list[PlannedRow]:
-    """Store what would be written now; returns the rows."""
+    """Store what would be written now; returns the rows.
+
+    A link that waited for a plan, and is equal to golden all the same, waits no longer.
+    """
     found = [row for link in links(hub) for row in rows_of(rows, link)]
+    let_go(rows, {row.uid for row in found})
     rows.insert(
         "run",
         {
@@ -110,6 +114,13 @@ def plan(rows: Rows, hub: Hub, run_id: str, cause: str) -> list[PlannedRow]:
             },
         )
     return found
+
+
+def let_go(rows: Rows, shown: set[Uid]) -> None:
+    """The links that a plan has nothing to show of need no other plan."""
+    for slot in rows.select("slot", {"dirty": above(-1), "held": True}):
+        if set(slot["holds"]) == {HELD} and slot["uid"] not in shown:
+            slots.lift(rows, "slot", {"uid": slot["uid"]}, HELD)
 
 
 def links(hub: Hub) -> Iterator[Link]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
+from connectors._kit.conformance import CHECKS
+from connectors._kit.contract import ObjectSpec
 from hub import settings
 from hub.cli import app
 
 ROOT = Path(__file__).parents[1]
+CONNECTORS = ROOT / "connectors"
 
 
 def test_every_setting_is_documented() -> None:
@@ -23,3 +28,42 @@ def test_every_command_is_documented() -> None:
     for command in app.registered_commands:
         name = command.name or (command.callback.__name__ if command.callback else "")
         assert f"`{name}`" in text, name
+
+
+def how_to_connect() -> str:
+    """The page that says how to write a connector."""
+    return (CONNECTORS / "README.md").read_text()
+
+
+def lines_of(code: str) -> str:
+    """Lines that say something, without their indent: a method is quoted without its class."""
+    return "\n".join(line.strip() for line in code.splitlines() if line.strip())
+
+
+def test_the_connector_explained_is_the_one_that_runs() -> None:
+    """Every piece of Python on the page stands in the connector that it explains."""
+    quoted = re.findall(r"```python\n(.*?)```", how_to_connect(), re.DOTALL)
+    real = lines_of((CONNECTORS / "acme" / "connector.py").read_text())
+    assert quoted
+    for piece in quoted:
+        assert lines_of(piece) in real, f"connectors/acme/connector.py has no such piece:\n{piece}"
+
+
+def test_every_decision_about_a_tool_is_explained() -> None:
+    """The page names every word of an object's description."""
+    for one in fields(ObjectSpec):
+        assert f"`{one.name}`" in how_to_connect() or f"`{one.name}=" in how_to_connect(), one.name
+
+
+def test_checks_that_are_explained_exist() -> None:
+    """A check that the page tells how to put right is one of the suite."""
+    _, table = how_to_connect().split("| check that fails |")
+    named = re.findall(r"^\| `(\w+)` \|", table.split("\n\n")[0], re.MULTILINE)
+    assert named
+    assert set(named) <= {check.__name__ for check in CHECKS}
+
+
+def test_every_connector_is_listed() -> None:
+    """The page lists each connector, with the way to its own page."""
+    for file in CONNECTORS.glob("*/connector.py"):
+        assert f"({file.parent.name}/README.md)" in how_to_connect()

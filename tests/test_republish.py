@@ -68,6 +68,18 @@ def test_a_changed_strategy_decides_anew_and_waits_for_a_plan() -> None:
     assert world.orders_agree()
 
 
+def test_a_link_that_new_rules_leave_as_it_is_waits_for_nobody() -> None:
+    """The plan has nothing to show of it: it is neither written nor held, and edits flow on."""
+    world = tell(TOLD).world
+    published(world, entities=with_authority(world.hub.context.rules, "phone", "B", "A"))
+    before = world.writes()
+    planned = world.store.transact(lambda r: runs.plan(r, world.hub, "run-1", "test"))
+    world.sync()
+    assert planned == []
+    assert world.writes() == before
+    assert not world.store.view(lambda r: r.count("slot", {"held": True}))
+
+
 def test_values_are_standardised_anew_from_what_was_typed() -> None:
     """A number without prefix that was refused under one country is read under another."""
     text = TOLD.replace('B.jane phone="+1 202 555 0199"', 'B.jane phone="020 7946 0018"')

@@ -147,7 +147,7 @@ def listed_once(world: World) -> None:
 
 
 @check
-def a_listing_survives_what_happens_between_itspages(make: Make) -> None:
+def a_listing_survives_what_happens_between_its_pages(make: Make) -> None:
     """A record at the seam that is deleted hides none of those that were there all the time."""
     world = make(640)
     before = set(newest(world.listing()))
@@ -434,6 +434,32 @@ def what_is_created_is_read_back(make: Make) -> None:
         sound(world, reading)
         assert reading.external_id == (write.external_id if world.spec.external_ids else "")
         assert answer.reading is None or answer.reading.app == reading.app
+
+
+@check
+def an_answer_shows_nothing_that_came_after_it(make: Make) -> None:
+    """Who types while the connector still asks for an id is not taken for the tool's answer."""
+    world = make()
+    typed = one_text(world.spec, 2)
+    busy = world.over(edited_at_once(world, 2))
+    some = range(10, 10 + min(2, world.spec.write_batch))
+    made = busy.write(*(create(world.spec, n) for n in some))
+    every, one = world.spec.fields.give(all_fields(world.spec, 9)), one_text(world.spec, 9)
+    changed = busy.write(*(update(a.native_id, one if n else every) for n, a in enumerate(made)))
+    for answer in (*made, *changed):
+        assert answer.outcome == "done", answer.why
+        assert answer.reading is None or not typed.items() <= answer.reading.app.items()
+
+
+def edited_at_once(world: World, n: int) -> Bend:
+    """A line on which a person edits every record right after each of our calls."""
+
+    def bend(_n: int, _request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        for native in world.host.sandbox.holds(world.spec.object):
+            world.person_edits(native, n)
+        return answer
+
+    return bend
 
 
 @check

@@ -23,7 +23,7 @@ HTTP errors are the `Api`'s business: it raises `Unavailable` (try again at a gi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Literal, Protocol
 
@@ -181,7 +181,8 @@ class Write:
 class Answer:
     """What the tool made of one `Write`, as an instruction to the hub.
 
-    done: applied; `reading` is the record as the tool answered it, where it did.
+    done: applied; `reading` is the record as the tool answered it, where it did. What is only known
+    from a read after the write goes through `read_back` first.
     retry: certainly not applied; try again after `after_ms`.
     stale: the record moved since `expected`; nothing was applied.
     rejected: the tool refuses these values; `why` is its reason, `fields` the fields it names.
@@ -195,6 +196,20 @@ class Answer:
     why: str = ""
     fields: tuple[str, ...] = ()
     after_ms: int = 0
+
+
+def read_back(later: Reading, write: Write) -> Reading:
+    """What a read after a write tells of its answer: the fields that show what was sent, or before.
+
+    Anything else may have been typed since; with its revision, a condition would not notice.
+    """
+    nothing = object()
+    told = {
+        name: value
+        for name, value in later.app.items()
+        if value in (write.changes.get(name, nothing), write.before.get(name, nothing))
+    }
+    return replace(later, app=told, revision=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,11 +44,18 @@ def as_seen(_base: Value, seen: Value) -> Value:
     return seen
 
 
+def for_all(_key: str) -> bool:
+    """The `room` of a field that has a place for every key."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field of ours and the tool's fields (`app`) that hold it.
 
     `edit(base, seen)` is asked only where the tool shows something else than our copy of `base`.
+    `room(key)`, of a set or of consent: whether the tool has a place for this element, or for
+    consent to this channel and purpose.
     """
 
     name: str
@@ -59,6 +66,7 @@ class Field:
     edit: Callable[[Value, Value], Value] = as_seen
     lossless: bool = True
     writable: bool = True
+    room: Callable[[str], bool] = for_all
 
     def normal(self, value: Value) -> Value:
         """The form in which this tool can hold the value."""
@@ -352,11 +360,17 @@ def money(name: str, minor: str, currency: str, *, writable: bool = False) -> Fi
     return Field(name, "money", (minor, currency), take, give, writable=writable)
 
 
-def elements(name: str, app: str, *, join: str = "", kind: str = "set") -> Field:
+def elements(
+    name: str, app: str, *, join: str = "", kind: str = "set", room: Callable[[str], bool] = for_all
+) -> Field:
     """A set of texts: a list on the tool's side, or one text joined by `join`.
 
-    A joined text has no place for an element that contains `join`.
+    A joined text has no place for an element that contains `join`; `room` may know of others that
+    the tool would not keep as they are.
     """
+
+    def fits(element: str) -> bool:
+        return room(element) and (not join or join not in element)
 
     def ordered(found: Iterable[object]) -> list[str]:
         return sorted({str(item).strip() for item in found} - {""})
@@ -370,7 +384,8 @@ def elements(name: str, app: str, *, join: str = "", kind: str = "set") -> Field
         return ordered(found or ())
 
     def give(v: Value) -> App:
-        held = [e for e in ordered(v) if not join or join not in e] if isinstance(v, list) else []
+        held = [e for e in ordered(v) if fits(e)] if isinstance(v, list) else []
         return {app: join.join(held) if join else held}
 
-    return Field(name, kind, (app,), take, give, lossless=not join)
+    lossless = not join and room is for_all
+    return Field(name, kind, (app,), take, give, lossless=lossless, room=fits)

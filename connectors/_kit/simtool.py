@@ -42,7 +42,8 @@ class Profile:
 
     `truncates` cuts notes (declared in the field map); `shouts` upper-cases job titles without
     saying so; `reformats` is an automation that rewrites telephone numbers after every write;
-    `ignores` and `refuses` name fields. `skew_ms` is how far its clock is ahead of ours.
+    `ignores` and `refuses` name fields, `consents` the only consents that it has a place for, none
+    meaning all. `skew_ms` is how far its clock is ahead of ours.
     """
 
     conditional: bool = False
@@ -58,7 +59,7 @@ class Profile:
     ignores: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()
     skew_ms: int = 0
-    consent: bool = True
+    consents: frozenset[str] = frozenset()
     page: int = 3
 
 
@@ -107,13 +108,20 @@ class Held:
         return shown[-1] if shown else (self.versions[0][0], None, 0)
 
 
-def consent_field() -> fm.Field:
+def consent_field(only: frozenset[str]) -> fm.Field:
     """Consent by channel and purpose: "out", or an opt-in with its proof."""
+
+    def room(key: str) -> bool:
+        return not only or key in only
 
     def take(app: fm.App) -> Any:
         return dict(app["consent"] or {})  # type: ignore[call-overload]
 
-    return fm.Field("consent", "consent", ("consent",), take, lambda v: {"consent": v})
+    def give(value: fm.Value) -> fm.App:
+        held = value if isinstance(value, Mapping) else {}
+        return {"consent": {k: v for k, v in held.items() if room(k)}}
+
+    return fm.Field("consent", "consent", ("consent",), take, give, lossless=not only, room=room)
 
 
 def person_map(profile: Profile) -> fm.FieldMap:
@@ -124,7 +132,6 @@ def person_map(profile: Profile) -> fm.FieldMap:
         else fm.name("name", "first", "last")
     )
     parts = {p: f"addr_{p}" for p in fm.ADDRESS_PARTS}
-    consent = (consent_field(),) if profile.consent else ()
     return fm.FieldMap(
         (
             line,
@@ -136,7 +143,7 @@ def person_map(profile: Profile) -> fm.FieldMap:
             fm.text("note", "note", max_length=profile.truncates),
             fm.elements("tags", "labels"),
             fm.money("balance", "owes", "currency"),
-            *consent,
+            consent_field(profile.consents),
         )
     )
 

@@ -6,20 +6,19 @@ is `Unreadable`, and a row that an answer does not mention is of unknown fate.
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import orjson
 from httpx import codes
 
+from connectors._kit.answers import Broken, instant_of, is_a, items_of, object_of, understood
 from connectors._kit.contract import (
     Actor,
     Answer,
-    Denied,
     Entity,
     Json,
     ObjectSpec,
@@ -41,29 +40,11 @@ PRIMARY: Final = 1  # association type "primary company"; any other is a plain o
 Item = Mapping[str, object]
 Rows = Mapping[str, Write]  # by trace id
 Pair = tuple[str, str, str]  # trace id, contact id, company id
-Broken = tuple[str, bytes]  # why, and what it was
 Links = Mapping[Entity, tuple[str, ...]]
 T = TypeVar("T")
 
 
 # -- parsing: hostile until understood ---------------------------------------------------------
-
-
-def is_a(value: object, kind: type[T], what: str) -> T:
-    """The value, which must be of this type."""
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise Unreadable(f"{what}: expected {kind.__name__}, got {type(value).__name__}")
-    return value
-
-
-def object_of(value: object, what: str) -> Item:
-    """The value as a JSON object."""
-    return cast("Item", is_a(value, dict, what))
-
-
-def items_of(value: object, what: str) -> list[object]:
-    """The value as a JSON list."""
-    return cast("list[object]", is_a(value, list, what))
 
 
 def id_of(value: object, what: str) -> str:
@@ -72,17 +53,6 @@ def id_of(value: object, what: str) -> str:
     if not isinstance(found, str) or not re.fullmatch(r"[0-9]{1,20}", found):
         raise Unreadable(f"{what}: expected a record id, got {str(value)[:40]!r}")
     return found
-
-
-def instant_of(value: object, what: str) -> int:
-    """Milliseconds of an ISO 8601 text with zone."""
-    try:
-        found = dt.datetime.fromisoformat(is_a(value, str, what))
-    except ValueError as error:
-        raise Unreadable(f"{what}: {str(value)[:40]!r} is no time") from error
-    if found.tzinfo is None:
-        raise Unreadable(f"{what}: {str(value)[:40]!r} has no zone")
-    return round(found.timestamp() * 1000)
 
 
 def body_of(reply: Reply, *expected: int) -> Item:
@@ -225,19 +195,8 @@ def parse(
     spec: ObjectSpec, found: Iterable[object], reply: Reply
 ) -> tuple[list[Reading], list[Broken]]:
     """Readings, and what could not be understood with the reason."""
-    readings: list[Reading] = []
-    broken: list[Broken] = []
-    for item in found:
-        try:
-            readings.append(reading_of(spec, item, reply))
-        except Unreadable as error:
-            broken.append((str(error), orjson.dumps(item)))
-    return readings, broken
-
-
-def gone(spec: ObjectSpec, native_id: str, reply: Reply) -> Reading:
-    """The reading of a record that does not exist any more."""
-    return Reading(spec.object, native_id, {}, reply.start_ms, reply.end_ms, "deleted")
+    readings, broken = understood(found, lambda item: reading_of(spec, item, reply))
+    return list(readings), list(broken)
 
 
 def knows(readings: Iterable[Reading]) -> set[str]:
@@ -301,15 +260,6 @@ def refused(error: Item) -> Answer:
     if category in {"OBJECT_NOT_FOUND", "NOT_FOUND"}:
         return Answer("stale", why=why)
     return Answer("rejected", why=why or category, fields=_named(error))
-
-
-def failed(error: Exception) -> Answer:
-    """What an exception of the call means for each of its rows."""
-    if isinstance(error, Denied):
-        return Answer("stop", why=str(error))
-    if isinstance(error, Unavailable) and not error.sent:
-        return Answer("retry", why=str(error), after_ms=error.after_ms)
-    return Answer("unknown", why=str(error))
 
 
 def _matches(result: Item, rows: Rows) -> str:

@@ -12,12 +12,12 @@ the bad rows are found; an answer that leaves doubt is never sent again from her
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-import orjson
 from httpx import codes
 
+from connectors._kit.answers import Broken, failed, gone, is_a, items_of, object_of
 from connectors._kit.contract import (
     Account,
     Answer,
@@ -35,11 +35,11 @@ from connectors._kit.contract import (
     Unreadable,
     Write,
 )
+from connectors._kit.cursors import Cursor
 from connectors._kit.fieldmap import FieldMap, address, date, email, name, phone, text
 from connectors.hubspot.answers import (
     EXTERNAL_ID,
     MODIFIED,
-    Broken,
     Item,
     Pair,
     Rows,
@@ -47,19 +47,14 @@ from connectors.hubspot.answers import (
     asked,
     blame,
     body_of,
-    failed,
-    gone,
     halves,
     hopeless,
     id_of,
     input_of,
-    is_a,
-    items_of,
     knows,
     links_of,
     named,
     next_of,
-    object_of,
     pair_input,
     pairs_input,
     parse,
@@ -153,7 +148,7 @@ _PROPERTY: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Cursor:
+class _Position(Cursor):
     """Where `changes` stands. Times are HubSpot's, in milliseconds.
 
     First the records modified since `since`, in the order of their ids, `last` being the last one
@@ -171,28 +166,12 @@ class _Cursor:
     began: int = 0
     pages: int = 0
 
-    def text(self) -> str:
-        return orjson.dumps(asdict(self)).decode()
-
-
-_KINDS: Final = asdict(_Cursor(0, 0))
-
-
-def _cursor(text: str) -> _Cursor | None:
-    """A cursor of ours, or None where the text is anything else."""
-    try:
-        found = _Cursor(**orjson.loads(text))
-    except (TypeError, orjson.JSONDecodeError):
-        return None
-    same = all(type(v) is type(_KINDS[k]) for k, v in asdict(found).items())
-    return found if same else None
-
 
 def _filter(key: str, operator: str, value: int) -> dict[str, str]:
     return {"propertyName": key, "operator": operator, "value": str(value)}
 
 
-def _query(spec: ObjectSpec, at: _Cursor) -> Json:
+def _query(spec: ObjectSpec, at: _Position) -> Json:
     key = MODIFIED[spec.object]
     filters = [_filter(key, "GTE", at.since), _filter("hs_object_id", "GT", at.last)]
     if at.until:
@@ -205,19 +184,19 @@ def _query(spec: ObjectSpec, at: _Cursor) -> Json:
     }
 
 
-def _after_search(at: _Cursor, now: int, last: int, *, more: bool) -> _Cursor:
+def _after_search(at: _Position, now: int, last: int, *, more: bool) -> _Position:
     until = at.until or now
     if more:
         return replace(at, until=until, last=last)
     return replace(at, since=until - OVERLAP_MS, until=0, last=0, sweeping=now >= at.due)
 
 
-def _after_sweep(at: _Cursor, now: int, after: str) -> _Cursor:
+def _after_sweep(at: _Position, now: int, after: str) -> _Position:
     began, pages = at.began or now, at.pages + 1
     if after:
         return replace(at, after=after, began=began, pages=pages)
     rest = now + (pages - 1) * SWEEP_MS
-    return _Cursor(since=at.since, archived=began - OVERLAP_MS, due=rest)
+    return _Position(since=at.since, archived=began - OVERLAP_MS, due=rest)
 
 
 # -- the connector -----------------------------------------------------------------------------
@@ -264,7 +243,7 @@ class HubSpot:
         """From now, by the earlier of the two clocks, less the overlap."""
         del spec
         now = min(now_ms, api.get("/account-info/v3/details").server_ms)
-        return _Cursor(since=now - OVERLAP_MS, archived=now - OVERLAP_MS).text()
+        return _Position(since=now - OVERLAP_MS, archived=now - OVERLAP_MS).text()
 
     def listing(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """A page of live records in the order of their ids."""
@@ -276,8 +255,9 @@ class HubSpot:
 
     def changes(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """A page of modified records, then of newly archived ones."""
-        at = _cursor(cursor)
-        if at is None:
+        try:
+            at = _Position.of(cursor)
+        except Unreadable:
             return Page((), cursor, done=True, expired=True)
         return self._sweep(api, spec, at) if at.sweeping else self._modified(api, spec, at)
 
@@ -319,7 +299,7 @@ class HubSpot:
         params += [("after", after)] if after else []
         return api.get(f"/crm/v3/objects/{spec.object}", params)
 
-    def _modified(self, api: Api, spec: ObjectSpec, at: _Cursor) -> Page:
+    def _modified(self, api: Api, spec: ObjectSpec, at: _Position) -> Page:
         reply = api.search(f"/crm/v3/objects/{spec.object}/search", _query(spec, at))
         body = body_of(reply, 200)
         found = [object_of(item, "record") for item in items_of(body.get("results"), "results")]
@@ -335,7 +315,7 @@ class HubSpot:
         expired = done and now - at.archived > HORIZON_MS
         return Page(tuple(readings), following.text(), done, tuple(broken), expired)
 
-    def _sweep(self, api: Api, spec: ObjectSpec, at: _Cursor) -> Page:
+    def _sweep(self, api: Api, spec: ObjectSpec, at: _Position) -> Page:
         reply = self._list(api, spec, at.after, archived=True)
         body = body_of(reply, 200)
         found, broken = parse(spec, items_of(body.get("results"), "results"), reply)

@@ -8,12 +8,11 @@ import hmac
 import re
 from typing import Final
 
-import orjson
+from connectors._kit.answers import items_of, object_of
+from connectors._kit.contract import Forged, Hint, Inbound
+from connectors._kit.webhooks import hints_in, in_time, same
+from connectors.hubspot.answers import Item, id_of
 
-from connectors._kit.contract import Forged, Hint, Inbound, Malformed, Stale, Unreadable
-from connectors.hubspot.answers import Item, id_of, items_of, object_of
-
-WINDOW_MS: Final = 300_000  # age of a signature
 _OBJECTS: Final = {
     "contact": "contacts",
     "company": "companies",
@@ -65,7 +64,7 @@ def _verify(inbound: Inbound, secret: str) -> int:
     if not secret or not given or not (stamp.isascii() and stamp.isdigit()):
         raise Forged("HubSpot's v3 signature, its time stamp or the client secret is missing")
     expected = sign(secret, inbound.method, inbound.url, inbound.body, stamp)
-    if not hmac.compare_digest(expected.encode(), given.encode()):
+    if not same(expected, given):
         raise Forged("HubSpot's v3 signature is wrong: client secret or public address differ")
     return int(stamp)
 
@@ -113,14 +112,12 @@ def _hints(found: object) -> list[Hint]:
     ]
 
 
+def _every(found: object) -> list[Hint]:
+    return [hint for event in items_of(found, "events") for hint in _hints(event)]
+
+
 def read_hints(inbound: Inbound, secret: str) -> tuple[Hint, ...]:
     """The records that a signed batch of events speaks of."""
     stamp = _verify(inbound, secret)
-    try:
-        events = items_of(orjson.loads(inbound.body), "events")
-        hints = tuple(hint for event in events for hint in _hints(event))
-    except (orjson.JSONDecodeError, Unreadable) as error:
-        raise Malformed(f"HubSpot's events cannot be read: {error}") from error
-    if abs(inbound.received_ms - stamp) > WINDOW_MS:
-        raise Stale("HubSpot's signature is older than five minutes", hints)
-    return hints
+    hints = hints_in(inbound.body, _every)
+    return in_time(inbound, stamp, hints)

@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from httpx import codes
 
+from connectors._kit.answers import Item, body_of, failed, gone, items_of, object_of
 from connectors._kit.contract import (
     Account,
     Answer,
@@ -61,21 +62,15 @@ from connectors.mailchimp.answers import (
     OBJECT,
     PARTS,
     PLACES,
-    Item,
-    body_of,
-    failed,
-    gone,
     hash_of,
     id_of,
-    items_of,
-    object_of,
+    members,
     reading_of,
     refused,
     refused_row,
     second_of,
     tags_of,
-    text_of,
-    understood,
+    text_in,
 )
 from connectors.mailchimp.walk import Stamp, Walk
 from connectors.mailchimp.webhooks import EVENTS, read_hints
@@ -138,7 +133,15 @@ def consent() -> Field:
         word = value.get(MARKETING) if isinstance(value, Mapping) else None
         return {"status": "unsubscribed" if word == "out" else "subscribed"} if word else {}
 
-    return Field("consent", "consent", ("status", "opt_in"), take, give, lossless=False)
+    return Field(
+        "consent",
+        "consent",
+        ("status", "opt_in"),
+        take,
+        give,
+        lossless=False,
+        room=lambda key: key == MARKETING,
+    )
 
 
 MEMBERS: Final = ObjectSpec(
@@ -272,8 +275,8 @@ class Mailchimp:
         found = body_of(api.get("/3.0/"), "the account")
         own = f"{id_of(found, 'account_id')}/{list_of(api)}"
         live = re.search(r"-[a-z]{2}[0-9]+$", api.secrets.get("api_key", "")) is not None
-        zone = text_of(found, "account_timezone") or "UTC"
-        return Account(own, live, text_of(found, "account_name"), zone)
+        zone = text_in(found, "account_timezone") or "UTC"
+        return Account(own, live, text_in(found, "account_name"), zone)
 
     def prepare(self, api: Api) -> tuple[str, ...]:
         """Create the merge field that keeps our id, where it is missing."""
@@ -290,13 +293,13 @@ class Mailchimp:
         """From now, by the earlier of the two clocks, less the overlap."""
         reply = api.get(place_of(api), [("fields", "id")])
         body_of(reply, "the list")
-        return walk.text(walk.begun(min(now_ms, reply.server_ms) // 1000))
+        return walk.begun(min(now_ms, reply.server_ms) // 1000).text()
 
     def listing(self, api: Api, _spec: ObjectSpec, cursor: str) -> Page:
         """Members in the order of their last change; who is edited meanwhile comes at the end."""
         step = self._step(api, walk.walk_of(cursor), LIST_PAGE, [])
         live = tuple(r for r in step.page.readings if r.state == "live")
-        return replace(step.page, readings=live, cursor=walk.text(step.walk))
+        return replace(step.page, readings=live, cursor=step.walk.text())
 
     def changes(self, api: Api, _spec: ObjectSpec, cursor: str) -> Page:
         """Members changed since, then those archived, who are not in the list of the others."""
@@ -306,7 +309,7 @@ class Mailchimp:
         at = replace(at, until=at.until or step.server_s, walk=step.walk)
         following = at.next() if step.page.done else at
         done = step.page.done and at.archived
-        return replace(step.page, cursor=walk.text(following), done=done)
+        return replace(step.page, cursor=following.text(), done=done)
 
     def read(self, api: Api, _spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
         """One call each; an id is a contact id, or the hash of an address that a webhook named."""
@@ -352,8 +355,8 @@ class Mailchimp:
             return Step(Page((), "", done=False), at.again(), second)
         full = len(items) >= size
         fresh = [i for i in items if not (isinstance(i, dict) and i.get("contact_id") in at.tail)]
-        readings, broken = understood(self._with_tags(api, place, fresh), reply)
-        page = Page(tuple(readings), "", not full, tuple(broken))
+        readings, broken = members(self._with_tags(api, place, fresh), reply)
+        page = Page(readings, "", not full, broken)
         return Step(page, at.past(stamps, len(items)) if full else at, second)
 
     def _list(self, api: Api, place: str, params: Params) -> tuple[Reply, list[Any]]:
@@ -374,17 +377,17 @@ class Mailchimp:
         path = f"{place}/members/{quote(own, safe='')}"
         reply = api.get(path, [("fields", ",".join(ASKED))])
         if reply.status == codes.NOT_FOUND:
-            return gone(own, reply)
+            return gone(MEMBERS, own, reply)
         item = body_of(reply, "a member")
         whole = self._all_tags(api, place, item) if lacks_tags(item) else item
         found = reading_of(whole, reply)
         return found if found.native_id == own else replace(found, asked=own)
 
-    def _newest(self, api: Api, place: str, count: int) -> list[Reading]:
+    def _newest(self, api: Api, place: str, count: int) -> tuple[Reading, ...]:
         """Those who were changed last."""
         order = [("sort_field", "last_changed"), ("sort_dir", "DESC"), ("count", str(count))]
         reply, items = self._list(api, place, order)
-        return understood(self._with_tags(api, place, items), reply)[0]
+        return members(self._with_tags(api, place, items), reply)[0]
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -415,7 +418,7 @@ class Mailchimp:
     ) -> dict[str, Answer]:
         """The answers of a batch; one that was refused as a whole was not applied: by halves."""
         if reply.status < codes.BAD_REQUEST:
-            return self._settled(api, place, rows, body_of(reply, "a batch"))
+            return self._settled(api, place, rows, reply)
         if len(rows) == 1:
             return {h: refused(reply, w) for h, w in rows.items()}
         numbers = {h: n for n, h in enumerate(rows)}
@@ -426,32 +429,35 @@ class Mailchimp:
         return {h: found[n] for h, n in numbers.items()}
 
     def _settled(
-        self, api: Api, place: str, rows: Mapping[str, Write], found: Item
+        self, api: Api, place: str, rows: Mapping[str, Write], reply: Reply
     ) -> dict[str, Answer]:
         """Each row's own answer, found by its address; a row without one is unknown."""
+        found = body_of(reply, "a batch")
         errors = by_address(found, "errors")
-        made = [h for h in by_address(found, "new_members") if h in rows and h not in errors]
+        new = by_address(found, "new_members")
+        made = {h: rows[h] for h in new if h in rows and h not in errors}
         silent = Answer("unknown", why="Mailchimp's answer does not mention this member")
+        lost = Answer("unknown", why="made, and not found again")
+        ids = self._ids(api, place, made)
         return {
             **dict.fromkeys(rows, silent),
             **{h: refused_row(e, rows[h]) for h, e in errors.items() if h in rows},
-            **self._made(api, place, {h: rows[h] for h in made}),
+            **dict.fromkeys(made, lost),
+            **{h: Answer("done", i, row_of(new[h], i, reply)) for h, i in ids.items()},
         }
 
-    def _made(self, api: Api, place: str, rows: Mapping[str, Write]) -> dict[str, Answer]:
-        """What became of new members: a batch's answer has no contact id, so they are read."""
+    def _ids(self, api: Api, place: str, rows: Mapping[str, Write]) -> dict[str, str]:
+        """The contact ids of new members, which a batch's answer does not have.
+
+        Nothing else is believed of what is read for them: a person may have been there since.
+        """
         if not rows:
             return {}
         ours = {w.external_id: h for h, w in rows.items()}
         newest = self._newest(api, place, min(NEWEST, 2 * len(rows) + 10))
         found = {ours[r.external_id]: r for r in newest if r.external_id in ours}
         found |= {h: self._read_one(api, place, h) for h in rows if h not in found}
-        return {
-            h: Answer("done", r.native_id, replace(r, asked=""))
-            if r.external_id == rows[h].external_id
-            else Answer("unknown", why="made, and not found again")
-            for h, r in found.items()
-        }
+        return {h: r.native_id for h, r in found.items() if r.external_id == rows[h].external_id}
 
     def _update(self, api: Api, place: str, write: Write) -> Answer:
         """One member: profile and refusal in one call, tags in one of their own."""
@@ -526,6 +532,13 @@ def shown(found: Reading, write: Write) -> Reading:
     return replace(found, app={**kept, **missing})
 
 
+def row_of(item: Item, contact_id: str, reply: Reply) -> Reading:
+    """A new member as the batch's answer shows it; tags are only taken where all are shown."""
+    found = reading_of({**item, "contact_id": contact_id}, reply)
+    kept = {n: v for n, v in found.app.items() if n != "tags"}
+    return replace(found, app=kept) if lacks_tags(item) else found
+
+
 def list_of(api: Api) -> str:
     """The list to work in; raises `Denied` where nobody said which of several."""
     if told := api.secrets.get("list_id"):
@@ -563,7 +576,7 @@ def lacks_tags(item: object) -> bool:
 def by_address(found: Item, part: str) -> dict[str, Item]:
     """The rows of one part of a batch's answer, by the hash of their address."""
     rows = [object_of(r, part) for r in items_of(found.get(part), part)]
-    return {hash_of(text_of(r, "email_address")): r for r in rows}
+    return {hash_of(text_in(r, "email_address")): r for r in rows}
 
 
 CONNECTOR: Final = Mailchimp()

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from connectors._kit.webhooks import sign
 from connectors.mailchimp.answers import ADDRESS, hash_of
 from connectors.mailchimp.audience import Happening, Member
-from connectors.mailchimp.webhooks import EVENTS, sign
+from connectors.mailchimp.webhooks import EVENTS
 
 RETRY_MS: Final = (60_000, 300_000, 900_000, 3_240_000)  # 75 minutes in all
 SOURCES: Final = ("user", "admin", "api")

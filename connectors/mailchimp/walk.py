@@ -9,24 +9,25 @@ before; where the seam does not fit, the second is begun anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
-
-import orjson
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 
 from connectors._kit.contract import Unreadable
+from connectors._kit.cursors import Cursor, damaged
 from connectors.mailchimp.answers import iso
 
 TAIL: Final = 50
 ANEW_MOST: Final = 3
+LARGEST: Final = 2**33  # a number of a stored cursor
 OVERLAP_S: Final = 120  # stamps are whole seconds, and may become visible late
 
+Kind = TypeVar("Kind", bound=Cursor)
 Stamp = tuple[str, int]  # contact id, second of the last change
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class Walk(Cursor):
     """Members changed in the second `t` or later come next.
 
     `n` of that second were read, `tail` being the last of them; `anew` counts how often it was
@@ -54,19 +55,19 @@ class Walk:
         """Whether a page begins where it should; raises `Unreadable` where it is out of order."""
         seconds = [second for _, second in page]
         if seconds != sorted(seconds) or min(seconds, default=self.t) < self.t:
-            raise Unreadable("Mailchimp: a page of members that is not in the order of time")
+            raise Unreadable("a page of members that is not in the order of time")
         return not self.offset or (bool(page) and page[0][0] in self.tail)
 
     def again(self) -> Walk:
         """The same second from its beginning; raises `Unreadable` when that does not help."""
         if self.anew == ANEW_MOST:
-            raise Unreadable("Mailchimp: pages of members that make no progress")
+            raise Unreadable("pages of members that make no progress")
         return Walk(self.t, anew=self.anew + 1)
 
     def past(self, page: Sequence[Stamp], size: int) -> Walk:
         """After a page of `size` members, of which these could be understood."""
         if not page:
-            raise Unreadable("Mailchimp: a page of members without any time stamp")
+            raise Unreadable("a page of members without any time stamp")
         last = page[-1][1]
         here = [own for own, second in page if second == last]
         if last == self.t:
@@ -75,7 +76,7 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class Round(Cursor):
     """Where `changes` stands. Times are Mailchimp's, in seconds.
 
     A round goes through the members changed since `since`, then through those archived since then;
@@ -99,49 +100,23 @@ def begun(now_s: int) -> Round:
     return Round(now_s - OVERLAP_S, walk=Walk(now_s - OVERLAP_S))
 
 
-# -- as text -----------------------------------------------------------------------------------
-
-
-def text(at: Walk | Round) -> str:
-    """As it is stored."""
-    return orjson.dumps(asdict(at)).decode()
+# -- as it was stored --------------------------------------------------------------------------
 
 
 def walk_of(stored: str) -> Walk:
     """A walk of ours, a new one where nothing is stored; raises `Unreadable`."""
-    return _walk(_loaded(stored, stored), stored) if stored else Walk()
+    found = Walk.of(stored) if stored else Walk()
+    return _in_range(found, stored, found.t, found.n, found.anew)
 
 
 def round_of(stored: str) -> Round:
     """A round of ours; raises `Unreadable`."""
-    found = _loaded(stored, stored)
-    walk = _walk(_loaded(orjson.dumps(found.pop("walk", None)), stored), stored)
-    _same(found, {"since": 0, "until": 0, "archived": False}, stored)
-    return Round(**found, walk=walk)
+    found = Round.of(stored)
+    at = found.walk
+    return _in_range(found, stored, found.since, found.until, at.t, at.n, at.anew)
 
 
-def _walk(found: dict[str, Any], stored: str) -> Walk:
-    _same(found, {"t": 0, "n": 0, "tail": [], "anew": 0}, stored)
-    return Walk(**{**found, "tail": tuple(map(str, found["tail"]))})
-
-
-def _loaded(part: str | bytes, stored: str) -> dict[str, Any]:
-    try:
-        found = orjson.loads(part)
-    except orjson.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict):
-        raise _damaged(stored)
+def _in_range(found: Kind, stored: str, *numbers: int) -> Kind:
+    if not all(0 <= n < LARGEST for n in numbers):
+        raise damaged(stored)
     return found
-
-
-def _same(found: Mapping[str, Any], like: Mapping[str, Any], stored: str) -> None:
-    """Whether names and types are those of ours, and no number is out of its range."""
-    if found.keys() != like.keys() or any(type(v) is not type(like[k]) for k, v in found.items()):
-        raise _damaged(stored)
-    if any(type(v) is int and not 0 <= v < 2**33 for v in found.values()):
-        raise _damaged(stored)
-
-
-def _damaged(stored: str) -> Unreadable:
-    return Unreadable(f"Mailchimp: the stored cursor is damaged: {stored[:80]!r}")

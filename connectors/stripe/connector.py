@@ -9,37 +9,45 @@ condition, no revision.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
 from httpx import codes
 
+from connectors._kit.answers import (
+    Broken,
+    Item,
+    attempt,
+    body_of,
+    error_of,
+    gone,
+    is_a,
+    items_of,
+    object_of,
+    text_of,
+    understood,
+)
 from connectors._kit.contract import (
     Account,
     Actor,
     Answer,
     Api,
-    Denied,
-    Forged,
     Hint,
     Inbound,
     Limits,
-    Malformed,
     ObjectSpec,
     Page,
     Reading,
     Reply,
-    Stale,
-    Unavailable,
     Unreadable,
     Write,
 )
+from connectors._kit.cursors import Cursor, damaged
 from connectors._kit.fieldmap import FieldMap, address, email, flag, full_name, money, phone
+from connectors._kit.webhooks import hints_in, in_time, signed_at
 
 VERSION: Final = "2026-06-24.dahlia"
 EXTERNAL_ID: Final = "synchub_id"
@@ -49,7 +57,6 @@ PAGES_AT_ONCE: Final = 10
 OVERLAP_S: Final = 600  # events become visible out of order
 HORIZON_S: Final = 30 * 86_400
 SEEN_MOST: Final = 2_000
-TOLERANCE_S: Final = 300
 PARTS: Final = {
     "line1": "line1",
     "line2": "line2",
@@ -83,67 +90,39 @@ CUSTOMERS: Final = ObjectSpec(
 # -- understanding answers ---------------------------------------------------------------------
 
 
-def mapping(found: object, what: str) -> dict[str, Any]:
-    """An object of an answer; raises `Unreadable`."""
-    if not isinstance(found, dict):
-        raise Unreadable(f"Stripe: {what} is no object but {type(found).__name__}")
-    return found
-
-
-def body(reply: Reply, what: str) -> dict[str, Any]:
-    """The body of a good answer; raises `Unreadable`."""
-    if reply.status >= codes.BAD_REQUEST:
-        raise Unreadable(f"Stripe: {what}: {reply.status} {message_of(reply)}", reply.body)
-    return mapping(reply.json(), what)
-
-
 def message_of(reply: Reply) -> str:
     """What an error says."""
-    error = error_of(reply)
+    error = error_of(reply, "error")
     return str(error.get("message") or error.get("code") or reply.status)[:300]
 
 
-def error_of(reply: Reply) -> dict[str, Any]:
-    """The error object, {} where there is none."""
-    try:
-        found = orjson.loads(reply.body)
-    except orjson.JSONDecodeError:
-        return {}
-    error = found.get("error") if isinstance(found, dict) else None
-    return error if isinstance(error, dict) else {}
-
-
-def id_of(found: Mapping[str, Any]) -> str:
+def id_of(found: Item) -> str:
     """The id of an object; raises `Unreadable`."""
-    own = found.get("id")
-    if not isinstance(own, str) or not own:
-        raise Unreadable("Stripe: an object without an id", orjson.dumps(found, default=str))
-    return own
+    return text_of(found.get("id"), "id")
 
 
-def whole(found: Mapping[str, Any], name: str) -> int | None:
+def whole(found: Item, name: str) -> int | None:
     """A whole number or nothing; raises `Unreadable`."""
     value = found.get(name)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise Unreadable(f"Stripe: {name} is no whole number", orjson.dumps(found, default=str))
-    return value
+    return None if value is None else is_a(value, int, name)
 
 
-def reading(found: Mapping[str, Any], reply: Reply) -> Reading:
-    """A customer as Stripe showed it."""
+def reading(item: object, reply: Reply) -> Reading:
+    """A customer as Stripe showed it; raises `Unreadable`."""
+    found = object_of(item, "a customer")
     own, created = id_of(found), whole(found, "created")
     if found.get("deleted") is True:
-        return gone(own, reply)
+        return gone(CUSTOMERS, own, reply)
     raw = orjson.dumps(found)
     place = found.get("address")
-    parts = mapping(place, "address") if place is not None else {}
+    parts = object_of(place, "address") if place is not None else {}
     app = {
         name: found.get(name)
         for name in ("name", "email", "phone", "balance", "currency", "delinquent")
     }
     app |= {f"address.{t}": parts.get(t) for t in PARTS.values()}
     if wrong := [k for k, v in app.items() if isinstance(v, list | dict)]:
-        raise Unreadable(f"Stripe: {wrong[0]} is no plain value", raw)
+        raise Unreadable(f"{wrong[0]} is no plain value", raw)
     metadata = found.get("metadata") or {}
     return Reading(
         CUSTOMERS.object,
@@ -152,35 +131,20 @@ def reading(found: Mapping[str, Any], reply: Reply) -> Reading:
         reply.start_ms,
         reply.end_ms,
         created_ms=None if created is None else created * 1000,
-        external_id=str(mapping(metadata, "metadata").get(EXTERNAL_ID) or ""),
+        external_id=str(object_of(metadata, "metadata").get(EXTERNAL_ID) or ""),
         raw=raw,
     )
 
 
-def gone(own: str, reply: Reply) -> Reading:
-    """A customer that was deleted."""
-    return Reading(CUSTOMERS.object, own, {}, reply.start_ms, reply.end_ms, state="deleted")
-
-
 def listed(reply: Reply, what: str) -> tuple[list[Any], bool]:
     """The items of a list and whether there are more; raises `Unreadable`."""
-    found = body(reply, what)
-    items = found.get("data")
-    if not isinstance(items, list):
-        raise Unreadable(f"Stripe: {what} without data", reply.body)
-    return items, bool(found.get("has_more"))
+    found = body_of(reply, what)
+    return items_of(found.get("data"), "data"), bool(found.get("has_more"))
 
 
-def readings(items: Iterable[Any], reply: Reply) -> tuple[list[Reading], list[tuple[str, bytes]]]:
+def readings(items: list[Any], reply: Reply) -> tuple[tuple[Reading, ...], tuple[Broken, ...]]:
     """What can be understood, and what cannot, with the reason."""
-    good: list[Reading] = []
-    broken: list[tuple[str, bytes]] = []
-    for item in items:
-        try:
-            good.append(reading(mapping(item, "a customer"), reply))
-        except Unreadable as error:
-            broken.append((str(error), error.raw or orjson.dumps(item)))
-    return good, broken
+    return understood(items, lambda item: reading(item, reply))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +161,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class Round(Cursor):
     """Where `changes` stands. Times are Stripe's, in seconds.
 
     A round goes through the events since `t`, newest first, type by type: `kind` counts the types
@@ -213,30 +177,12 @@ class Cursor:
     after: str = ""
     kept: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, text: str) -> Cursor:
-        """A cursor of ours; raises `Unreadable`."""
-        try:
-            found = orjson.loads(text)
-            lists = {k: tuple(map(str, v)) for k, v in found.items() if isinstance(v, list)}
-            made = cls(**{**found, **lists})
-        except (orjson.JSONDecodeError, TypeError, AttributeError) as error:
-            raise Unreadable(f"Stripe: the stored cursor is damaged: {text[:80]!r}") from error
-        same = all(type(v) is type(_KINDS[k]) for k, v in asdict(made).items())
-        if not same or not 0 <= made.kind < len(CHANGES):
-            raise Unreadable(f"Stripe: the stored cursor is damaged: {text[:80]!r}")
-        return made
-
-    def text(self) -> str:
-        """As it is stored."""
-        return orjson.dumps(asdict(self)).decode()
-
     @property
     def over(self) -> bool:
         """Whether the round has been through every type."""
         return self.kind == len(CHANGES)
 
-    def moved(self, events: Iterable[Event], now_s: int, after: str) -> Cursor:
+    def moved(self, events: Iterable[Event], now_s: int, after: str) -> Round:
         """After a page of events; `after` is its last one where there are more of this type."""
         until = self.until or now_s
         late = [e.id for e in events if e.at >= until - OVERLAP_S]
@@ -244,12 +190,17 @@ class Cursor:
         kind = self.kind if after else self.kind + 1
         return replace(self, until=until, kind=kind, after=after, kept=kept)
 
-    def next_round(self) -> Cursor:
+    def next_round(self) -> Round:
         """The round after this one."""
-        return Cursor(self.until - OVERLAP_S, self.kept)
+        return Round(self.until - OVERLAP_S, self.kept)
 
 
-_KINDS: Final = asdict(Cursor(0))
+def round_of(stored: str) -> Round:
+    """A cursor of ours; raises `Unreadable`."""
+    found = Round.of(stored)
+    if not 0 <= found.kind < len(CHANGES):
+        raise damaged(stored)
+    return found
 
 
 # -- writing -----------------------------------------------------------------------------------
@@ -281,11 +232,11 @@ def plain(value: object) -> str:
 def answer(reply: Reply) -> Answer:
     """What Stripe made of a write."""
     if reply.status < codes.BAD_REQUEST:
-        found = reading(mapping(reply.json(), "a customer"), reply)
+        found = reading(reply.json(), reply)
         if found.state == "deleted":
             return Answer("stale", found.native_id, why="it was deleted")
         return Answer("done", found.native_id, found)
-    error = error_of(reply)
+    error = error_of(reply, "error")
     if error.get("code") == "resource_missing":
         return Answer("stale", why=message_of(reply))
     if error.get("code") == "lock_timeout":
@@ -323,14 +274,14 @@ class Stripe:
         reply = api.get("/v1/account")
         if reply.status == codes.NOT_FOUND:
             return Account("none", live=False)
-        found = body(reply, "account")
-        settings = mapping(found.get("settings") or {}, "settings")
-        zone = str(mapping(settings.get("dashboard") or {}, "dashboard").get("timezone") or "UTC")
+        found = body_of(reply, "account")
+        settings = object_of(found.get("settings") or {}, "settings")
+        zone = str(object_of(settings.get("dashboard") or {}, "dashboard").get("timezone") or "UTC")
         return Account(id_of(found), self._live(api), str(found.get("email") or ""), zone)
 
     def _live(self, api: Api) -> bool:
         """The account object does not tell which kind of key was used; the balance does."""
-        return body(api.get("/v1/balance"), "balance").get("livemode") is True
+        return body_of(api.get("/v1/balance"), "balance").get("livemode") is True
 
     def prepare(self, _api: Api) -> tuple[str, ...]:
         """Every customer has metadata already."""
@@ -340,7 +291,7 @@ class Stripe:
         """From now, by the earlier of the two clocks, less the overlap."""
         reply = api.get("/v1/events", [("limit", "1")])
         listed(reply, "events")
-        return Cursor(min(now_ms, reply.server_ms) // 1000 - OVERLAP_S).text()
+        return Round(min(now_ms, reply.server_ms) // 1000 - OVERLAP_S).text()
 
     def listing(self, api: Api, _spec: ObjectSpec, cursor: str) -> Page:
         """Customers, a page at a time; what is created meanwhile shows up as a change."""
@@ -350,13 +301,13 @@ class Stripe:
         good, broken = readings(items, reply)
         last = items[-1].get("id") if items and isinstance(items[-1], dict) else None
         if more and (not last or last == cursor):
-            raise Unreadable("Stripe: a page of customers that makes no progress", reply.body)
+            raise Unreadable("a page of customers that makes no progress", reply.body)
         live = tuple(r for r in good if r.state == "live")
-        return Page(live, str(last or cursor), done=not more, broken=tuple(broken))
+        return Page(live, str(last or cursor), done=not more, broken=broken)
 
     def changes(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """Customers that events name; each is read again, for events tell old states."""
-        at = Cursor.of(cursor)
+        at = round_of(cursor)
         last, handled = dict[str, Event](), frozenset(at.seen)
         for _ in range(PAGES_AT_ONCE):
             events, at = self._events(api, at)
@@ -373,16 +324,16 @@ class Stripe:
         expired = at.t < at.until - HORIZON_S
         return Page(found, at.next_round().text(), done=True, expired=expired)
 
-    def _events(self, api: Api, at: Cursor) -> tuple[list[Event], Cursor]:
+    def _events(self, api: Api, at: Round) -> tuple[list[Event], Round]:
         """The next page of events, and where that leads."""
         params = [("limit", str(PAGE)), ("created[gte]", str(at.t)), ("type", CHANGES[at.kind])]
         params += [("starting_after", at.after)] if at.after else []
         reply = api.get("/v1/events", params)
         items, more = listed(reply, "events")
-        events = [e for item in items for e in named(mapping(item, "an event")) if e.at >= at.t]
-        last = id_of(mapping(items[-1], "an event")) if items else at.after
+        events = [e for item in items for e in named(object_of(item, "an event")) if e.at >= at.t]
+        last = id_of(object_of(items[-1], "an event")) if items else at.after
         if more and last == at.after:
-            raise Unreadable("Stripe: a page of events that makes no progress", reply.body)
+            raise Unreadable("a page of events that makes no progress", reply.body)
         return events, at.moved(events, reply.server_ms // 1000, last if more else "")
 
     def read(self, api: Api, _spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
@@ -392,8 +343,8 @@ class Stripe:
     def _read_one(self, api: Api, own: str) -> Reading:
         reply = api.get(f"/v1/customers/{quote(own, safe='')}")
         if reply.status == codes.NOT_FOUND:
-            return gone(own, reply)
-        return reading(body(reply, "customer"), reply)
+            return gone(CUSTOMERS, own, reply)
+        return reading(body_of(reply, "customer"), reply)
 
     def find(self, api: Api, _spec: ObjectSpec, write: Write) -> tuple[Reading, ...]:
         """By e-mail, then among the newest: never by search, which lags."""
@@ -416,42 +367,25 @@ class Stripe:
     def _write_one(self, api: Api, write: Write) -> Answer:
         own = quote(write.native_id, safe="")
         path = "/v1/customers" + (f"/{own}" if write.op == "update" else "")
-        try:
-            reply = api.send(
-                "POST", path, form=form(write), headers={"Idempotency-Key": OUR_KEYS + write.key}
-            )
-            return answer(reply)
-        except Unavailable as error:
-            return Answer(
-                "unknown" if error.sent else "retry", why=str(error), after_ms=error.after_ms
-            )
-        except Denied as error:
-            return Answer("stop", why=str(error))
-        except Unreadable as error:
-            return Answer("unknown", why=str(error))
+        headers = {"Idempotency-Key": OUR_KEYS + write.key}
+        return attempt(lambda: answer(api.send("POST", path, form=form(write), headers=headers)))
 
     def hints(self, inbound: Inbound, secrets: Mapping[str, str]) -> tuple[Hint, ...]:
         """The customer that an event is about; its content is not believed."""
-        stamp, signatures = signature_parts(inbound.headers.get("stripe-signature", ""))
-        text = f"{stamp}.".encode() + inbound.body
-        secret = secrets.get("webhook_secret", "")
-        right = hmac.new(secret.encode(), text, sha256).hexdigest()
-        if not secret or not any(hmac.compare_digest(right, s) for s in signatures):
-            raise Forged("the Stripe-Signature does not fit the body and our webhook_secret")
-        found = tuple(hint_of(inbound.body))
-        if abs(inbound.received_ms / 1000 - stamp) > TOLERANCE_S:
-            raise Stale("signed more than five minutes ago", found)
-        return found
+        signed_ms = signed_at(inbound, "stripe-signature", secrets.get("webhook_secret", ""))
+        return in_time(inbound, signed_ms, hints_in(inbound.body, told))
 
 
-def named(event: Mapping[str, Any]) -> Iterator[Event]:
+def named(event: Item) -> Iterator[Event]:
     """The customer that an event is about, if it is about one."""
-    obj = mapping(mapping(event.get("data"), "an event's data").get("object"), "an event's object")
+    obj = object_of(
+        object_of(event.get("data"), "an event's data").get("object"), "an event's object"
+    )
     if str(event.get("type")) in CHANGES and obj.get("object", "customer") == "customer":
         yield Event(id_of(event), id_of(obj), whole(event, "created") or 0, actor_of(event))
 
 
-def actor_of(event: Mapping[str, Any]) -> Actor:
+def actor_of(event: Item) -> Actor:
     """Who did it, as far as Stripe tells: a request by API, ours by its idempotency key."""
     request = event.get("request")
     if not isinstance(request, dict):
@@ -462,33 +396,14 @@ def actor_of(event: Mapping[str, Any]) -> Actor:
     return Actor("app", own, "API") if own else Actor(via="dashboard or automatic")
 
 
-def hint_of(raw: bytes) -> Iterator[Hint]:
-    """A hint from a webhook's body; raises `Malformed`."""
-    try:
-        event = mapping(orjson.loads(raw), "an event")
-        about = list(named(event))
-        if not about:
-            yield Hint("other", "", id_of(event), "other")
-        for e in about:
-            yield Hint(CUSTOMERS.object, e.customer, e.id, str(event["type"]), e.at * 1000)
-    except (orjson.JSONDecodeError, Unreadable) as error:
-        raise Malformed(f"no event of Stripe's: {error}") from error
-
-
-def signature_parts(header: str) -> tuple[int, list[str]]:
-    """The time (s) and every v1 signature; raises `Forged`."""
-    pairs = [part.strip().partition("=") for part in header.split(",")]
-    stamps = [v for k, _, v in pairs if k == "t"]
-    signatures = [v for k, _, v in pairs if k == "v1" and v.isascii()]
-    if len(stamps) != 1 or not stamps[0].isdigit() or len(stamps[0]) > 12 or not signatures:  # noqa: PLR2004
-        raise Forged("no usable Stripe-Signature header")
-    return int(stamps[0]), signatures
-
-
-def sign(secret: str, stamp: int, raw: bytes) -> str:
-    """The header that Stripe would send; the sandbox uses it."""
-    right = hmac.new(secret.encode(), f"{stamp}.".encode() + raw, sha256).hexdigest()
-    return f"t={stamp},v1={right}"
+def told(found: object) -> Iterator[Hint]:
+    """What to read again after an event; raises `Unreadable`."""
+    event = object_of(found, "an event")
+    about = list(named(event))
+    if not about:
+        yield Hint("other", "", id_of(event), "other")
+    for e in about:
+        yield Hint(CUSTOMERS.object, e.customer, e.id, str(event["type"]), e.at * 1000)
 
 
 CONNECTOR = Stripe()

@@ -15,7 +15,8 @@ import orjson
 
 from connectors._kit.contract import Reading
 from connectors._kit.population import Population, base36
-from connectors.stripe.connector import CUSTOMERS, EXTERNAL_ID, PARTS, sign
+from connectors._kit.webhooks import sign
+from connectors.stripe.connector import CUSTOMERS, EXTERNAL_ID, PARTS
 
 DAY_S: Final = 86_400
 RETRY_MS: Final = (60_000, 600_000, 3_600_000)

@@ -6,7 +6,6 @@ is `Unreadable`, and a row of a job that nobody can account for is of unknown fa
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
@@ -15,9 +14,19 @@ from typing import Any, Final
 import orjson
 from httpx import codes
 
+from connectors._kit import answers as kit
+from connectors._kit.answers import (
+    Broken,
+    Item,
+    error_of,
+    instant_of,
+    is_a,
+    object_of,
+    text_of,
+    understood,
+)
 from connectors._kit.contract import (
     Answer,
-    Denied,
     Entity,
     ObjectSpec,
     Reading,
@@ -33,76 +42,24 @@ NESTED: Final = ("user_fields", "organization_fields")
 CONFLICT_MS: Final = 1_000
 MISSING: Final = ("RecordNotFound", "NotFound", "UserNotFound", "OrganizationNotFound")
 
-Item = dict[str, Any]
 Links = Mapping[Entity, tuple[str, ...]]
-Broken = tuple[str, bytes]  # why, and what it was
 
 
 # -- parsing: hostile until understood ---------------------------------------------------------
 
 
-def object_of(value: object, what: str) -> Item:
-    """The value as a JSON object."""
-    if not isinstance(value, dict):
-        raise Unreadable(f"Zendesk: {what} is no object but {type(value).__name__}")
-    return value
-
-
-def items_of(value: object, what: str) -> list[Any]:
-    """The value as a JSON list."""
-    if not isinstance(value, list):
-        raise Unreadable(f"Zendesk: {what} is no list but {type(value).__name__}")
-    return value
-
-
-def flag_of(value: object, what: str) -> bool:
-    """The value as yes or no."""
-    if not isinstance(value, bool):
-        raise Unreadable(f"Zendesk: {what} is neither true nor false")
-    return value
-
-
-def text_of(value: object, what: str) -> str:
-    """The value as a text that says something."""
-    if not isinstance(value, str) or not value:
-        raise Unreadable(f"Zendesk: {what} is no text")
-    return value
-
-
 def id_of(value: object, what: str = "id") -> str:
     """A record id as text."""
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise Unreadable(f"Zendesk: {what}: expected a record id, got {str(value)[:40]!r}")
+        raise Unreadable(f"{what}: expected a record id, got {str(value)[:40]!r}")
     return str(value)
-
-
-def instant_of(value: object, what: str) -> int:
-    """Milliseconds of an ISO 8601 text with zone."""
-    try:
-        found = dt.datetime.fromisoformat(text_of(value, what))
-    except ValueError as error:
-        raise Unreadable(f"Zendesk: {what}: {str(value)[:40]!r} is no time") from error
-    if found.tzinfo is None:
-        raise Unreadable(f"Zendesk: {what}: {str(value)[:40]!r} has no zone")
-    return round(found.timestamp() * 1000)
 
 
 def body_of(reply: Reply, what: str) -> Item:
     """The body of a good answer."""
     if reply.status == codes.CONFLICT:
-        raise Unavailable(f"Zendesk: {what}: a conflict", after_ms=CONFLICT_MS, sent=False)
-    if reply.status >= codes.BAD_REQUEST:
-        raise Unreadable(f"Zendesk: {what}: {reply.status} {message_of(reply)}", reply.body)
-    return object_of(reply.json(), what)
-
-
-def error_of(reply: Reply) -> Item:
-    """The error that an answer carries, {} where it has none that can be read."""
-    try:
-        found = reply.json()
-    except Unreadable:
-        return {}
-    return found if isinstance(found, dict) else {}
+        raise Unavailable(f"{what}: a conflict", after_ms=CONFLICT_MS, sent=False)
+    return kit.body_of(reply, what)
 
 
 def message_of(reply: Reply) -> str:
@@ -151,7 +108,7 @@ def state_of(spec: ObjectSpec, item: Item) -> State:
         return "deleted"
     if spec.entity == "company":
         return "live"
-    if not flag_of(item.get("active"), "active"):
+    if not is_a(item.get("active"), bool, "active"):
         return "deleted"
     return "live" if text_of(item.get("role"), "role") == CUSTOMER else "archived"
 
@@ -168,7 +125,7 @@ def external_of(item: Item) -> str:
     """Our id in one case: Zendesk takes external ids for equal whatever theirs is."""
     found = item.get("external_id")
     if found is not None and not isinstance(found, str):
-        raise Unreadable("Zendesk: external_id is no text")
+        raise Unreadable("external_id is no text")
     return (found or "").lower()
 
 
@@ -195,24 +152,16 @@ def reading_of(
     )
 
 
-def gone(spec: ObjectSpec, native_id: str, reply: Reply) -> Reading:
-    """A record that is not there."""
-    return Reading(spec.object, native_id, {}, reply.start_ms, reply.end_ms, "deleted")
-
-
 def parse(
     spec: ObjectSpec, found: Iterable[object], reply: Reply, links: Mapping[str, Links]
-) -> tuple[list[Reading], list[Broken]]:
+) -> tuple[tuple[Reading, ...], tuple[Broken, ...]]:
     """Readings, and what could not be understood with the reason; links by record id."""
-    readings: list[Reading] = []
-    broken: list[Broken] = []
-    for item in found:
-        try:
-            own = id_of(object_of(item, "record").get("id"))
-            readings.append(reading_of(spec, item, reply, links.get(own)))
-        except Unreadable as error:
-            broken.append((str(error), orjson.dumps(item)))
-    return readings, broken
+
+    def read(item: object) -> Reading:
+        own = id_of(object_of(item, "record").get("id"))
+        return reading_of(spec, item, reply, links.get(own))
+
+    return understood(found, read)
 
 
 def fingerprint(item: object) -> str:
@@ -223,11 +172,11 @@ def fingerprint(item: object) -> str:
 def next_of(body: Item, before: str) -> str:
     """The cursor of the page that follows, "" on the last one; it must have moved on."""
     meta = object_of(body.get("meta"), "meta")
-    if not flag_of(meta.get("has_more"), "has_more"):
+    if not is_a(meta.get("has_more"), bool, "has_more"):
         return ""
     after = text_of(meta.get("after_cursor"), "after_cursor")
     if after == before:
-        raise Unreadable("Zendesk: a page that makes no progress")
+        raise Unreadable("a page that makes no progress")
     return after
 
 
@@ -256,15 +205,6 @@ def new_record(spec: ObjectSpec, write: Write) -> Item:
 
 
 # -- what became of it -------------------------------------------------------------------------
-
-
-def failed(error: Exception) -> Answer:
-    """What an exception of the call means for each of its rows."""
-    if isinstance(error, Denied):
-        return Answer("stop", why=str(error))
-    if isinstance(error, Unavailable) and not error.sent:
-        return Answer("retry", why=str(error), after_ms=error.after_ms)
-    return Answer("unknown", why=str(error))
 
 
 def refused(spec: ObjectSpec, reply: Reply) -> Answer:

@@ -14,13 +14,23 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import orjson
 from httpx import codes
 
+from connectors._kit.answers import (
+    Broken,
+    Item,
+    attempt,
+    failed,
+    gone,
+    is_a,
+    items_of,
+    object_of,
+    text_of,
+)
 from connectors._kit.contract import (
     Account,
     Answer,
@@ -36,7 +46,9 @@ from connectors._kit.contract import (
     Unavailable,
     Unreadable,
     Write,
+    read_back,
 )
+from connectors._kit.cursors import Cursor
 from connectors._kit.fieldmap import (
     App,
     BadValue,
@@ -52,25 +64,17 @@ from connectors._kit.fieldmap import (
 )
 from connectors.zendesk.answers import (
     CUSTOMER,
-    Broken,
-    Item,
     Links,
     body_of,
-    failed,
     fingerprint,
-    flag_of,
-    gone,
     id_of,
-    items_of,
     new_record,
     next_of,
-    object_of,
     parse,
     record_of,
     refusals,
     refused,
     settled,
-    text_of,
 )
 from connectors.zendesk.webhooks import ORGANIZATION_EVENTS, USER_EVENTS, events_of, read_hints
 
@@ -82,17 +86,6 @@ POLL_MS: Final = 15_000  # both exports together stay below ten calls a minute
 JOB_PAUSES_MS: Final = (200, 300, 500, 1_000, 2_000, 3_000, 5_000)
 MERGES_MOST: Final = 5  # of a merged organization that was merged again, and so on
 NAME_LENGTH: Final = 255
-
-
-def tags() -> Field:
-    """Tags as a whole set. One that Zendesk would spell differently has no place in it."""
-    plain = elements("tags", "tags")
-
-    def give(value: Value) -> App:
-        held = plain.give(value)["tags"]
-        return {"tags": [t for t in held if is_tag(t)] if isinstance(held, list) else []}
-
-    return replace(plain, give=give, lossless=False)
 
 
 def is_tag(word: str) -> bool:
@@ -127,7 +120,7 @@ USERS: Final = ObjectSpec(
             text("job_title", "user_fields.job_title"),
             date("birth_date", "user_fields.birth_date"),
             text("note", "notes"),
-            tags(),
+            elements("tags", "tags", room=is_tag),
         )
     ),
     unique=("email",),
@@ -149,7 +142,7 @@ ORGANIZATIONS: Final = ObjectSpec(
             text("legal_name", "name"),
             phone("phone", "organization_fields.phone"),
             main_domain(),
-            tags(),
+            elements("tags", "tags", room=is_tag),
         )
     ),
     unique=("legal_name",),
@@ -177,7 +170,7 @@ MENDED: Final = ("email", "domain_names")  # written with a look at what is ther
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class Position(Cursor):
     """Where `changes` stands. Times are Zendesk's, in seconds.
 
     Users: from `start` on, then from the export's own cursor `after`. Organizations: from `start`
@@ -192,23 +185,14 @@ class Cursor:
     size: int = PAGE
     walking: bool = False
 
-    def text(self) -> str:
-        """As it is stored."""
-        return orjson.dumps(asdict(self)).decode()
 
-
-_KINDS: Final = asdict(Cursor(0))
-
-
-def cursor_of(stored: str) -> Cursor | None:
+def position(stored: str) -> Position | None:
     """A cursor of ours, None where the text is anything else."""
     try:
-        found = orjson.loads(stored)
-        made = Cursor(**{**found, "seen": tuple(found["seen"])})
-    except (TypeError, KeyError, orjson.JSONDecodeError):
+        found = Position.of(stored)
+    except Unreadable:
         return None
-    same = all(type(v) is type(_KINDS[k]) for k, v in asdict(made).items())
-    return made if same and made.start >= 0 and 0 < made.size <= LARGEST_PAGE else None
+    return found if found.start >= 0 and 0 < found.size <= LARGEST_PAGE else None
 
 
 # -- the connector -----------------------------------------------------------------------------
@@ -276,7 +260,7 @@ class Zendesk:
         del spec
         reply = api.get("/api/v2/account/settings")
         now = min(now_ms, reply.server_ms) // 1000
-        return Cursor(max(0, now - LAG_S - 1)).text()
+        return Position(max(0, now - LAG_S - 1)).text()
 
     def listing(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """A page of live records in the order of their ids."""
@@ -287,33 +271,33 @@ class Zendesk:
         found, broken = self._parsed(api, spec, body, reply)
         after = next_of(body, cursor)
         live = tuple(r for r in found if r.state == "live")
-        return Page(live, after, not after, tuple(broken))
+        return Page(live, after, not after, broken)
 
     def changes(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """A page of what an export shows since the cursor."""
-        at = cursor_of(cursor)
+        at = position(cursor)
         if at is None:
             reply = api.get("/api/v2/account/settings")
-            fresh = Cursor(max(0, reply.server_ms // 1000 - LAG_S - 1))
+            fresh = Position(max(0, reply.server_ms // 1000 - LAG_S - 1))
             return Page((), fresh.text(), done=True, expired=True)
         if spec.entity == "person":
             return self._followed(api, spec, at)
         return self._walked(api, spec, at) if at.walking else self._timed(api, spec, at)
 
-    def _followed(self, api: Api, spec: ObjectSpec, at: Cursor) -> Page:
+    def _followed(self, api: Api, spec: ObjectSpec, at: Position) -> Page:
         """The export with a cursor of its own."""
         where = ("cursor", at.after) if at.after else ("start_time", str(at.start))
         params = [where, ("per_page", str(PAGE))]
         reply = api.get("/api/v2/incremental/users/cursor", params)
         body = body_of(reply, "export")
         found, broken = self._parsed(api, spec, body, reply)
-        done = flag_of(body.get("end_of_stream"), "end_of_stream")
+        done = is_a(body.get("end_of_stream"), bool, "end_of_stream")
         after = body.get("after_cursor") or (at.after if done else "")
         if not isinstance(after, str) or (not done and after in ("", at.after)):
-            raise Unreadable("Zendesk: an export that makes no progress", reply.body)
-        return Page(tuple(found), replace(at, after=after).text(), done, tuple(broken))
+            raise Unreadable("an export that makes no progress", reply.body)
+        return Page(found, replace(at, after=after).text(), done, broken)
 
-    def _timed(self, api: Api, spec: ObjectSpec, at: Cursor) -> Page:
+    def _timed(self, api: Api, spec: ObjectSpec, at: Position) -> Page:
         """The export by time, whose pages overlap."""
         params = [("start_time", str(at.start)), ("per_page", str(at.size))]
         reply = api.get("/api/v2/incremental/organizations", params)
@@ -323,29 +307,29 @@ class Zendesk:
         fresh = [m for m in marks if m not in at.seen]
         emitted = fresh[:EMIT_MOST]
         found, broken = parse(spec, [marks[m] for m in emitted], reply, {})
-        done = flag_of(body.get("end_of_stream"), "end_of_stream")
+        done = is_a(body.get("end_of_stream"), bool, "end_of_stream")
         end = end_of(body, at, empty=not items)
         if len(fresh) > EMIT_MOST:
             following, done = replace(at, seen=(*at.seen, *emitted)), False
         elif end > at.start or done:
-            following = Cursor(end, seen=tuple(marks))
+            following = Position(end, seen=tuple(marks))
         else:
             following = self._crowded(at, marks, fresh)
-        return Page(tuple(found), following.text(), done, tuple(broken))
+        return Page(found, following.text(), done, broken)
 
-    def _crowded(self, at: Cursor, marks: Iterable[str], fresh: Sequence[str]) -> Cursor:
+    def _crowded(self, at: Position, marks: Iterable[str], fresh: Sequence[str]) -> Position:
         """One second has more than a page: a larger page, or all that there is."""
         page = tuple(marks)
         if at.size < LARGEST_PAGE:
             return replace(at, seen=tuple(dict.fromkeys([*at.seen, *page])), size=LARGEST_PAGE)
         if len(page) < LARGEST_PAGE and not fresh:
-            raise Unreadable("Zendesk: an export that makes no progress")
-        return Cursor(at.start, walking=True)
+            raise Unreadable("an export that makes no progress")
+        return Position(at.start, walking=True)
 
-    def _walked(self, api: Api, spec: ObjectSpec, at: Cursor) -> Page:
+    def _walked(self, api: Api, spec: ObjectSpec, at: Position) -> Page:
         """All organizations, page by page; then the export again, from the next second on."""
         page = self.listing(api, spec, at.after)
-        following = Cursor(at.start + 1) if page.done else replace(at, after=page.cursor)
+        following = Position(at.start + 1) if page.done else replace(at, after=page.cursor)
         return Page(page.readings, following.text(), done=False, broken=page.broken)
 
     def read(self, api: Api, spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
@@ -376,7 +360,7 @@ class Zendesk:
         try:
             left |= self._mended(api, spec, left)
         except (Unavailable, Denied, Unreadable) as error:
-            unsent = not_sent(error)
+            unsent = failed(error, sent=False)
             return tuple(answers[n] or unsent for n in range(len(writes)))
         done = self._written(api, spec, left)
         done |= {n: self._linked(api, left[n], a) for n, a in done.items()}
@@ -390,7 +374,7 @@ class Zendesk:
 
     def _parsed(
         self, api: Api, spec: ObjectSpec, body: Item, reply: Reply
-    ) -> tuple[list[Reading], list[Broken]]:
+    ) -> tuple[tuple[Reading, ...], tuple[Broken, ...]]:
         """The records of an answer, users with their organizations."""
         items = items_of(body.get(spec.object), spec.object)
         return parse(spec, items, reply, self._links(api, spec, items))
@@ -413,7 +397,7 @@ class Zendesk:
     def _several(self, api: Api) -> bool:
         """Whether users may be in several organizations here."""
         user = object_of(self._settings(api).get("user"), "user settings")
-        return flag_of(user.get("multiple_organizations"), "multiple_organizations")
+        return is_a(user.get("multiple_organizations"), bool, "multiple_organizations")
 
     def _memberships(self, api: Api, user: str) -> tuple[str, ...]:
         """A user's organizations, all of them."""
@@ -512,18 +496,17 @@ class Zendesk:
         return done
 
     def _alone(self, api: Api, spec: ObjectSpec, write: Write) -> Answer:
-        path, key = f"/api/v2/{spec.object}", ONE[spec.object]
-        try:
-            if "email" in write.changes and write.op == "update":
-                return self._with_email(api, spec, write)
-            if write.op == "create":
-                return settled(
-                    spec, api.send("POST", path, json={key: new_record(spec, write)}), key
-                )
-            made = {key: record_of(write.changes)}
-            return settled(spec, api.send("PUT", f"{path}/{write.native_id}", json=made), key)
-        except (Unavailable, Denied, Unreadable) as error:
-            return failed(error)
+        if write.op == "update" and "email" in write.changes:
+            return attempt(lambda: self._with_email(api, spec, write))
+        return attempt(lambda: self._sent(api, spec, write))
+
+    def _sent(self, api: Api, spec: ObjectSpec, write: Write) -> Answer:
+        method, path, made = "PUT", f"/{write.native_id}", record_of(write.changes)
+        if write.op == "create":
+            method, path, made = "POST", "", new_record(spec, write)
+        key = ONE[spec.object]
+        reply = api.send(method, f"/api/v2/{spec.object}{path}", json={key: made})
+        return settled(spec, reply, key)
 
     def _with_email(self, api: Api, spec: ObjectSpec, write: Write) -> Answer:
         """The address first, for that is what may be refused; then the rest.
@@ -539,7 +522,7 @@ class Zendesk:
             if last.outcome == "done":
                 return last
             answer = replace(last, outcome="unknown" if last.outcome != "rejected" else "done")
-        shown = self._read_back(api, spec, "ids", {0: write.native_id}).get(0)
+        shown = self._read_back(api, spec, {0: write}).get(0)
         return replace(answer, reading=shown) if shown else replace(answer, outcome="unknown")
 
     def _identity(self, api: Api, spec: ObjectSpec, write: Write) -> Answer:
@@ -552,7 +535,7 @@ class Zendesk:
             held = items_of(body_of(reply, "identities").get("identities"), "identities")
             mails = [i for i in (object_of(h, "identity") for h in held) if is_mail(i)]
         except (Unavailable, Denied, Unreadable) as error:
-            return not_sent(error)
+            return failed(error, sent=False)
         call = identity_call(path, mails, str(write.changes["email"] or "").strip())
         if call is None:
             return Answer("done", write.native_id)
@@ -573,8 +556,7 @@ class Zendesk:
             return self._one_by_one(api, spec, rows)
         except (Unavailable, Unreadable) as error:
             return dict.fromkeys(rows, failed(error))
-        wanted = {n: w.external_id for n, w in rows.items()}
-        return self._settled(api, spec, "external_ids", wanted, results)
+        return self._settled(api, spec, rows, results)
 
     def _update_many(
         self, api: Api, spec: ObjectSpec, rows: Mapping[int, Write]
@@ -585,8 +567,7 @@ class Zendesk:
             results = self._job(api, spec, "PUT", {spec.object: some})
         except (Unavailable, Denied, Unreadable) as error:
             return dict.fromkeys(rows, failed(error))
-        wanted = {n: w.native_id for n, w in rows.items()}
-        return self._settled(api, spec, "ids", wanted, results)
+        return self._settled(api, spec, rows, results)
 
     def _job(self, api: Api, spec: ObjectSpec, method: str, made: Item) -> list[Any] | Answer:
         """Start a job and wait for its results; raises `Unavailable` where they take too long."""
@@ -604,44 +585,47 @@ class Zendesk:
                 if job.get("status") in ("completed", "failed", "killed"):
                     return items_of(job.get("results") or [], "results")
         except Denied as error:
-            raise Unreadable(f"Zendesk: a job that may not be seen: {error}") from error
+            raise Unreadable(f"a job that may not be seen: {error}") from error
         except Unavailable as error:
             raise Unavailable(str(error)) from error
-        raise Unavailable("Zendesk: the job is not done yet")
+        raise Unavailable("the job is not done yet")
 
     def _settled(
         self,
         api: Api,
         spec: ObjectSpec,
-        by: str,
-        wanted: Mapping[int, str],
+        rows: Mapping[int, Write],
         results: Sequence[object] | Answer,
     ) -> dict[int, Answer]:
         """Rows of a job: refused by its word, done by a look at the record, else unknown."""
         if isinstance(results, Answer):
-            return dict.fromkeys(wanted, results)
-        places = list(wanted)
-        ids = list(wanted.values()) if by == "ids" else []
-        told = refusals(spec, results, ids)
+            return dict.fromkeys(rows, results)
+        places = list(rows)
+        told = refusals(spec, results, [w.native_id for w in rows.values()])
         done = {places[p]: a for p, a in told.items() if 0 <= p < len(places)}
-        left = {n: i for n, i in wanted.items() if n not in done}
-        for n, reading in self._read_back(api, spec, by, left).items():
+        left = {n: w for n, w in rows.items() if n not in done}
+        for n, reading in self._read_back(api, spec, left).items():
             done[n] = Answer("done", reading.native_id, reading)
         silent = Answer("unknown", why="Zendesk's job does not say what became of this row")
-        return {n: done.get(n, silent) for n in wanted}
+        return {n: done.get(n, silent) for n in rows}
 
     def _read_back(
-        self, api: Api, spec: ObjectSpec, by: str, wanted: Mapping[int, str]
+        self, api: Api, spec: ObjectSpec, rows: Mapping[int, Write]
     ) -> dict[int, Reading]:
-        """Records after a write, by row; those that cannot be seen now are left out."""
-        if not wanted:
+        """What came of each row of creates, or of updates; what cannot be seen now is left out."""
+        if not rows:
             return {}
+        made = any(w.op == "create" for w in rows.values())
+        wanted = {n: w.external_id if made else w.native_id for n, w in rows.items()}
+        by = "external_ids" if made else "ids"
         try:
             _, found = self._shown(api, replace(spec, links=()), by, list(wanted.values()))
         except (Unavailable, Denied, Unreadable):
             return {}
-        shown = {r.native_id if by == "ids" else r.external_id: r for r in found}
-        return {n: shown[i.lower()] for n, i in wanted.items() if i.lower() in shown}
+        shown = {r.external_id if made else r.native_id: r for r in found}
+        return {
+            n: read_back(shown[i.lower()], rows[n]) for n, i in wanted.items() if i.lower() in shown
+        }
 
     def _linked(self, api: Api, write: Write, answer: Answer) -> Answer:
         """Leave organizations, then join others, of a row that was applied."""
@@ -671,20 +655,14 @@ def is_customer(user: Item) -> bool:
     return named and user.get("active") is True
 
 
-def end_of(body: Item, at: Cursor, *, empty: bool) -> int:
+def end_of(body: Item, at: Position, *, empty: bool) -> int:
     """The last second that a page of the time export shows."""
     end = body.get("end_time")
     if end is None and empty:
         return at.start
     if not isinstance(end, int) or isinstance(end, bool) or end < at.start:
-        raise Unreadable(f"Zendesk: end_time {str(end)[:40]!r} lies before its start")
+        raise Unreadable(f"end_time {str(end)[:40]!r} lies before its start")
     return end
-
-
-def not_sent(error: Exception) -> Answer:
-    """What an exception means before anything was sent."""
-    answer = failed(error)
-    return answer if answer.outcome == "stop" else replace(answer, outcome="retry")
 
 
 def misnamed(spec: ObjectSpec, write: Write) -> Answer | None:

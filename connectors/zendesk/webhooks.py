@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any, Final
 
-import orjson
-
-from connectors._kit.contract import Forged, Hint, Inbound, Malformed, Stale, Unreadable
-from connectors.zendesk.answers import instant_of, object_of, text_of
+from connectors._kit.answers import instant_of, object_of, text_of
+from connectors._kit.contract import Forged, Hint, Inbound, Malformed, Unreadable
+from connectors._kit.webhooks import hints_in, in_time, same
 
 PREFIX: Final = "zen:event-type:"
 # Zendesk names no window. Its retries end within minutes, and each is signed anew.
@@ -63,7 +62,7 @@ def _verify(inbound: Inbound, secret: str) -> str:
     given = inbound.headers.get("x-zendesk-webhook-signature", "")
     if not secret or not stamp or not given:
         raise Forged("Zendesk's signature, its time stamp or our webhook_secret is missing")
-    if not hmac.compare_digest(sign(secret, stamp, inbound.body).encode(), given.encode()):
+    if not same(sign(secret, stamp, inbound.body), given):
         raise Forged("Zendesk's signature does not fit the body and our webhook_secret")
     return stamp
 
@@ -103,14 +102,11 @@ def _hints(found: object) -> Iterator[Hint]:
 def read_hints(inbound: Inbound, secret: str) -> tuple[Hint, ...]:
     """The records that a signed event speaks of."""
     stamp = _verify(inbound, secret)
+    hints = hints_in(inbound.body, _hints)
     try:
-        hints = tuple(_hints(orjson.loads(inbound.body)))
-        sent = _instant(stamp)
-    except (orjson.JSONDecodeError, Unreadable) as error:
-        raise Malformed(f"Zendesk's event cannot be read: {error}") from error
-    if abs(inbound.received_ms - sent) > WINDOW_MS:
-        raise Stale("Zendesk signed this more than a quarter of an hour ago", hints)
-    return hints
+        return in_time(inbound, _instant(stamp), hints, WINDOW_MS)
+    except Unreadable as error:
+        raise Malformed(f"Zendesk's time stamp cannot be read: {error}") from error
 
 
 def stamp_of(now_ms: int) -> str:

@@ -149,10 +149,10 @@ def older(record: Record, seen: Observation) -> Folded | None:
 
     Revisions under two ids of the tool (a merge, a renaming) have nothing to do with each other.
     """
-    known = (0, 0) if renamed(record, seen) else record.revision
-    if seen.revision < known:
+    other = renamed(record, seen) or bool(seen.successor)
+    if not other and seen.revision < record.revision:
         return superseded(record, f"revision {record.revision[1]}", again_at=None)
-    if (seen.revision == known or renamed(record, seen)) and seen.start < record.read_end:
+    if (other or seen.revision == record.revision) and seen.start < record.read_end:
         return superseded(record, "a reading or write that ended later", again_at=seen.end)
     return None
 

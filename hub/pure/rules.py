@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
@@ -68,6 +68,10 @@ class Lens(Protocol):
     def writable(self) -> bool:
         """Whether the hub may write it."""
 
+    @property
+    def room(self) -> Callable[[str], bool]:
+        """Whether the tool has a place for an element of a set, or a consent, by its key."""
+
     def normal(self, value: Value) -> Value:
         """The form in which the tool can hold a value."""
 
@@ -100,11 +104,13 @@ class Tool:
 
     def holds(self, cell: str) -> bool:
         """Whether the tool has a place for this cell: a whole set's elements, or one slot."""
-        name, is_element = field_of(cell), bool(key_of(cell))
+        name, key = field_of(cell), key_of(cell)
         if name in self.links:
-            return is_element
+            return bool(key)
         lens = self.fields.get(name)
-        return lens is not None and is_element == (lens.kind in ("set", "consent"))
+        if lens is None or bool(key) != (lens.kind in ("set", "consent")):
+            return False
+        return not key or lens.room(key)
 
     def writable(self, cell: str) -> bool:
         """Whether the hub may write it here."""

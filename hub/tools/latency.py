@@ -162,7 +162,7 @@ def stand(folder: Folder, made: Sequence[Tool], told: Told) -> None:
 @contextmanager
 def hub_up(folder: Folder) -> Iterator[None]:
     """`synchub up` as a process of its own."""
-    words = [sys.executable, "-c", "from hub.cli import main; main()", "up", "--dir"]
+    words = [sys.executable, "-c", "from hub.start import main; main()", "up", "--dir"]
     process = subprocess.Popen(  # noqa: S603
         [*words, str(folder.path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

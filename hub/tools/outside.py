@@ -106,7 +106,7 @@ class Simulated:
     def __init__(self, name: str, profile: Profile, env: WorldEnv) -> None:
         self.name = name
         self.tool = SimTool(name, env.clock, profile)
-        self.trouble, self.past = Trouble(), Past()
+        self.trouble, self.past = Trouble(), Past(env)
         self.connector = Shaky(self, self.tool, env)
         self.objects: tuple[ObjectSpec, ...] = self.tool.objects
 
@@ -256,7 +256,7 @@ class Hosted:
         sandbox = import_module(f"connectors.{vendor}.sandbox").SANDBOX(seed, customers, clock)
         self.name = self.vendor = vendor
         self.host = Host(sandbox, clock)
-        self.trouble, self.past = Trouble(), Past()
+        self.trouble, self.past = Trouble(), Past(env)
         self.connector = Shaky(self, wiring.connector(vendor), env)
         self.objects = self.connector.objects
         self.secrets = sandbox.auth

@@ -88,13 +88,17 @@ def spoiled(page: Page, trouble: Trouble, now: int) -> Page:
 # -- what passed ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seen:
-    """What the hub was shown of a record, in the tool's terms, and when."""
+    """What the hub was shown of a record, in the tool's terms, and when (ms).
+
+    `kept`: when the loop that was shown it made its next commit, 0 where it never did.
+    """
 
     start: int
     end: int
     app: Mapping[str, Any]
+    kept: int = 0
 
 
 @dataclass(slots=True)
@@ -118,6 +122,7 @@ class Sent:
 class Past:
     """All that passed between the hub and one tool."""
 
+    env: WorldEnv
     seen: dict[tuple[str, str], list[Seen]] = field(default_factory=lambda: defaultdict(list))
     sent: list[Sent] = field(default_factory=list)
 
@@ -125,30 +130,39 @@ class Past:
         """The hub is given these."""
         for r in readings:
             for own in (r.native_id, *r.aliases):
-                self.seen[r.object, own].append(Seen(r.start_ms, r.end_ms, r.app))
+                self.note(r.object, own, Seen(r.start_ms, r.end_ms, r.app))
+
+    def note(self, obj: str, native_id: str, seen: Seen) -> None:
+        """It is shown; whether the hub keeps it is up to the loop that runs now."""
+        self.seen[obj, native_id].append(seen)
+        self.env.show(seen)
 
     def shown(self, obj: str, native_id: str, by: int) -> Seen | None:
-        """What the hub had been shown last by then."""
-        found = [s for s in self.seen[obj, native_id] if s.end <= by]
+        """What the hub had been shown last, of what it had kept by then."""
+        found = [s for s in self.seen[obj, native_id] if 0 < s.kept <= by]
         return found[-1] if found else None
 
-    def send(self, spec: ObjectSpec, write: Write, env: WorldEnv) -> Sent:
+    def send(self, spec: ObjectSpec, write: Write) -> Sent:
         """The hub asks for this."""
         of = " create" if write.op == "create" else ""
-        planned, checked = (env.committed(f"deliver:{at}{of}") for at in ("plan", "recheck"))
+        planned, checked = (self.env.committed(f"deliver:{at}{of}") for at in ("plan", "recheck"))
         before = self.shown(spec.object, write.native_id, planned)
-        self.sent.append(Sent(spec, write, planned, checked, env.clock.time, before))
+        self.sent.append(Sent(spec, write, planned, checked, self.env.clock.time, before))
         return self.sent[-1]
 
     def answer(self, sent: Sent, answer: Answer, now: int) -> None:
-        """The hub is told what came of it, and with it what the record holds."""
+        """The hub is told what came of it, and with it what the record holds.
+
+        An answer may well show nothing but the fields that were sent.
+        """
         if answer.outcome != "done":
             return
         sent.applied = True
         own = answer.native_id or sent.write.native_id
-        held = sent.before.app if sent.before else {}
-        shown = answer.reading.app if answer.reading else {**held, **sent.write.changes}
-        self.seen[sent.spec.object, own].append(Seen(sent.asked, now, shown))
+        held = [s.app for s in self.seen[sent.spec.object, own][-1:]]
+        told = answer.reading.app if answer.reading else {}
+        app = {n: v for part in (*held, sent.write.changes, told) for n, v in part.items()}
+        self.note(sent.spec.object, own, Seen(sent.asked, now, app))
 
 
 TOKEN = re.compile(r"\bn(\d{4})\b|20255(\d{5})\b")
@@ -239,7 +253,7 @@ class Shaky:
     ) -> tuple[Answer, ...]:
         """Those for a record that is refused never reach the tool."""
         past, refused, now = self._outside.past, self._outside.trouble.refused, self._env.clock.time
-        sent = [past.send(spec, w, self._env) for w in writes]
+        sent = [past.send(spec, w) for w in writes]
         bad = [n for n, w in enumerate(writes) if refused.get(w.native_id, 0) > now]
         left = [n for n in range(len(writes)) if n not in bad]
         began = len(self._outside.log)

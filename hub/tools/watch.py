@@ -8,7 +8,7 @@ and which records it takes for one customer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,10 +161,13 @@ def read_before(outside: Outside, sent: Sent) -> None:
     looks = [s for s in every if sent.planned < s.start and s.end <= sent.checked]
     if not looks:
         raise Broken(f"P8 {outside.name} is written without a look at it: {sent.write}")
-    if sent.before and not any(alike(s.app, sent.before.app, sent.write.changes) for s in looks):
+    if sent.before and not any(alike(sent, s.app, sent.before.app) for s in looks):
         raise Broken(f"P8 {outside.name} had moved, and was overwritten: {sent.write}")
 
 
-def alike(one: Mapping[str, Any], two: Mapping[str, Any], names: Iterable[str]) -> bool:
-    """Whether both hold the same under these names."""
-    return all((one.get(n) or None) == (two.get(n) or None) for n in names)
+def alike(sent: Sent, one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+    """Whether both hold the same, in our terms, of the fields that are written."""
+    names = [
+        f.name for f in sent.spec.fields.fields if not sent.write.changes.keys().isdisjoint(f.app)
+    ]
+    return all((taken(sent, one, n) or None) == (taken(sent, two, n) or None) for n in names)

@@ -29,6 +29,7 @@ from hub.pure.decide import Context
 from hub.pure.model import Actor, Uid
 from hub.pure.rules import FieldRule, Rules, Strategy, Tool
 from hub.tools.outside import Hosted, Outside, Simulated
+from hub.tools.shaky import Seen
 
 T = TypeVar("T")
 START_MS = 1_790_000_000_000
@@ -82,6 +83,7 @@ class WorldEnv:
     store: Store
     at_point: Callable[[str], None] = lambda _point: None
     commits: WeakKeyDictionary[object, dict[str, int]] = field(default_factory=WeakKeyDictionary)
+    unkept: WeakKeyDictionary[object, list[Seen]] = field(default_factory=WeakKeyDictionary)
 
     def now(self) -> int:
         """See `Env`."""
@@ -101,8 +103,14 @@ class WorldEnv:
         self.at_point("before " + point)
         result = self.store.transact(work)
         self.commits.setdefault(greenlet.getcurrent(), {})[point] = self.clock.time
+        for seen in self.unkept.pop(greenlet.getcurrent(), []):
+            seen.kept = self.clock.time
         self.at_point("after " + point)
         return result
+
+    def show(self, seen: Seen) -> None:
+        """The loop that is running now was shown this: its next commit keeps it."""
+        self.unkept.setdefault(greenlet.getcurrent(), []).append(seen)
 
     def committed(self, point: str) -> int:
         """When the loop that is running now was at this point last (ms), 0 for never."""

@@ -74,7 +74,8 @@ def maps() -> Iterator[tuple[str, FieldMap]]:
         for spec in found.objects:
             yield f"{path.parent.name}.{spec.object}", spec.fields
     yield "simulated", person_map(Profile())
-    yield "simulated, lossy", person_map(Profile(truncates=7, one_line_name=True))
+    few = frozenset({"email.marketing"})
+    yield "simulated, lossy", person_map(Profile(truncates=7, one_line_name=True, consents=few))
     yield "forgetful", FORGETFUL
 
 
@@ -132,6 +133,15 @@ def test_what_an_edit_means_is_what_the_tool_shows(kind: str, data: st.DataObjec
         if one.name not in CUTTING:  # there the tail follows what is seen
             seen = one.normal(typed)
             assert one.normal(one.put(base, seen)) == seen, where
+
+
+@LAWS
+@given(LINE | st.sampled_from(["email.marketing", "sms.marketing", "post.news"]))
+def test_a_field_has_room_for_what_it_gives(key: str) -> None:
+    """Of a set or of consent a tool is offered nothing that it could not be told."""
+    for kind, said, nothing in (("set", [key], []), ("consent", {key: "out"}, {})):
+        for where, one in of_kind(kind):
+            assert one.room(key) == (one.give(said) != one.give(nothing)), where
 
 
 NOWHERE = {**dict.fromkeys(ADDRESS_PARTS, ""), "line2": "0"}

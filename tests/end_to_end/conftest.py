@@ -23,7 +23,7 @@ from hub.logs import be_quiet
 from hub.opening import Folder
 from hub.running import Running, running
 
-CLI = [sys.executable, "-c", "from hub.cli import main; main()"]
+CLI = [sys.executable, "-c", "from hub.start import main; main()"]
 # The tree of these tests, whichever one the environment was installed from.
 ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 

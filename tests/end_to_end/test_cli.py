@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,6 +194,21 @@ def test_an_edit_arrives_in_every_other_tool() -> None:
     assert figures["missing"] == 0
     assert 0 < figures["floor_ms_p50"] < figures["edit_to_visible_ms_p50"]
     assert figures["edit_to_visible_ms_p50"] <= figures["edit_to_visible_ms_p99"]
+
+
+def test_an_interrupt_while_it_is_loaded_is_no_traceback() -> None:
+    """Ctrl-C counts from the first moment on."""
+    slow = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    slow += "from hub.start import main; print(end='.', flush=True); main()"
+    with subprocess.Popen([sys.executable, "-c", slow, "status"],  # noqa: S603  our own words
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # fmt: skip
+        assert process.stdout
+        assert process.stdout.read(1) == b"."
+        time.sleep(0.1)  # it is being loaded now, which takes several times that
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in told
 
 
 def test_an_unknown_benchmark_names_the_known_ones() -> None:

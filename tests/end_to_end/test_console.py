@@ -205,21 +205,27 @@ def test_a_pair_is_judged_by_keyboard(site_up: tuple[Site, Running, str], browse
         page.keyboard.press("j")
         page.keyboard.press("d")
         expect(page.locator(".note")).to_contain_text("different")
-        assert wait(lambda: judged(one, uid), 20)
+        assert wait(lambda: judged(one, uid, "different"), 20)
         assert len(commands.review(hub)["tasks"]) < len(before)
         page.goto(f"/customers/{uid}")
         expect(page.locator("section:has(#links)")).to_contain_text("Grace")
+        page.goto("/duplicates")
+        uid = browse.duplicates(hub)["tasks"][0]["customers"][0]["golden"]
+        page.keyboard.press("j")
+        page.keyboard.press("s")
+        expect(page.locator(".note")).to_contain_text("same")
+        assert wait(lambda: judged(one, uid, "same"), 20)
 
 
-def judged(one: Running, uid: str) -> bool:
-    """Whether Grace has said something of a customer."""
+def judged(one: Running, uid: str, verdict: str) -> bool:
+    """Whether Grace has said this of a customer."""
     told = browse.customer(one.opened.hub, uid).get("verdicts", [])
-    return any("Grace" in v["by"] and v["verdict"] == "different" for v in told)
+    return any("Grace" in v["by"] and v["verdict"] == verdict for v in told)
 
 
 def test_a_parked_item_is_replayed(site_up: tuple[Site, Running, str], browser: Browser) -> None:
     """A webhook that nobody understood is shown with its reason, and tried again with r."""
-    from connectors.stripe.connector import sign  # noqa: PLC0415  for this test only
+    from connectors._kit.webhooks import sign  # noqa: PLC0415  for this test only
 
     _, one, base = site_up
     body = b"not json"

@@ -11,7 +11,7 @@ import httpx
 import orjson
 import pytest
 
-from connectors.stripe.connector import sign
+from connectors._kit.webhooks import sign
 from hub import commands
 from hub.io.store import SqlStore
 from hub.logs import be_quiet

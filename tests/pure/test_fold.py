@@ -81,6 +81,14 @@ def test_what_began_earlier_never_replaces_what_was_read_later() -> None:
     assert record.cell("note").observed == "new"
 
 
+def test_a_merge_in_the_tool_is_believed_whatever_revision_the_record_had() -> None:
+    """Whoever notes the merge may know of no revision yet: the first reading waits to be folded."""
+    gone = Observation(start=20, end=21, state="merged", successor="v")
+    assert folded(seen(1, "old", revision=(1, 7)), gone).state == "merged"
+    late = Observation(start=0, end=0, state="merged", successor="v")
+    assert folded(seen(1, "old", revision=(1, 7)), late).state == "live"
+
+
 def test_an_older_revision_never_replaces_a_newer_one() -> None:
     """Where the tool counts revisions, they decide, not the clock of the reading."""
     record = folded(seen(1, "new", revision=(0, 7)), seen(9, "late", revision=(0, 6)))

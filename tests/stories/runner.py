@@ -57,6 +57,7 @@ AT_REST = (
     "waits for link",
     "parked",
 )  # a parked field is held everywhere
+CONSENTS = {"consent": "email.marketing", "sms": "sms.marketing"}
 PARTS = ("line1", "line2", "city", "region", "postcode", "country")
 
 
@@ -71,7 +72,7 @@ def profile(options: Sequence[str]) -> Profile:
         name, _, value = option.partition("=")
         if name in ("lag", "settle", "skew"):
             made[f"{name}_ms"] = int(float(value) * 1000)
-        elif name in ("ignores", "refuses"):
+        elif name in ("ignores", "refuses", "consents"):
             made[name] = frozenset(value.split(","))
         elif name == "truncates":
             made["truncates"] = int(value)
@@ -165,8 +166,12 @@ class Story:
             company = words[0] == "company"
             spec = tool.firms if company else tool.people
             app: dict[str, Any] = {}
-            for field_name, text in pairs(words[company:]).items():
+            given = pairs(words[company:])
+            for field_name, text in given.items():
                 app |= self.app(spec, field_name, text)
+            if told := {CONSENTS[n]: self.consent(t) for n, t in given.items() if n in CONSENTS}:
+                held = (tool.latest(native) or {}).get("consent") if native in tool.held else {}
+                app["consent"] = {**(held or {}), **told}
             tool.act(native, app, obj=COMPANY if company else PERSON)
 
     def poison(self, rows: Rows, uid: str | None) -> None:
@@ -185,8 +190,8 @@ class Story:
         """One typed field, in the tool's own terms."""
         if name == "firm":
             return {"firms": sorted(x for x in text.split(",") if x)}
-        if name == "consent":
-            return {"consent": {"email.marketing": self.consent(text)}}
+        if name in CONSENTS:
+            return {}
         value = value_of(name, text)
         if name == "phone":
             return {"tel": value}
@@ -317,7 +322,7 @@ class Story:
         """Each field has the value."""
         for name, text in pairs(words).items():
             found = look(name)
-            wanted = text if name in ("consent", "firms") else value_of(name, text)
+            wanted = text if name in (*CONSENTS, "firms") else value_of(name, text)
             wanted = wanted or None
             found = found or None
             self.must(found == wanted, f"{name} is {found!r}, not {wanted!r}")
@@ -327,8 +332,8 @@ class Story:
         cells = self.golden(who).cells
         if name == "tags":
             return sorted(c[5:-1] for c, g in cells.items() if c.startswith("tags[") and g.value)
-        if name == "consent":
-            return getattr(cells.get("consent[email.marketing]"), "value", None)
+        if name in CONSENTS:
+            return getattr(cells.get(f"consent[{CONSENTS[name]}]"), "value", None)
         return self.golden(who).cell(name).value
 
     def tool_value(self, who: str, name: str) -> Any:
@@ -337,8 +342,8 @@ class Story:
         held = self.tool(system).latest(native) or {}
         if name == "firms":
             return ",".join(held.get("firms") or ())
-        if name == "consent":
-            found = (held.get("consent") or {}).get("email.marketing")
+        if name in CONSENTS:
+            found = (held.get("consent") or {}).get(CONSENTS[name])
             return found.get("state") if isinstance(found, Mapping) else found
         spec = self.tool(system).people if self.tool(system).held[native].object == PERSON \
             else self.tool(system).firms  # fmt: skip

@@ -1,8 +1,8 @@
 # Two people edit two halves of one address at once: the later address holds whole, nothing mixes.
 tools A B C D
-A.jane name="Jane Doe" email=jane@x.com address="1 Old Road|  |Leeds|  |LS1 1AA|GB"
+A.jane name="Jane Doe" email=jane@x.com
 B.jane name="Jane Doe" email=jane@x.com
-C.jane name="Jane Doe" email=jane@x.com
+C.jane name="Jane Doe" email=jane@x.com address="1 Old Road|  |Leeds|  |LS1 1AA|GB"
 D.jane name="Jane Doe" email=jane@x.com
 sync
 A.jane address="2 New Road|  |Leeds|  |LS1 1AA|GB"

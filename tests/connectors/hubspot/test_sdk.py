@@ -277,6 +277,15 @@ def test_the_limit_answers_with_its_policy(client: Any) -> None:
     assert "X-HubSpot-RateLimit-Max" not in caught.value.headers
 
 
+def told(sandbox: Any, now: int) -> Any:
+    """What is to be sent, also where the server tried it before us: nobody answered there."""
+    for _ in range(100):
+        if found := sandbox.due(now + 3_600_000):
+            return found
+        time.sleep(0.05)
+    raise AssertionError("nothing is to be sent")
+
+
 def test_webhooks_are_set_up_and_signed_for_the_client(client: Any, sandbox: Any) -> None:
     """Settings and subscriptions go through the client, which also accepts our signature."""
     now = int(time.time() * 1000)
@@ -285,7 +294,7 @@ def test_webhooks_are_set_up_and_signed_for_the_client(client: Any, sandbox: Any
     hooks.settings_api.configure(
         1,
         SettingsChangeRequest(
-            target_url="https://hub.example/hooks",
+            target_url="http://127.0.0.1:9/hooks",
             throttling=ThrottlingSettings(max_concurrent_requests=5),
         ),
     )
@@ -297,7 +306,7 @@ def test_webhooks_are_set_up_and_signed_for_the_client(client: Any, sandbox: Any
     )
     assert [s.id for s in hooks.subscriptions_api.get_all(1).results] == [made.id]
     make(client, "a@x.example", phone="1")
-    (out,) = sandbox.due(now + 1_000)
+    (out,) = told(sandbox, now)
     headers = {k.lower(): v for k, v in out.headers.items()}
     assert Signature.is_valid(
         headers["x-hubspot-signature-v3"],

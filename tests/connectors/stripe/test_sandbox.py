@@ -12,7 +12,8 @@ from connectors._kit import serve
 from connectors._kit.contract import Actor, Forged, Inbound, Limits, Write
 from connectors._kit.sandbox import HostTransport
 from connectors._kit.serve import Served
-from connectors.stripe.connector import CONNECTOR, CUSTOMERS, sign
+from connectors._kit.webhooks import sign
+from connectors.stripe.connector import CONNECTOR, CUSTOMERS
 from hub.io.http import Budget, HttpApi
 
 
