@@ -8,7 +8,7 @@ bytes stay readable beside new ones. Sets are arrays of elements here and elemen
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import sha256
 from io import BytesIO
@@ -19,11 +19,12 @@ import fastavro
 from fastavro.schema import SchemaParseException
 
 from hub.pure.decide import ChangeSet
-from hub.pure.model import Golden, Input, Observation, Record, Value, cells_of_field, key_of
+from hub.pure.model import Golden, Input, Observation, Record, Value, field_of, key_of
 from hub.pure.pack import kind_of
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 MAGIC = b"\x02"
+Named = tuple[str, dict[str, Any]]  # a record and its type: Avro need not try what fits a union
 MARK = 8  # bytes of the schema's fingerprint
 SETS = ("email", "phone", "mobile", "address")
 
@@ -133,24 +134,24 @@ def known_fields(entity: str) -> frozenset[str]:
 
 def entity_value(
     entity: str, fields: Mapping[str, Any], unknown: Mapping[str, str], ext: Mapping[str, str]
-) -> dict[str, Any]:
+) -> Named:
     """An entity: what is covered has a value or null, everything else is null and not covered."""
     known = known_fields(entity)
     held = {n: v for n, v in fields.items() if n in known}
-    return {
+    values = {
         **dict.fromkeys(known),
         **held,
         "covered": sorted(held),
         "unknown": dict(unknown),
         "ext": dict(ext),
     }
+    return (schema(entity)["name"], values)
 
 
 def golden_values(golden: Golden) -> dict[str, Any]:
     """A golden record's fields, sets whole, the primary first."""
     found: dict[str, Any] = {}
-    for name in {c.partition("[")[0] for c in golden.cells}:
-        cells = cells_of_field(golden.cells, name)
+    for name, cells in elements_of(golden.cells).items():
         if name == "consent":
             found[name] = [{"key": key_of(c), "state": golden.cells[c].value} for c in cells]
         elif name in ("companies", "parent"):
@@ -163,6 +164,14 @@ def golden_values(golden: Golden) -> dict[str, Any]:
             found[name] = _elements(name, golden)
         else:
             found[name] = golden.cells[name].value
+    return found
+
+
+def elements_of(cells: Iterable[str]) -> dict[str, list[str]]:
+    """The fields of these cells, each with the cells that are its elements, in order."""
+    found: dict[str, list[str]] = {}
+    for cell in sorted(cells):
+        found.setdefault(field_of(cell), []).extend([cell] if "[" in cell else [])
     return found
 
 
@@ -192,13 +201,13 @@ class Codec:
         }
         return encode(f"{record.entity}_change", values)
 
-    def _before(self, record: Record, seen: Observation) -> dict[str, Any] | None:
+    def _before(self, record: Record, seen: Observation) -> Named | None:
         if not record.seen:
             return None
         held = {n: record.cell(n).observed for n in seen.values if record.cell(n).known}
         return entity_value(record.entity, shaped(held), {}, {})
 
-    def _after(self, record: Record, seen: Observation) -> dict[str, Any] | None:
+    def _after(self, record: Record, seen: Observation) -> Named | None:
         if seen.state != "live":
             return None
         return entity_value(record.entity, shaped(seen.values), seen.unknown, seen.ext)

@@ -256,14 +256,8 @@ def _component(reach: set[Uid], batch: Batch, loaded: Loaded, context: Context) 
 
 def linked(record: Record, rules: Rules) -> set[Uid]:
     """The records that its associations name."""
-    return {
-        key_of(c) for n in references(record.entity, rules) for c in cells_of_field(record.cells, n)
-    }
-
-
-def references(entity: str, rules: Rules) -> list[str]:
-    """The fields of an entity that are associations."""
-    return [f.name for f in rules.entities.get(entity, {}).values() if f.kind == "reference"]
+    names = rules.references.get(record.entity, ())
+    return {key_of(c) for n in names for c in cells_of_field(record.cells, n)}
 
 
 # -- decide ------------------------------------------------------------------------------------
@@ -285,7 +279,7 @@ def decide(
             effects.again[uid] = max(outcome.again_at, effects.again.get(uid, 0))
     records = {u: r for u, r in {**loaded.records, **batch.after}.items() if r is not None}
     effects.known = records
-    relate(inputs, batch, records, loaded, context, effects)
+    relate(inputs, batch, records, loaded, effects)
     edges = {
         k: e
         for k, e in {**loaded.edges, **effects.edges_put}.items()
@@ -346,14 +340,11 @@ def relate(
     batch: Batch,
     records: Mapping[Uid, Record],
     loaded: Loaded,
-    context: Context,
     effects: Effects,
 ) -> None:
     """Keys and edges that follow from the changed records and from verdicts."""
-    for uid, keys in batch.keys.items():
-        if keys != identity.match_keys(batch.before[uid], context.rules):
-            effects.keys[uid] = keys
-    compare_evidence(batch, records, loaded, context, effects)
+    effects.keys = dict(batch.keys)
+    compare_evidence(batch, records, loaded, effects)
     for uid, record in batch.after.items():
         for e in standing_edges(record, records, batch.together.get(uid, ())):
             if loaded.edges.get(e.id) != e:
@@ -363,22 +354,32 @@ def relate(
 
 
 def compare_evidence(
-    batch: Batch, records: Mapping[Uid, Record], loaded: Loaded, context: Context, effects: Effects
+    batch: Batch, records: Mapping[Uid, Record], loaded: Loaded, effects: Effects
 ) -> None:
     """The evidence of records in which something was entered: put what is new, drop the rest."""
-    held = {key: set(uids) for key, uids in loaded.keys.items()}
-    for uid, keys in batch.keys.items():
-        for key in keys:
-            held.setdefault(key, set()).add(uid)
+    holders = holders_of(batch, loaded)
     standing = evidence_by_record(batch.keys, loaded)
     for uid, keys in batch.keys.items():
-        near = sorted({u for key in keys for u in held[key] if u in records})
-        found = identity.evidence_edges(records[uid], map(records.__getitem__, near), context.rules)
-        for e in found.values():
+        shared: dict[Uid, list[Key]] = {}
+        for key in keys:
+            for other in (holders[key] & records.keys()) - {uid}:
+                shared.setdefault(other, []).append(key)
+        for other in sorted(shared):
+            e = identity.evidence(records[uid], records[other], shared[other])
             effects.edges_drop.discard(e.id)
             if loaded.edges.get(e.id) != e:
                 effects.edges_put[e.id] = e
-        effects.edges_drop |= {e.id for other, e in standing[uid].items() if other not in found}
+        effects.edges_drop |= {e.id for other, e in standing[uid].items() if other not in shared}
+
+
+def holders_of(batch: Batch, loaded: Loaded) -> dict[Key, set[Uid]]:
+    """Who has each key of the batch now: as stored, but for the records that it changes."""
+    wanted = {key for keys in batch.keys.values() for key in keys}
+    found = {key: set(loaded.keys[key]).difference(batch.keys) for key in wanted}
+    for uid, keys in batch.keys.items():
+        for key in keys:
+            found[key].add(uid)
+    return found
 
 
 def evidence_by_record(uids: Iterable[Uid], loaded: Loaded) -> dict[Uid, dict[Uid, Edge]]:
@@ -394,7 +395,7 @@ def evidence_by_record(uids: Iterable[Uid], loaded: Loaded) -> dict[Uid, dict[Ui
 
 def spoken_for(record: Record) -> set[Uid]:
     """Records that its refusals speak for, and records whose refusals were written here."""
-    cells = (c for n, c in record.cells.items() if field_of(n) == "consent")
+    cells = map(record.cell, cells_of_field(record.cells, "consent"))
     reached = {uid for cell in cells for claim in cell.claims for uid in claim.reach}
     return reached.union(*record.tightened.values())
 
@@ -551,7 +552,7 @@ def reference_cells(
 ) -> dict[str, GoldenCell]:
     """Associations, by golden end: claims on two records of one company are claims on one end."""
     cells: dict[str, GoldenCell] = {}
-    for name in references(members[0].entity, context.rules):
+    for name in context.rules.references.get(members[0].entity, ()):
         rule = context.rules.entities[members[0].entity][name]
         by_end: dict[Uid, list[Record]] = {}
         for record in members:

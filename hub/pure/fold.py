@@ -280,7 +280,9 @@ def _elements(record: Record, name: str, value: list[str]) -> Iterator[tuple[str
 
 def look(record: Record, seq: int, name: str, raw: Value, seen: Observation, terms: Terms) -> Cell:
     """One covered cell: nothing new, or observed anew with a claim."""
-    cell = replace(record.cell(name), unreadable="")
+    cell = record.cell(name)
+    if cell.unreadable:
+        cell = replace(cell, unreadable="")
     if cell.known and raw == cell.observed:
         return confirmed(cell, record, seen, terms.tool)
     first = not cell.known

@@ -93,11 +93,9 @@ def company_keys(record: Record, _rules: Rules) -> Iterator[tuple[str, str]]:
 SURE = ("email", "domain")
 
 
-def evidence(one: Record, two: Record, rules: Rules) -> Edge | None:
-    """What the shared keys of a pair say."""
-    shared = sorted(match_keys(one, rules) & match_keys(two, rules))
-    if not shared:
-        return None
+def evidence(one: Record, two: Record, keys: Iterable[Key]) -> Edge:
+    """What the keys say that a pair shares."""
+    shared = sorted(keys)
     sure = [k for k in shared if k.kind in SURE or k.kind.startswith("id:")]
     words = ", ".join(sorted({f"same {k.kind.removeprefix('id:')}" for k in sure or shared}))
     if not sure:
@@ -116,13 +114,3 @@ def names_clash(one: Record, two: Record) -> bool:
 
 def _all_tokens(record: Record) -> frozenset[str]:
     return frozenset(w for n in entered(record, "name") for w in name_tokens(n))
-
-
-def evidence_edges(record: Record, others: Iterable[Record], rules: Rules) -> dict[str, Edge]:
-    """The evidence between a record and its candidates, by the other's uid."""
-    found = (
-        (o.uid, evidence(record, o, rules))
-        for o in others
-        if o.uid != record.uid and o.entity == record.entity
-    )
-    return {uid: e for uid, e in found if e is not None}

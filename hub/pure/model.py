@@ -393,4 +393,5 @@ _UNCLAIMED = GoldenCell(None, Version(), None, "nobody claims it")
 
 def cells_of_field(names: Iterable[str], name: str) -> list[str]:
     """The element cells of a set among these, in order."""
-    return sorted(cell for cell in names if cell.startswith(name + "["))
+    start = name + "["
+    return sorted([cell for cell in names if cell.startswith(start)])

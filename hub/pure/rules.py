@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 from hub.pure.model import Value, field_of, key_of
@@ -38,6 +39,14 @@ class Rules:
     role_mailboxes: frozenset[str] = frozenset()
     placeholders: frozenset[str] = frozenset()
     region: str = "US"
+
+    @cached_property
+    def references(self) -> Mapping[str, tuple[str, ...]]:
+        """The fields of each entity that are associations."""
+        return {
+            entity: tuple(f.name for f in fields.values() if f.kind == "reference")
+            for entity, fields in self.entities.items()
+        }
 
     def of(self, entity: str, cell: str) -> FieldRule | None:
         """The rule for a cell, None for a field that no rule knows."""
