@@ -17,7 +17,7 @@ from hub.tools.world import World
 
 NAMES = ("Ada Byron", "Bo Lind", "Cy Noor", "Di Costa", "Ed Zhou")
 TYPED = {"person": ("job_title", "note", "phone", "address"), "company": ("legal_name", "phone")}
-LATELY = 20  # changes of a tool that its workflows still react to
+LATELY = 20  # changes of a tool that its people and workflows still react to
 FEWEST = 2  # records that nobody deletes
 
 
@@ -125,13 +125,21 @@ class People:
 
     def automate(self) -> bool:
         """A workflow of some tool rewrites what the hub wrote there last; whether there is any."""
+        return self.rewrite("automation")
+
+    def correct(self) -> None:
+        """Somebody corrects what came from another tool."""
+        self.rewrite("person")
+
+    def rewrite(self, who: str) -> bool:
+        """Type over what the hub wrote last in some tool; whether there is any."""
         outside = self.some_tool()
         for entry in reversed(outside.log[-LATELY:]):
             spec = next(s for s in outside.objects if s.object == entry.object)
             name = next((f.name for f in spec.fields.fields if entry.field in f.app), "")
             held = outside.holds(entry.object).get(entry.native_id)
             if entry.who == "hub" and name in TYPED[spec.entity] and held:
-                self.enter(Place(outside, spec, entry.native_id, held), name, "automation")
+                self.enter(Place(outside, spec, entry.native_id, held), name, who)
                 return True
         return False
 

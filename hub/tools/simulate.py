@@ -197,7 +197,8 @@ class Run:
         """Somebody does something in a tool, or a webhook comes in, or something breaks."""
         people, clock = self.people, self.world.clock
         acts: Sequence[tuple[float, Callable[[], None]]] = (
-            (30, people.edit),
+            (24, people.edit),
+            (6, people.correct),
             (6, people.create),
             (2, people.delete),
             (1, people.merge),
