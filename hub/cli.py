@@ -455,8 +455,12 @@ def simulate(
 def bench(
     what: Annotated[str, typer.Argument(help="resolve, calls, latency")],
     records: Annotated[int, typer.Option(min=2, help="resolve: standing records")] = 100_000,
-    edits: Annotated[int, typer.Option(min=2, help="how many edits are measured")] = 1_000,
-    customers: Annotated[int, typer.Option(min=10, help="calls, latency: customers")] = 2_500,
+    edits: Annotated[
+        int | None, typer.Option(min=2, help="edits that are measured [1000; latency: 2000]")
+    ] = None,
+    customers: Annotated[
+        int | None, typer.Option(min=10, help="customers [calls: 2500; latency: 10000]")
+    ] = None,
     rate: Annotated[float, typer.Option(min=0.1, help="latency: edits a second")] = 20,
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
@@ -466,9 +470,9 @@ def bench(
 
     with told(), shown.telling() as tell:
         benchmarks = {
-            "resolve": lambda: benches.bench_resolve(records, edits, tell),
-            "calls": lambda: benches.bench_calls(customers, edits, tell),
-            "latency": lambda: bench_latency(customers, edits, rate, tell),
+            "resolve": lambda: benches.bench_resolve(records, edits or 1_000, tell),
+            "calls": lambda: benches.bench_calls(customers or 2_500, edits or 1_000, tell),
+            "latency": lambda: bench_latency(customers or 10_000, edits or 2_000, rate, tell),
         }
         if what not in benchmarks:
             raise Wrong(f"{what!r} is no benchmark; there are: {', '.join(benchmarks)}")

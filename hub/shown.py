@@ -418,6 +418,8 @@ def bench_lines(answer: Answer) -> Iterator[Piece]:
     yield figures
     for name, share in answer.get("shares", {}).items():
         yield f"{name}: {share:.0%} of the time"
+    for name, value in answer.get("setting", {}).items():
+        yield f"{name}: {value}"
     yield "on " + ", ".join(f"{name} {value}" for name, value in answer["machine"].items())
 
 

@@ -52,11 +52,15 @@ STEPS: Mapping[str, tuple[str, str]] = {
 
 @dataclass
 class Outcome:
-    """What a benchmark found. `shares`: step to its share of the time, 0 to 1."""
+    """What a benchmark found. `shares`: step to its share of the time, 0 to 1.
+
+    `setting`: what a reader has to know of the run to judge its figures.
+    """
 
     bench: str
     figures: dict[str, float]
     shares: dict[str, float] = field(default_factory=dict)
+    setting: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The form of every benchmark."""
@@ -65,6 +69,7 @@ class Outcome:
             "machine": machine(),
             "figures": {name: round(value, 3) for name, value in self.figures.items()},
             **({"shares": self.shares} if self.shares else {}),
+            **({"setting": self.setting} if self.setting else {}),
         }
 
 
