@@ -24,6 +24,7 @@ from hub.opening import Folder
 from hub.running import Running, running
 
 CLI = [sys.executable, "-c", "from hub.start import main; main()"]
+BEFORE = [sys.executable, "-c", "from hub.cli import main; main()"]  # there was a hub/start.py
 # The tree of these tests, whichever one the environment was installed from.
 ENV = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
@@ -44,8 +45,14 @@ class Site:
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command, run to its end."""
         return subprocess.run(  # noqa: S603
-            [*CLI, *words], cwd=self.folder.path, env=self.environment(), capture_output=True,
+            [*self.cli, *words], cwd=self.folder.path, env=self.environment(), capture_output=True,
             text=True, check=False, timeout=120)  # fmt: skip
+
+    @property
+    def cli(self) -> list[str]:
+        """How its program is called."""
+        older = self.code and not (self.code / "hub/start.py").exists()
+        return BEFORE if older else CLI
 
     def environment(self) -> dict[str, str]:
         """Ours, with the code of this tree, or of another version, in front."""
@@ -62,19 +69,15 @@ class Site:
         self.starts += 1
         with (self.folder.path / "up.log").open("a") as log:
             self.process = subprocess.Popen(  # noqa: S603
-                [*CLI, "up"], cwd=self.folder.path, env=self.environment(), stdout=log, stderr=log,
-                text=True)  # fmt: skip
-        wait(lambda: self.folder.socket().exists() and self.alive(), 30)
+                [*self.cli, "up"], cwd=self.folder.path, env=self.environment(), stdout=log,
+                stderr=log, text=True)  # fmt: skip
+        assert wait(self.alive, 30)
 
     def alive(self) -> bool:
-        """Whether the hub answers."""
+        """Whether the hub answers; a hub that has ended fails the test with what it said."""
         assert self.process is not None
         assert self.process.poll() is None, (self.folder.path / "up.log").read_text()[-2000:]
-        try:
-            opening.ask(self.folder, "status")
-        except httpx.TransportError:
-            return False
-        return True
+        return opening.hub_is_up(self.folder)
 
     def kill(self) -> None:
         """Kill -9."""
@@ -111,7 +114,7 @@ class Site:
 
     def connect(self) -> None:
         """Plan and apply everything, with the hub up."""
-        wait(lambda: not opening.ask(self.folder, "status")["pending_inputs"], 60)
+        assert wait(lambda: not opening.ask(self.folder, "status")["pending_inputs"], 60)
         time.sleep(1)
         run = opening.ask(self.folder, "plan")["run"]
         opening.ask(self.folder, "apply", run=run)
