@@ -51,8 +51,7 @@ from hub.pure.model import (
     key_of,
 )
 
-IDLE_MS = 1_000
-BUSY_MS = 50
+IDLE_MS = 500
 AT_ONCE = 100
 WAIT_MS = 200
 
@@ -74,30 +73,34 @@ Chore = Callable[[Rows], None]  # what is to be done about a link of which nothi
 
 
 def step(hub: Hub, system: System) -> int:
-    """One pass over each object; returns when to look again (ms)."""
-    if not hub.env.view(lambda rows: may_write(rows, system)):
-        return hub.env.now() + IDLE_MS
-    if not hub.env.view(lambda rows: anything(rows, system, hub.env.now())):
-        return hub.env.now() + BUSY_MS * 10
-    if hub.env.view(lambda rows: without_receipt(rows, system.name)):
+    """One pass over what waits; returns when to look again (ms): at once where more may wait."""
+    work = hub.env.view(lambda rows: waiting(rows, hub, system))
+    if BROKEN_OFF in work:
         hub.env.commit(lambda rows: recover(rows, hub, system.name), "deliver:recover")
-    busy = False
+    more = False
     for spec in sorted(system.specs.values(), key=lambda s: (s.entity != "company", s.object)):
-        link = Link(hub, system, spec)
-        busy |= settle_creates(link)
-        busy |= create(link)
-        busy |= update(link)
-    return hub.env.now() + (0 if busy else BUSY_MS * 10)
+        for table, deed in DEEDS.items():
+            if (table, spec.object) in work:
+                more |= deed(Link(hub, system, spec))
+    return hub.env.now() + (0 if more else IDLE_MS)
 
 
-def anything(rows: Rows, system: System, now: int) -> bool:
-    """Whether this system has a due link, a wanted record, or a write without a known end."""
-    here = {"system": system.name}
-    due = {**here, **free(now)}
-    opened = {**here, "status": among(slots.OPEN)}
-    return any(
-        rows.select(t, w, limit=1) for t, w in (("slot", due), ("wanted", due), ("intent", opened))
-    )
+BROKEN_OFF = ("intent", "")
+
+
+def waiting(rows: Rows, hub: Hub, system: System) -> set[tuple[str, str]]:
+    """What waits in this system, if it may be written: (table, object), and `BROKEN_OFF`."""
+    now, here = hub.env.now(), {"system": system.name}
+    found = {
+        (table, name)
+        for table in ("slot", "wanted")
+        for name in system.specs
+        if rows.select(table, {**here, "object": name, **free(now)}, only=("object",), limit=1)
+    }
+    for row in rows.select("intent", {**here, "status": among(slots.OPEN)}, limit=AT_ONCE):
+        unknown = row["status"] == "unknown"
+        found |= {("intent", row["object"]) if unknown else BROKEN_OFF}
+    return found if found and may_write(rows, system) else set()
 
 
 def free(now: int) -> dict[str, Any]:
@@ -116,7 +119,7 @@ def may_write(rows: Rows, system: System) -> bool:
 
 
 def update(link: Link) -> bool:
-    """One batch of existing links; whether anything was done."""
+    """One batch of existing links; whether more may wait."""
     env = link.hub.env
     found = env.view(lambda rows: look(rows, link))
     if not found:
@@ -124,7 +127,12 @@ def update(link: Link) -> bool:
     readings = read_again(link, [f for f in found if isinstance(f, Plan)])
     ready = env.commit(lambda rows: settle(rows, link, readings), "deliver:settle")
     send(link, ready)
-    return True
+    return len(found) >= batch_of(link)
+
+
+def batch_of(link: Link) -> int:
+    """How many writes are planned at once."""
+    return max(link.spec.write_batch, 10)
 
 
 def look(rows: Rows, link: Link) -> list[Plan | Chore]:
@@ -135,7 +143,7 @@ def look(rows: Rows, link: Link) -> list[Plan | Chore]:
         if one := plan_one(rows, link, row):
             found.append(one)
             plans += isinstance(one, Plan)
-        if plans >= max(link.spec.write_batch, 10):
+        if plans >= batch_of(link):
             break
     return found
 
@@ -347,16 +355,18 @@ def settle(rows: Rows, link: Link, readings: Mapping[str, Reading | None]) -> li
     A link that was due only after its record had been read waits for the next pass.
     """
     ready: list[Plan] = []
+    allowed = may_write(rows, link.system)
     for found in look(rows, link):
         if not isinstance(found, Plan):
             found(rows)
         elif blind(link, found) or found.record.native_id in readings:
-            ready += settle_one(rows, link, found, readings.get(found.record.native_id))
+            planned = settle_one(rows, link, found, readings.get(found.record.native_id))
+            ready += [commit_intent(rows, link, p) for p in planned if allowed]
     return ready
 
 
 def settle_one(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> list[Plan]:
-    """The plan with its intent, or nothing: it was agreed on, or the record had moved."""
+    """The plan, if it is to be sent: not where it was agreed on, or the record had moved."""
     if reading is not None and moved(rows, link, plan, reading):
         inputs.take(rows, link.hub, Intake(link.system, link.spec, "deliver"), reading)
     elif reading is not None and not plan.sends:
@@ -364,8 +374,8 @@ def settle_one(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> l
     elif reading is None and not blind(link, plan):
         inputs.again(rows, plan.record, link.hub.env.now(), link.hub.env.now())
         slots.postpone(rows, plan.record, link.hub.env.now() + 5_000)
-    elif may_write(rows, link.system):
-        return [commit_intent(rows, link, plan)]
+    else:
+        return [plan]
     return []
 
 
@@ -554,13 +564,10 @@ def show_rejected(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
 
 
 def create(link: Link) -> bool:
-    """One batch of wanted records; whether anything was done."""
-    env = link.hub.env
-    if not env.view(lambda rows: due_creates(rows, link)):
-        return False
-    plans = env.commit(lambda rows: plan_creates(rows, link), "deliver:create")
+    """One batch of wanted records; whether more may wait."""
+    plans = link.hub.env.commit(lambda rows: plan_creates(rows, link), "deliver:create")
     send(link, plans)
-    return bool(plans)
+    return len(plans) >= batch_of(link)
 
 
 def due_creates(rows: Rows, link: Link) -> list[Row]:
@@ -582,7 +589,7 @@ def plan_creates(rows: Rows, link: Link) -> list[Plan]:
             continue
         plans.append(commit_create(rows, link, golden, row["run"] or ""))
         rows.update("wanted", where, {"dirty": None})
-        if len(plans) >= max(link.spec.write_batch, 10):
+        if len(plans) >= batch_of(link):
             break
     return plans
 
@@ -821,6 +828,13 @@ def finish_found(rows: Rows, link: Link, record: Record, row: Row, reading: Read
     )
     receive_create(rows, link, plan, answer, receipt)
     follow_up(rows, link, plan, answer)
+
+
+DEEDS: Mapping[str, Callable[[Link], bool]] = {
+    "intent": settle_creates,
+    "wanted": create,
+    "slot": update,
+}
 
 
 # -- start -------------------------------------------------------------------------------------
