@@ -7,7 +7,7 @@ ahead of the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -27,6 +27,7 @@ from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
 from hub.io.rows import Row, Rows, at_most
+from hub.pure.model import Intent, Sent, Uid
 
 HINTS_AT_ONCE = 100
 BACK_OFF_MS = (1_000, 5_000, 30_000, 300_000)
@@ -333,20 +334,42 @@ def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
     """Keep the hints of a webhook; returns how many were new. 2xx may be said after the commit."""
     new = 0
     for found in hints:
-        key = f"{system.name}:{found.key}"
-        if found.object in system.specs:
-            new += inputs.hint(
-                rows,
-                system.name,
-                found.object,
-                found.native_id,
-                key,
-                hub.env.now(),
-                kind=found.kind,
-            )
-        else:
+        if found.object not in system.specs:
             state.count(rows, system.name, "webhooks of other kinds")
+            continue
+        key, now = f"{system.name}:{found.key}", hub.env.now()
+        where = (system.name, found.object, found.native_id)
+        fresh = inputs.hint(rows, *where, key, now, kind=found.kind)
+        if fresh and by_us(rows, hub, system, found):
+            inputs.answer(rows, [key], "our own write")
+        new += fresh
     return new
+
+
+def by_us(rows: Rows, hub: Hub, system: System, found: Hint) -> bool:
+    """Whether a hint tells of a write of ours, whose receipt says more than a reading would."""
+    if found.cause:
+        return rows.get("intent", key=found.cause) is not None
+    uid = state.find_alias(rows, system.name, found.object, found.native_id)
+    if not uid or not found.shows:
+        return False
+    spec, sends = system.specs[found.object], last_sent(rows, hub, uid)
+    shown = spec.fields.take(dict(found.shows)).values
+    told = {name for name, _ in found.shows}
+    whole = {f.name: f for f in spec.fields.fields if told >= {*f.app}}
+    return told == {n for f in whole.values() for n in f.app} and all(
+        name in sends and sends[name].value == shown.get(name) for name in whole
+    )
+
+
+def last_sent(rows: Rows, hub: Hub, uid: Uid) -> Mapping[str, Sent]:
+    """What the last write to a record said."""
+    for row in rows.select("intent", {"uid": uid}, order=("-seq",), limit=1):
+        kept = rows.get("input", uid=uid, seq=row["seq"])
+        body = state.open_input(rows, hub.vault, kept).body if kept else None
+        if isinstance(body, Intent):
+            return body.sends
+    return {}
 
 
 def guarded(hub: Hub, system: System, work: Callable[[], int]) -> int:

@@ -145,13 +145,20 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A webhook's news: this record changed, read it again. `key` deduplicates redeliveries."""
+    """A webhook's news: this record changed, read it again. `key` deduplicates redeliveries.
+
+    News of our own write need not be read. `cause`: the key of the write that made the change,
+    where the tool says so. `shows`: (field of the tool, value), where it says that our own app
+    made it so, and nothing else.
+    """
 
     object: str
     native_id: str
     key: str
     kind: str = "changed"
     source_ms: int | None = None
+    cause: str = ""
+    shows: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

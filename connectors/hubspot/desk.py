@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx
 
-from connectors.hubspot.hooks import Hooks
+from connectors.hubspot.hooks import USER, Hooks
 from connectors.hubspot.portal import (
     MODIFIED,
     PLAIN,
@@ -42,7 +42,6 @@ DEFAULTS: Final = {
 BATCH: Final = 100
 WITH_HISTORY: Final = 50
 VALUES_KEPT: Final = 20
-USER: Final = 12_345  # the one person who works in this account
 SEARCH_PAGE: Final = 200
 GROUPS, FILTERS, ALL_FILTERS = 5, 6, 18
 CREATED: Final = 201

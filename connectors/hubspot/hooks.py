@@ -12,6 +12,7 @@ from connectors.hubspot.portal import TYPE_IDS, WORDS, Event, Refusal
 from connectors.hubspot.webhooks import sign
 
 Body = dict[str, object]
+USER: Final = 12_345  # the one person who works in this account
 BATCH: Final = 100
 FLIGHTS: Final = 10  # requests under way at once
 RETRIES: Final = 10
@@ -104,6 +105,7 @@ class Hooks:
             **own,
             **typed_by,
             "changeSource": event.source,
+            "sourceId": str(self.app_id) if event.source == "INTEGRATION" else f"userId:{USER}",
             **event.extra,
         }
 

@@ -106,10 +106,20 @@ def _hints(found: object) -> list[Hint]:
     if not kind or event_name not in _KINDS:
         own = str(event.get("objectId", ""))
         return [Hint(kind or word, own, _key(event, event_type, own), "other", source_ms)]
+    shows = _ours(event) if event_name == "propertyChange" else ()
     return [
-        Hint(obj, own, _key(event, event_type, own), _KINDS[event_name], source_ms)
+        Hint(obj, own, _key(event, event_type, own), _KINDS[event_name], source_ms, shows=shows)
         for obj, own in _touched(event, kind, event_name)
     ]
+
+
+def _ours(event: Item) -> tuple[tuple[str, str], ...]:
+    """The property that our own app changed, with its value; nothing where somebody else did."""
+    by_us = event.get("changeSource") == "INTEGRATION" and event.get("sourceId") == str(
+        event.get("appId")
+    )
+    name, value = event.get("propertyName"), event.get("propertyValue")
+    return ((name, value),) if by_us and isinstance(name, str) and isinstance(value, str) else ()
 
 
 def _every(found: object) -> list[Hint]:

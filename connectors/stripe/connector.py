@@ -149,12 +149,13 @@ def readings(items: list[Any], reply: Reply) -> tuple[tuple[Reading, ...], tuple
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event, the customer that it is about, when it happened (s), and who did it."""
+    """An event, the customer that it is about, when it happened (s), who did it, by which write."""
 
     id: str
     customer: str
     at: int
     actor: Actor
+    cause: str = ""
 
 
 # -- the cursor of changes ---------------------------------------------------------------------
@@ -382,7 +383,8 @@ def named(event: Item) -> Iterator[Event]:
         object_of(event.get("data"), "an event's data").get("object"), "an event's object"
     )
     if str(event.get("type")) in CHANGES and obj.get("object", "customer") == "customer":
-        yield Event(id_of(event), id_of(obj), whole(event, "created") or 0, actor_of(event))
+        at = whole(event, "created") or 0
+        yield Event(id_of(event), id_of(obj), at, actor_of(event), cause_of(event))
 
 
 def actor_of(event: Item) -> Actor:
@@ -390,10 +392,17 @@ def actor_of(event: Item) -> Actor:
     request = event.get("request")
     if not isinstance(request, dict):
         return Actor()
-    key, own = str(request.get("idempotency_key") or ""), str(request.get("id") or "")
-    if key.startswith(OUR_KEYS):
+    own = str(request.get("id") or "")
+    if cause_of(event):
         return Actor("hub", own, "API")
     return Actor("app", own, "API") if own else Actor(via="dashboard or automatic")
+
+
+def cause_of(event: Item) -> str:
+    """The key of our write that made it; "" where somebody else did."""
+    request = event.get("request")
+    key = request.get("idempotency_key") if isinstance(request, dict) else None
+    return key.removeprefix(OUR_KEYS) if isinstance(key, str) and key.startswith(OUR_KEYS) else ""
 
 
 def told(found: object) -> Iterator[Hint]:
@@ -403,7 +412,8 @@ def told(found: object) -> Iterator[Hint]:
     if not about:
         yield Hint("other", "", id_of(event), "other")
     for e in about:
-        yield Hint(CUSTOMERS.object, e.customer, e.id, str(event["type"]), e.at * 1000)
+        kind = str(event["type"])
+        yield Hint(CUSTOMERS.object, e.customer, e.id, kind, e.at * 1000, e.cause)
 
 
 CONNECTOR = Stripe()
