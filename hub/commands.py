@@ -255,8 +255,8 @@ def swept(hub: Hub, since: int) -> Answer:
 
 
 def publish(hub: Hub, rules: dict[str, Any], who: str = "operator") -> Answer:
-    """Make these the rules from the next start on."""
-    checked = RulesSettings.model_validate(rules)
+    """Make these the rules from the next start on; raises ValueError where they are none."""
+    checked = RulesSettings.model_validate(rules, context={"systems": hub.systems})
     version = hub.env.commit(
         lambda rows: rulesets.publish(rows, checked, who, hub.env.now()), "publish"
     )

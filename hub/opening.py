@@ -40,7 +40,7 @@ class Folder:
 
     def rules(self) -> files.RulesSettings:
         """The checked rules.yaml; raises `BadSettings`."""
-        return files.load_rules(self.path / RULES)
+        return files.load_rules(self.path / RULES, self.hub().systems)
 
     def socket(self) -> Path:
         """The command socket of a hub that is up."""
@@ -109,7 +109,6 @@ def settings_of(name: str, one: Mapping[str, Any], account: Account) -> files.Sy
         base_url=one.get("base_url", ""),
         account=account.id,
         mode="live" if account.live else "test",
-        time_zone=account.time_zone,
         credentials=f"secrets/{name}",
         poll_seconds=2 if near else 30,
         calls_per_second=one.get("calls_per_second"),

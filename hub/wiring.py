@@ -173,6 +173,7 @@ def system(
         poll_ms=int(one.poll_seconds * 1000),
         close=api.close,
         sweep_ms=int(one.sweep_seconds * 1000),
+        webhooks=one.webhooks,
     )
 
 
@@ -228,7 +229,6 @@ def register(rows: Rows, hub_settings: files.HubSettings) -> None:
                     "live": one.mode == "live",
                     "epoch": 0,
                     "writes": one.writes,
-                    "time_zone": one.time_zone,
                 },
             )
         else:
