@@ -161,16 +161,20 @@ def check(
     ] = False,
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Check settings, rules, credentials and accounts; with --publish, publish the rules."""
+    """Check settings, rules, credentials and accounts; with --publish, publish the rules.
+
+    What is missing in a tool (a property, a field) is told too; it stops nothing.
+    """
     folder = Folder(directory)
-    answer: dict[str, Any] = {}
+    published: dict[str, Any] = {}
     with told():
-        wrong = opening.check(folder)
-        if publish and not wrong:
+        found = opening.check(folder)
+        if publish and not found.wrong:
             rules = folder.rules().model_dump(mode="json")
-            answer = opening.ask(folder, "publish", rules=rules)
-    show({"wrong": wrong, **answer}, shown.check_lines(wrong, answer), as_json=as_json)
-    if wrong:
+            published = opening.ask(folder, "publish", rules=rules)
+    answer = {**asdict(found), **published}
+    show(answer, shown.check_lines(answer), as_json=as_json)
+    if found.wrong:
         raise typer.Exit(FOUND)
 
 

@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import orjson
 from pydantic import (
@@ -30,6 +30,7 @@ from hub.pure.rules import FieldRule, Rules, Strategy
 
 LARGEST_FILE = 1024 * 1024
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAMES = "lower-case letters, digits and _, a letter first"
 SHORTEST_TOKEN = 16
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 KINDS = (
@@ -56,21 +57,9 @@ class BadSettings(ValueError):
 
 
 class Strict(BaseModel):
-    """A part of a file: an unknown key is an error, and nothing changes later.
-
-    `gone`: keys that older files hold and that never did anything; they are passed over.
-    """
+    """A part of a file: an unknown key is an error, and nothing changes later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    gone: ClassVar[frozenset[str]] = frozenset()
-
-    @model_validator(mode="before")
-    @classmethod
-    def without_gone(cls, found: Any) -> Any:
-        """What is there without the keys that are gone."""
-        if not isinstance(found, dict):
-            return found
-        return {key: value for key, value in found.items() if key not in cls.gone}
 
 
 class Public(Strict):
@@ -102,8 +91,6 @@ class Private(Strict):
 class SystemSettings(Strict):
     """One connected tool."""
 
-    gone = frozenset({"time_zone"})
-
     vendor: str = Field(description="the connector: a folder in connectors/")
     base_url: str = Field("", description="another address than the vendor's own")
     account: str = Field(
@@ -113,6 +100,9 @@ class SystemSettings(Strict):
     )
     mode: Literal["live", "test"] = Field(
         "test", description="what kind of account it must be, live or test; another is refused"
+    )
+    time_zone: str = Field(
+        "UTC", description="the account's, as told at first contact; nothing depends on it"
     )
     credentials: str = Field("", description="file with the credentials; default secrets/<name>")
     writes: bool = Field(default=True, description="whether the hub may write here at all")
@@ -145,8 +135,6 @@ class SystemSettings(Strict):
 class HubSettings(Strict):
     """All of hub.yaml."""
 
-    gone = frozenset({"name"})
-
     state: str = Field(".synchub", description="folder of the database, beside hub.yaml")
     anchor: str = Field(
         "synchub-anchor.jsonl",
@@ -159,6 +147,12 @@ class HubSettings(Strict):
     private: Private = Field(default_factory=Private, description="where operators look")
     systems: dict[str, SystemSettings] = Field(description="the connected tools by name")
 
+    @model_validator(mode="before")
+    @classmethod
+    def without_name(cls, found: Any) -> Any:
+        """Older files give the hub a name, which never did anything."""
+        return {k: v for k, v in found.items() if k != "name"} if isinstance(found, dict) else found
+
     @field_validator("systems")
     @classmethod
     def named(cls, found: dict[str, SystemSettings]) -> dict[str, SystemSettings]:
@@ -166,8 +160,7 @@ class HubSettings(Strict):
         if not found:
             raise ValueError("no system is connected; `synchub init` writes a file with systems")
         if bad := [n for n in found if not NAME.fullmatch(n)]:
-            message = f"{bad[0]!r} is no name: lower-case letters, digits and _, a letter first"
-            raise ValueError(message)
+            raise ValueError(f"{bad[0]!r} is no name: {NAMES}")
         return {
             n: s if s.credentials else s.model_copy(update={"credentials": f"secrets/{n}"})
             for n, s in found.items()
@@ -528,7 +521,7 @@ def render_hub(found: HubSettings) -> str:
 
 def system_lines(name: str, one: SystemSettings) -> Iterator[str]:
     """What differs from the defaults, and what everybody should have seen."""
-    always = ("vendor", "account", "mode", "create", "poll_seconds")
+    always = ("vendor", "account", "mode", "time_zone", "create", "poll_seconds")
     for key, info in SystemSettings.model_fields.items():
         value = getattr(one, key)
         default = f"secrets/{name}" if key == "credentials" else info.default

@@ -345,7 +345,8 @@ class Connector(Protocol):
     """A tool. Each folder beside `_kit` exports one instance as `connector.CONNECTOR`.
 
     `secrets` is what the credentials file holds, e.g. {"access_token": …, "client_secret": …};
-    `secret_names` lists its required and optional names for `synchub init` and `check`.
+    `secret_names` lists its names with a meaning that begins with "required: " or "optional: ";
+    `synchub init`, `check` and `up` refuse a file that lacks a required one or holds another.
     """
 
     vendor: str
@@ -355,13 +356,19 @@ class Connector(Protocol):
     secret_names: Mapping[str, str]
 
     def base_url(self, secrets: Mapping[str, str]) -> str:
-        """The vendor's real address (hub.yaml may override it)."""
+        """The vendor's real address (hub.yaml may override it).
+
+        Raises ValueError, with words for a person, where the credentials lead to none.
+        """
 
     def authorize(self, secrets: Mapping[str, str]) -> Mapping[str, str]:
         """The headers that authenticate a request."""
 
     def account(self, api: Api) -> Account:
         """Whose account this is, read without side effects."""
+
+    def check(self, api: Api) -> tuple[str, ...]:
+        """What writes will miss in the tool, one line each, and who makes it; reads only."""
 
     def prepare(self, api: Api) -> tuple[str, ...]:
         """Make in the tool what writes need (a place for our id); says what was made.

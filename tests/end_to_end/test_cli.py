@@ -129,6 +129,47 @@ def test_wrong_use_says_what_would_be_right(
     assert said in done.output
 
 
+@pytest.mark.parametrize(
+    ("described", "said"),
+    [
+        ('{"hubspot": {"auth": {"token": "x"}}}', "access_token is missing, token is not known"),
+        ('{"hubspot": {"auth": {"token": "x"}}}', "client_secret: optional: "),
+        ('{"mailchimp": {"auth": {"api_key": "x"}}}', "mailchimp: an api_key of Mailchimp ends in"),
+        ('{"zendesk": {"auth": {"email": "a", "api_token": "b"}}}', "need a subdomain"),
+        ('{"hubspot": {"auth": {"access_token": 5}}}', "names and texts"),
+        ('{"hubspot": {"auth": {}, "base_url": 5}}', "base_url are texts"),
+        ('{"Hub-Spot": {"auth": {}}}', "'Hub-Spot' is no name"),
+        ('{"crm": {"auth": {}}}', "there is no connector for 'crm'"),
+        ('{"crm": 5}', "expected"),
+    ],
+)
+def test_an_account_that_is_described_wrongly_is_told(
+    tmp_path: Path, described: str, said: str
+) -> None:
+    """Nothing is asked and nothing written; the text says what the file may hold."""
+    (tmp_path / "accounts.json").write_text(described)
+    words = ["init", "--from", str(tmp_path / "accounts.json"), "--dir", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.exception
+    assert said in done.output
+    assert not (tmp_path / "hub.yaml").exists()
+
+
+def test_a_check_tells_what_a_tool_lacks(make_site: Callable[..., Site]) -> None:
+    """What apply makes is missing before, and not afterwards; wrong credentials stop the start."""
+    site = make_site(5)
+    assert "contacts: property synchub_id: apply makes it" in site.call("check").stdout
+    assert not site.asked("check")["wrong"]
+    site.asked("apply", site.asked("plan")["run"])
+    assert site.asked("check")["missing"] == []
+    secrets = site.folder.path / "secrets" / "hubspot"
+    secrets.write_text('{"token": "x"}')
+    assert site.call("check").returncode == 1
+    up = site.call("up")
+    assert up.returncode == 2
+    assert "access_token is missing" in up.stderr
+
+
 def test_every_command_has_help() -> None:
     """Help teaches: each command says in one sentence what it is for."""
     for command in app.registered_commands:
