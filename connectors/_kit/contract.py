@@ -226,15 +226,20 @@ class Account:
 class ObjectSpec:
     """One object of a tool and what the tool can do with it. Times in milliseconds.
 
+    `entity`: what its records are to us. `object`: what the tool calls it, as in every `Reading`.
+    `fields`: how the tool's fields are ours. `links`: the entities that its records are associated
+    with, which a reading states in `links`.
     `unique` names the canonical fields that the tool keeps unique, `required` those that no record
-    of it is without. `lag_ms` is how long a read may show an older state than an earlier read or
-    write did; `settle_ms` how long after a write its effects may still move. `conditional`: writes
-    can state the revision they expect.
+    of it is without. `external_ids`: a record has a place for the hub's id, by which `find` looks.
+    `revisions`: readings carry one. `conditional`: writes can state the revision they expect.
+    `lag_ms` is how long a read may show an older state than an earlier read or write did;
+    `settle_ms` how long after a write its effects may still move.
     `changes_lag_ms`: how much later than it happened `changes` may show something, where a read by
     id shows it at once. `poll_ms`: changes are not asked for more often, whatever the settings say.
-    `revisions`: readings carry one. `webhook_events` are what to subscribe to. `tells_deletions`:
-    changes show what was deleted; elsewhere a webhook tells, or a read by id. `follows_merges`: an
-    id that was merged away leads to the record that is left; elsewhere it is read as deleted.
+    `read_batch`, `write_batch`: how many ids or writes `read` and `write` are given at most.
+    `webhook_events` are what to subscribe to. `tells_deletions`: changes show what was deleted;
+    elsewhere a webhook tells, or a read by id. `follows_merges`: an id that was merged away leads
+    to the record that is left; elsewhere it is read as deleted.
     """
 
     entity: Entity

@@ -177,6 +177,13 @@ def test_every_command_has_help() -> None:
         assert (command.callback.__doc__ or "").strip().endswith(".")
 
 
+def test_help_shows_what_holds_where_nothing_is_said() -> None:
+    """What stands in square brackets would be taken for a style, and not be shown."""
+    shown = CliRunner().invoke(app, ["bench", "--help"]).output
+    assert "2500" in shown
+    assert "10000" in shown
+
+
 def test_a_mistyped_key_stops_the_start(make_site: Callable[..., Site]) -> None:
     """An unknown key in hub.yaml is named with its line and the nearest known one."""
     site = make_site(5)
