@@ -170,6 +170,16 @@ def test_a_check_tells_what_a_tool_lacks(make_site: Callable[..., Site]) -> None
     assert "access_token is missing" in up.stderr
 
 
+def test_nothing_is_prepared_where_nothing_may_be_written(make_site: Callable[..., Site]) -> None:
+    """`writes: false` holds for the place for our ids, too."""
+    site = make_site(5)
+    path = site.folder.path / "hub.yaml"
+    path.write_text(path.read_text().replace("  hubspot:\n", "  hubspot:\n    writes: false\n"))
+    opening.ask(site.folder, "apply", run=opening.ask(site.folder, "plan")["run"])
+    assert writes(site) == 0
+    assert site.asked("check")["missing"] == []
+
+
 def test_every_command_has_help() -> None:
     """Help teaches: each command says in one sentence what it is for."""
     for command in app.registered_commands:
