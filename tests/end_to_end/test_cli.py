@@ -160,7 +160,7 @@ def test_a_check_tells_what_a_tool_lacks(make_site: Callable[..., Site]) -> None
     site = make_site(5)
     assert "contacts: property synchub_id: apply makes it" in site.call("check").stdout
     assert not site.asked("check")["wrong"]
-    site.asked("apply", site.asked("plan")["run"])
+    opening.ask(site.folder, "apply", run=opening.ask(site.folder, "plan")["run"])
     assert site.asked("check")["missing"] == []
     secrets = site.folder.path / "secrets" / "hubspot"
     secrets.write_text('{"token": "x"}')
