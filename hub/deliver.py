@@ -2,9 +2,9 @@
 
 Level-triggered: a dirty slot only says "look at this link". One pass over a batch of slots is
 
-    plan      compare; commit an intent for what is to be written
-    read      the records once more (a person may have been faster)
-    recheck   if a record moved, or golden would now be sent differently, call the write off
+    look      compare, and find the links about which there is anything to do
+    read      their records once more (a person may have been faster)
+    settle    compare again; a record that moved is taken in, for the others commit an intent
     send      one batch
     receive   the tool's word on each row becomes a receipt
 
@@ -14,8 +14,9 @@ by sending again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -36,7 +37,6 @@ from hub.io import state
 from hub.io.rows import Row, Rows, above, among, at_most
 from hub.links import Link, differences
 from hub.pure import compare, creates
-from hub.pure.compare import Difference
 from hub.pure.fold import expand
 from hub.pure.model import (
     Golden,
@@ -59,7 +59,7 @@ WAIT_MS = 200
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done about one link; `sends` empty means only to agree."""
+    """What is to be done about one link: `sends`, or only to agree on `agrees`."""
 
     record: Record
     golden: Golden
@@ -67,12 +67,18 @@ class Plan:
     write: Write | None = None
     key: str = ""
     run: str = ""
+    agrees: Mapping[str, Sent] = field(default_factory=dict)
+
+
+Chore = Callable[[Rows], None]  # what is to be done about a link of which nothing is written
 
 
 def step(hub: Hub, system: System) -> int:
     """One pass over each object; returns when to look again (ms)."""
     if not hub.env.view(lambda rows: may_write(rows, system)):
         return hub.env.now() + IDLE_MS
+    if not hub.env.view(lambda rows: anything(rows, system, hub.env.now())):
+        return hub.env.now() + BUSY_MS * 10
     if hub.env.view(lambda rows: without_receipt(rows, system.name)):
         hub.env.commit(lambda rows: recover(rows, hub, system.name), "deliver:recover")
     busy = False
@@ -82,6 +88,21 @@ def step(hub: Hub, system: System) -> int:
         busy |= create(link)
         busy |= update(link)
     return hub.env.now() + (0 if busy else BUSY_MS * 10)
+
+
+def anything(rows: Rows, system: System, now: int) -> bool:
+    """Whether this system has a due link, a wanted record, or a write without a known end."""
+    here = {"system": system.name}
+    due = {**here, **free(now)}
+    opened = {**here, "status": among(slots.OPEN)}
+    return any(
+        rows.select(t, w, limit=1) for t, w in (("slot", due), ("wanted", due), ("intent", opened))
+    )
+
+
+def free(now: int) -> dict[str, Any]:
+    """The condition of a dirty slot, or a wanted record, that may be worked off now."""
+    return {"dirty": above(-1), "held": False, "not_before": at_most(now)}
 
 
 def may_write(rows: Rows, system: System) -> bool:
@@ -97,38 +118,35 @@ def may_write(rows: Rows, system: System) -> bool:
 def update(link: Link) -> bool:
     """One batch of existing links; whether anything was done."""
     env = link.hub.env
-    plans = env.commit(lambda rows: plan_updates(rows, link), "deliver:plan")
-    if not plans:
+    found = env.view(lambda rows: look(rows, link))
+    if not found:
         return False
-    readings = read_again(link, plans)
-    ready = env.commit(lambda rows: recheck(rows, link, plans, readings), "deliver:recheck")
+    readings = read_again(link, [f for f in found if isinstance(f, Plan)])
+    ready = env.commit(lambda rows: settle(rows, link, readings), "deliver:settle")
     send(link, ready)
     return True
 
 
-def plan_updates(rows: Rows, link: Link) -> list[Plan]:
-    """The due slots, each with its plan; a link with nothing to do is clean at once."""
-    plans: list[Plan] = []
+def look(rows: Rows, link: Link) -> list[Plan | Chore]:
+    """What the due slots need: one batch of plans, and the chores among them."""
+    found: list[Plan | Chore] = []
+    plans = 0
     for row in due_slots(rows, link):
-        plan = plan_one(rows, link, row)
-        if plan is not None:
-            plans.append(commit_intent(rows, link, plan))
-        if len(plans) >= max(link.spec.write_batch, 10):
+        if one := plan_one(rows, link, row):
+            found.append(one)
+            plans += isinstance(one, Plan)
+        if plans >= max(link.spec.write_batch, 10):
             break
-    return plans
+    return found
 
 
 def due_slots(rows: Rows, link: Link) -> list[Row]:
     """Dirty and free slots: consent before edits before repairs, then the oldest mark."""
-    return rows.select(
-        "slot",
-        {**link.here, "dirty": above(-1), "held": False, "not_before": at_most(link.hub.env.now())},
-        order=("rank", "dirty", "uid"),
-        limit=AT_ONCE,
-    )
+    where = {**link.here, **free(link.hub.env.now())}
+    return rows.select("slot", where, order=("rank", "dirty", "uid"), limit=AT_ONCE)
 
 
-def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | None:
+def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | Chore | None:
     """What this link needs, None where it needs nothing now."""
     row, record = rows.get("record", uid=slot["uid"]), state.load_record(rows, slot["uid"])
     golden = state.golden_of(rows, slot["uid"])
@@ -137,33 +155,24 @@ def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | None:
     if row["next_seq"] != row["folded"] + 1 or record.intent:
         return None  # something is on its way to the resolver: look again after it
     if record.state != "live":
-        slots.clean(rows, record)  # also that of a create that came to nothing
-        return None
+        return partial(slots.clean, record=record)  # also a create that came to nothing
     if golden is None or not record.native_id:
         return None
     if (due := unsettled_until(record, link)) > link.hub.env.now():
-        slots.postpone(rows, record, due)
-        return None
+        return partial(slots.postpone, record=record, until=due)
     if not golden.claimed:
-        judge_unclaimed(rows, link, record)
-        return None
+        return partial(judge_unclaimed, link=link, record=record)
     found = differences(rows, link, row, record, golden)
-    sends = compare.to_write(found)
-    if not sends and not to_agree(link, record, golden, found):
-        slots.clean(rows, record)
-        return None
-    return Plan(record, golden, sends, run=slot["run"] or "")
+    sends, agrees = compare.to_write(found), compare.to_agree(record, found, link.tool)
+    if not (sends or agrees) and record.delivered == golden.members:
+        return partial(slots.clean, record=record)
+    return Plan(record, golden, sends, run=slot["run"] or "", agrees=agrees)
 
 
 def unsettled_until(record: Record, link: Link) -> int:
     """Until when a lagging tool may still show an older state than was read or written (ms)."""
     lags = link.tool.lag_ms and not link.tool.revisions
     return record.changed_at + link.tool.settle_ms if lags else 0
-
-
-def to_agree(link: Link, record: Record, golden: Golden, found: Iterable[Difference]) -> bool:
-    """Whether there is anything to agree on: values, or that the members are others now."""
-    return bool(compare.to_agree(record, found, link.tool)) or record.delivered != golden.members
 
 
 def judge_unclaimed(rows: Rows, link: Link, record: Record) -> None:
@@ -196,8 +205,6 @@ def unsupported(rows: Rows, link: Link, record: Record) -> None:
 
 def commit_intent(rows: Rows, link: Link, plan: Plan) -> Plan:
     """Say what is about to be sent before anything is sent."""
-    if not plan.sends:
-        return plan
     key = f"{plan.record.uid}:{plan.golden.number}:{link.hub.env.now()}"
     intent = Intent(
         link.hub.env.now(),
@@ -235,7 +242,7 @@ def note_intent(rows: Rows, link: Link, record: Record, intent: Intent) -> None:
             "object": link.spec.object,
             "golden": intent.golden,
             "op": intent.op,
-            "status": "planned",
+            "status": "sent",
             "at": intent.at,
             "key": intent.key,
             "run": run,
@@ -296,10 +303,10 @@ def associations(rows: Rows, link: Link, plan: Plan) -> dict[str, Any]:
     return {"link": tuple(added), "unlink": tuple(removed)}
 
 
-def read_again(link: Link, plans: Sequence[Plan]) -> dict[str, Reading]:
-    """The records as they are now, by the native id asked for; without those it cannot show."""
-    natives = [p.record.native_id for p in plans if not (p.sends and link.spec.conditional)]
-    found: dict[str, Reading] = {}
+def read_again(link: Link, plans: Sequence[Plan]) -> dict[str, Reading | None]:
+    """The records as they are now, by the native id asked for; None: it does not show that one."""
+    natives = [p.record.native_id for p in plans if not blind(link, p)]
+    found: dict[str, Reading | None] = dict.fromkeys(natives)
     for start in range(0, len(natives), link.spec.read_batch):
         some = natives[start : start + link.spec.read_batch]
         try:
@@ -313,6 +320,11 @@ def read_again(link: Link, plans: Sequence[Plan]) -> dict[str, Reading]:
     return found
 
 
+def blind(link: Link, plan: Plan) -> bool:
+    """Whether it is sent without a look: the tool itself refuses it when the record has moved."""
+    return bool(plan.sends and link.spec.conditional)
+
+
 def read_some(link: Link, natives: Sequence[str]) -> Sequence[Reading]:
     """These records; where one of them cannot be read, the others one by one."""
     try:
@@ -324,46 +336,37 @@ def read_some(link: Link, natives: Sequence[str]) -> Sequence[Reading]:
 
 
 def call_off(rows: Rows, link: Link, plans: Iterable[Plan]) -> None:
-    """Nothing of this batch was sent; the tool could not even be read."""
+    """The tool could not even be read."""
     for plan in plans:
-        if plan.sends:
-            retract(rows, link, plan, "the tool could not be read")
         slots.postpone(rows, plan.record, link.hub.env.now() + 5_000)
 
 
-def retract(rows: Rows, link: Link, plan: Plan, why: str) -> None:
-    """The intent is settled as not sent."""
-    now = link.hub.env.now()
-    inputs.append(
-        rows, link.hub, plan.record, Receipt("not_sent", now, now, why=why), cause="deliver"
-    )
-    rows.update("intent", {"key": plan.key}, {"status": "settled"})
+def settle(rows: Rows, link: Link, readings: Mapping[str, Reading | None]) -> list[Plan]:
+    """What the due slots need now, done or planned; returns what is to be sent.
 
-
-def recheck(
-    rows: Rows, link: Link, plans: Sequence[Plan], readings: Mapping[str, Reading]
-) -> list[Plan]:
-    """The plans that still stand, marked as sent; the others are called off or agreed."""
+    A link that was due only after its record had been read waits for the next pass.
+    """
     ready: list[Plan] = []
-    allowed = may_write(rows, link.system)
-    for plan in plans:
-        reading = readings.get(plan.record.native_id)
-        if reading is not None and moved(rows, link, plan, reading):
-            if plan.sends:
-                retract(rows, link, plan, "the record had moved")
-            inputs.take(rows, link.hub, Intake(link.system, link.spec, "deliver"), reading)
-        elif reading is None and plan.sends and not link.spec.conditional:
-            retract(rows, link, plan, "the tool did not show the record")
-            inputs.again(rows, plan.record, link.hub.env.now(), link.hub.env.now())
-            slots.postpone(rows, plan.record, link.hub.env.now() + 5_000)
-        elif not plan.sends:
-            agree(rows, link, plan, reading)
-        elif allowed and still_right(rows, link, plan):
-            rows.update("intent", {"key": plan.key}, {"status": "sent"})
-            ready.append(plan)
-        else:
-            retract(rows, link, plan, "golden had moved" if allowed else "writes were stopped")
+    for found in look(rows, link):
+        if not isinstance(found, Plan):
+            found(rows)
+        elif blind(link, found) or found.record.native_id in readings:
+            ready += settle_one(rows, link, found, readings.get(found.record.native_id))
     return ready
+
+
+def settle_one(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> list[Plan]:
+    """The plan with its intent, or nothing: it was agreed on, or the record had moved."""
+    if reading is not None and moved(rows, link, plan, reading):
+        inputs.take(rows, link.hub, Intake(link.system, link.spec, "deliver"), reading)
+    elif reading is not None and not plan.sends:
+        agree(rows, link, plan, reading)
+    elif reading is None and not blind(link, plan):
+        inputs.again(rows, plan.record, link.hub.env.now(), link.hub.env.now())
+        slots.postpone(rows, plan.record, link.hub.env.now() + 5_000)
+    elif may_write(rows, link.system):
+        return [commit_intent(rows, link, plan)]
+    return []
 
 
 def moved(rows: Rows, link: Link, plan: Plan, reading: Reading) -> bool:
@@ -379,33 +382,15 @@ def moved(rows: Rows, link: Link, plan: Plan, reading: Reading) -> bool:
     )
 
 
-def still_right(rows: Rows, link: Link, plan: Plan) -> bool:
-    """Whether golden, computed now, would send the same."""
-    row = rows.get("record", uid=plan.record.uid)
-    golden = state.golden_of(rows, plan.record.uid)
-    if row is None or golden is None:
-        return False
-    now = compare.to_write(differences(rows, link, row, plan.record, golden))
-    return {c: s.value for c, s in now.items()} == {c: s.value for c, s in plan.sends.items()}
-
-
-def agree(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> None:
+def agree(rows: Rows, link: Link, plan: Plan, reading: Reading) -> None:
     """Tool and golden are equal: say so, from a reading that is late enough to know."""
-    row = rows.get("record", uid=plan.record.uid)
-    golden = state.golden_of(rows, plan.record.uid)
-    made = rows.get("golden", uid=golden.uid) if golden else None
-    if reading is None or row is None or golden is None or made is None:
+    made = rows.get("golden", uid=plan.golden.uid)
+    late = made["at"] + link.tool.lag_ms if made else 0
+    if reading.start_ms < late:
+        slots.postpone(rows, plan.record, late)
         return
-    if not row["next_seq"] - 1 == row["folded"] == plan.record.folded:
-        return  # it has moved meanwhile: the link stays dirty
-    if reading.start_ms < made["at"] + link.tool.lag_ms:
-        slots.postpone(rows, plan.record, made["at"] + link.tool.lag_ms)
-        return
-    found = differences(rows, link, row, plan.record, golden)
-    if not compare.to_write(found):
-        sends = compare.to_agree(plan.record, found, link.tool)
-        say_agreed(rows, link, plan.record, golden.members, sends, reading)
-        slots.clean(rows, plan.record)
+    say_agreed(rows, link, plan.record, plan.golden.members, plan.agrees, reading)
+    slots.clean(rows, plan.record)
 
 
 def say_agreed(
@@ -571,26 +556,25 @@ def show_rejected(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
 def create(link: Link) -> bool:
     """One batch of wanted records; whether anything was done."""
     env = link.hub.env
-    plans = env.commit(lambda rows: plan_creates(rows, link), "deliver:plan create")
-    if not plans:
+    if not env.view(lambda rows: due_creates(rows, link)):
         return False
-    ready = env.commit(lambda rows: recheck_creates(rows, link, plans), "deliver:recheck create")
-    send(link, ready)
-    return True
+    plans = env.commit(lambda rows: plan_creates(rows, link), "deliver:create")
+    send(link, plans)
+    return bool(plans)
+
+
+def due_creates(rows: Rows, link: Link) -> list[Row]:
+    """Wanted records that nothing holds, the oldest change first."""
+    where = {**link.here, **free(link.hub.env.now())}
+    return rows.select("wanted", where, order=("dirty", "golden"), limit=AT_ONCE)
 
 
 def plan_creates(rows: Rows, link: Link) -> list[Plan]:
     """Due wanted records, each with its intent, which mints the new record's uid."""
     plans: list[Plan] = []
     passed = captured_up_to(rows, link)
-    found = rows.select(
-        "wanted",
-        {**link.here, "dirty": above(-1), "held": False, "not_before": at_most(link.hub.env.now())},
-        order=("dirty", "golden"),
-        limit=AT_ONCE,
-    )
-    waits = bool(found) and unresolved(rows, link)
-    for row in found:
+    waits = unresolved(rows, link) or not may_write(rows, link.system)
+    for row in due_creates(rows, link):
         where = {"golden": row["golden"], **link.here}
         golden = state.load_goldens(rows, [row["golden"]])[row["golden"]]
         if golden is None or waits or not may_create(rows, link, golden, row, passed):
@@ -669,36 +653,6 @@ def newcomer(rows: Rows, link: Link, golden: Golden) -> Record:
     return record
 
 
-def recheck_creates(rows: Rows, link: Link, plans: Sequence[Plan]) -> list[Plan]:
-    """The creates that are still wanted with the same values."""
-    ready: list[Plan] = []
-    allowed = may_write(rows, link.system)
-    for plan in plans:
-        golden = state.golden_of(rows, plan.golden.uid)
-        same = (
-            allowed
-            and golden is not None
-            and values_of(creates.first_values(golden, link.tool)) == values_of(plan.sends)
-        )
-        if golden and same and still_alone(rows, link, plan, golden):
-            rows.update("intent", {"key": plan.key}, {"status": "sent"})
-            ready.append(plan)
-        else:
-            retract(rows, link, plan, "golden had moved")
-    return ready
-
-
-def values_of(sends: Mapping[str, Sent]) -> dict[str, Value]:
-    """Cell to value."""
-    return {c: s.value for c, s in sends.items()}
-
-
-def still_alone(rows: Rows, link: Link, plan: Plan, golden: Golden) -> bool:
-    """Whether nobody else has appeared here meanwhile."""
-    members = [r for r in state.members_of(rows, golden) if r.uid != plan.record.uid]
-    return not creates.refusal(golden, members, link.tool)
-
-
 def receive_create(rows: Rows, link: Link, plan: Plan, answer: Answer, receipt: Receipt) -> None:
     """The new record's id; if capture has seen the record first, its uid wins."""
     if answer.outcome == "rejected":
@@ -742,7 +696,10 @@ def adopt(
         return
     taken = msgspec.structs.replace(receipt, sends=plan.sends, adopts=adopts)
     inputs.append(rows, link.hub, record, taken, cause="deliver")
-    retract(rows, link, plan, f"known already as {winner}")
+    now = link.hub.env.now()
+    nothing = Receipt("not_sent", now, now, why=f"known already as {winner}")
+    inputs.append(rows, link.hub, plan.record, nothing, cause="deliver")
+    rows.update("intent", {"key": plan.key}, {"status": "settled"})
 
 
 def landed_in(rows: Rows, link: Link, plan: Plan, answer: Answer) -> Uid | None:

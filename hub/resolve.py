@@ -32,29 +32,29 @@ STOPS = (StoreFull, LeaseLost)  # nothing is wrong with the inputs: the step is 
 
 def step(hub: Hub) -> int:
     """One micro-batch; returns when to look again (ms)."""
-    hub.env.commit(hub.log.relay, "resolve:relay")
+    if not hub.env.view(lambda rows: hub.log.waiting(rows, GROUP, topics(hub))):
+        return hub.env.now() + IDLE_MS
     try:
-        done = hub.env.commit(lambda rows: batch(rows, hub), "resolve:commit")
+        marked = hub.env.commit(lambda rows: batch(rows, hub), "resolve:commit")
     except STOPS:
         raise
     except Exception as error:  # noqa: BLE001  whatever breaks it, only its own record may wait
-        done = one_by_one(hub, error)
-    if not done:
-        return hub.env.now() + IDLE_MS
-    for system in hub.systems:
+        marked = one_by_one(hub, error)
+    for system in sorted(marked):
         hub.env.wake(f"deliver:{system}")
     return hub.env.now()
 
 
-def batch(rows: Rows, hub: Hub) -> int:
-    """Take what the log says next and resolve it; returns how many messages were taken."""
+def batch(rows: Rows, hub: Hub) -> set[str]:
+    """Take what was announced next and resolve it; returns the systems to be looked at."""
+    hub.log.relay(rows)
     messages = hub.log.poll(rows, GROUP, topics(hub), BATCH)
-    if messages:
-        uids = {m.key.decode() for m in messages}
-        with uncollected():
-            resolve(rows, hub, uids)
-        hub.log.commit(rows, GROUP, messages)
-    return len(messages)
+    if not messages:
+        return set()
+    with uncollected():
+        marked = resolve(rows, hub, {m.key.decode() for m in messages})
+    hub.log.commit(rows, GROUP, messages)
+    return marked
 
 
 @contextmanager
@@ -69,9 +69,10 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def one_by_one(hub: Hub, error: Exception) -> int:
+def one_by_one(hub: Hub, error: Exception) -> set[str]:
     """A batch that breaks is taken record by record, so that a poison record blocks only itself."""
     LOG.warning("batch_broken", why=repr(error))
+    hub.env.commit(hub.log.relay, "resolve:relay")
     messages = hub.env.view(lambda rows: hub.log.poll(rows, GROUP, topics(hub), BATCH))
     for uid in sorted({m.key.decode() for m in messages}):
         try:
@@ -82,7 +83,7 @@ def one_by_one(hub: Hub, error: Exception) -> int:
             why = f"{type(poison).__name__}: {poison}"
             hub.env.commit(lambda rows: park_all(rows, hub, uid, why), "resolve:park")  # noqa: B023
     hub.env.commit(lambda rows: hub.log.commit(rows, GROUP, messages), "resolve:position")
-    return len(messages)
+    return set(hub.systems)
 
 
 def park_all(rows: Rows, hub: Hub, uid: Uid, why: str) -> None:
@@ -96,17 +97,20 @@ def topics(hub: Hub) -> list[str]:
     return [f"cdc.{s.name}.{o}" for s in hub.systems.values() for o in s.specs]
 
 
-def resolve(rows: Rows, hub: Hub, uids: Iterable[Uid], touched: Iterable[Uid] = ()) -> Effects:
-    """Fold the pending inputs of these records, then decide all that they touch anew."""
+def resolve(rows: Rows, hub: Hub, uids: Iterable[Uid], touched: Iterable[Uid] = ()) -> set[str]:
+    """Fold the pending inputs of these records, then decide all that they touch anew.
+
+    Returns the systems in which a record moved, a link is to be looked at, or one is wanted.
+    """
     waiting = state.pending_inputs(rows, uids)
     keys = hub.vault.keys(rows, {row["uid"] for row in waiting})
     opened = [i for i in (readable(rows, hub, r, keys) for r in waiting) if i]
     effects = answer(rows, hub, opened, frozenset(touched))
-    store(rows, hub, effects)
+    marked = store(rows, hub, effects)
     if onward := referrers(rows, effects):
-        mark_referrers(rows, onward)
-        store(rows, hub, answer(rows, hub, (), onward))
-    return effects
+        marked |= mark_referrers(rows, onward)
+        marked |= store(rows, hub, answer(rows, hub, (), onward))
+    return marked
 
 
 def readable(rows: Rows, hub: Hub, row: dict[str, Any], keys: state.Keys) -> Input | None:
@@ -164,8 +168,11 @@ def born(rows: Rows, uids: set[Uid]) -> dict[Uid, Record]:
 # -- storing effects ---------------------------------------------------------------------------
 
 
-def store(rows: Rows, hub: Hub, effects: Effects) -> None:
-    """Every effect of a batch that is folded for the first time."""
+def store(rows: Rows, hub: Hub, effects: Effects) -> set[str]:
+    """Every effect of a batch that is folded for the first time.
+
+    Returns the systems in which a record moved, a link is to be looked at, or one is wanted.
+    """
     moved = project_all(rows, hub, effects)
     rows.update_many(
         "input",
@@ -180,14 +187,18 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> None:
             repair(rows, record)
     unchanged = effects.moved - {g.uid for g in effects.groups}
     beside = (g for g in state.load_goldens(rows, unchanged).values() if g is not None)
-    slots.review(rows, hub, (*effects.groups, *beside), effects.known)
+    wanting = slots.review(rows, hub, (*effects.groups, *beside), effects.known)
     history.write(rows, hub, effects.history)
-    mark_all(rows, hub, effects, effects.dirty | moved)
+    marked = mark_all(rows, hub, effects, effects.dirty | moved)
     contradict(rows, hub, effects.contradictions)
+    return marked | wanting | {record.system for record in effects.records.values()}
 
 
-def mark_all(rows: Rows, hub: Hub, effects: Effects, dirty: set[Uid]) -> None:
-    """The links that are to be looked at, and the records that are to be read again."""
+def mark_all(rows: Rows, hub: Hub, effects: Effects, dirty: set[Uid]) -> set[str]:
+    """The links that are to be looked at, and the records that are to be read again.
+
+    Returns the systems of the links.
+    """
     wanted = dirty | effects.again.keys()
     known = {**state.load_records(rows, wanted - effects.known.keys()), **effects.known}
     looked = {uid: record for uid in sorted(dirty) if (record := known[uid])}
@@ -201,6 +212,7 @@ def mark_all(rows: Rows, hub: Hub, effects: Effects, dirty: set[Uid]) -> None:
         if unsettled := known[uid]:
             inputs.again(rows, unsettled, hub.env.now(), effects.again[uid])
             hub.env.wake(f"capture:{unsettled.system}")
+    return {record.system for record in looked.values()}
 
 
 def project_all(rows: Rows, hub: Hub, effects: Effects) -> set[Uid]:
@@ -274,11 +286,13 @@ def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
     return frozenset(row["uid"] for row in rows.select("assoc", {"other": among(moved)}))
 
 
-def mark_referrers(rows: Rows, uids: Iterable[Uid]) -> None:
-    """The links of records whose association's other end moved are to be looked at."""
+def mark_referrers(rows: Rows, uids: Iterable[Uid]) -> set[str]:
+    """The links of records whose association's other end moved are to be looked at: where."""
     goldens = (state.golden_of(rows, uid) for uid in sorted(uids))
-    members = (m for golden in goldens if golden for m in state.members_of(rows, golden))
-    state.dirty_all(rows, [(m, slots.EDIT) for m in members if m.alive], 0)
+    found = (m for golden in goldens if golden for m in state.members_of(rows, golden))
+    members = [m for m in found if m.alive]
+    state.dirty_all(rows, [(m, slots.EDIT) for m in members], 0)
+    return {m.system for m in members}
 
 
 def contradict(rows: Rows, hub: Hub, edges: Iterable[Edge]) -> None:

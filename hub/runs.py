@@ -17,7 +17,7 @@ import orjson
 from hub import capture, resolve, slots, switches
 from hub.env import Hub
 from hub.io import state
-from hub.io.rows import Row, Rows, above
+from hub.io.rows import Row, Rows, above, among
 from hub.links import Link, differences
 from hub.pure import compare, creates
 from hub.pure.model import Actor, Golden, Record, Sent, Uid, Value, key_of
@@ -305,7 +305,7 @@ def row_state(rows: Rows, row: Row) -> str:
     opened = [
         r
         for r in rows.select("intent", {"golden": row["golden"], "op": "create"})
-        if r["system"] == row["system"] and r["status"] in ("planned", "sent", "unknown")
+        if r["system"] == row["system"] and r["status"] in slots.OPEN
     ]
     return "open" if opened else "done"
 
@@ -318,7 +318,4 @@ def quiet(rows: Rows) -> bool:
         return False
     free = {"dirty": above(-1), "held": False}
     open_links = rows.count("slot", free) + rows.count("wanted", free)
-    unsettled = [
-        r for s in ("planned", "sent", "unknown") for r in rows.select("intent", {"status": s})
-    ]
-    return not open_links and not unsettled
+    return not open_links and not rows.count("intent", {"status": among(slots.OPEN)})

@@ -26,7 +26,8 @@ from hub.pure.rules import Tool
 
 CONSENT, EDIT, REPAIR, BACKFILL = range(4)  # what is written first
 NOBODY: Mapping[Uid, Record] = MappingProxyType({})
-OPEN = ("planned", "sent", "unknown")  # intents that are on their way
+# Intents that are on their way; older versions also said "planned", before they sent.
+OPEN = ("planned", "sent", "unknown")
 PAUSE_MS, PAUSE_MOST_MS = 1_000, 300_000
 
 
@@ -37,19 +38,24 @@ def pause_ms(attempts: int) -> int:
 
 def review(
     rows: Rows, hub: Hub, goldens: Iterable[Golden], known: Mapping[Uid, Record] = NOBODY
-) -> None:
-    """Lay or clear the wanted creates, holds and questions of golden records that changed."""
+) -> set[str]:
+    """Lay or clear the wanted creates, holds and questions of golden records that changed.
+
+    Returns the systems in which a record is wanted.
+    """
     changed = list(goldens)
+    wanting: set[str] = set()
     beside = stand_beside(rows, changed)
     for golden in changed:
         members = state.members_of(rows, golden, known)
         if golden.merged_into:
             rows.delete("wanted", {"golden": golden.uid})
         else:
-            want_all(rows, hub, golden, members, beside)
+            wanting |= want_all(rows, hub, golden, members, beside)
         settle_items(rows, golden, members, beside)
         ask(rows, hub, golden, beside)
         park_loops(rows, hub, golden, beside.loops.get(golden.uid))
+    return wanting
 
 
 Place = tuple[str, str]  # system and object
@@ -158,19 +164,27 @@ def close(rows: Rows, item: str) -> None:
 # -- wanted records ------------------------------------------------------------------------------
 
 
-def want_all(rows: Rows, hub: Hub, golden: Golden, members: list[Record], beside: Beside) -> None:
-    """Lay or clear its wanted creates; the row of one that is on its way waits for its end."""
+def want_all(
+    rows: Rows, hub: Hub, golden: Golden, members: list[Record], beside: Beside
+) -> set[str]:
+    """Lay or clear its wanted creates; the row of one that is on its way waits for its end.
+
+    Returns the systems in which one is wanted.
+    """
     laid = beside.wanted.get(golden.uid, {})
     opened = beside.creates.get(golden.uid, ())
+    wanting = set()
     for tool, why_not in creates.wants(golden, members, hub.context.tools.values()):
         here = (tool.system, tool.object)
         if here in opened:
             continue
         if not why_not:
             want(rows, hub, golden, tool, laid.get(here))
+            wanting.add(tool.system)
         elif here in laid:
             where = {"golden": golden.uid, "system": tool.system, "object": tool.object}
             rows.delete("wanted", where)
+    return wanting
 
 
 def want(rows: Rows, hub: Hub, golden: Golden, tool: Tool, row: Row | None) -> None:

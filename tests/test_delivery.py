@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from connectors._kit.contract import Answer, Denied, Unavailable, Write
+from connectors._kit.contract import Answer, Denied, Reading, Unavailable, Write
 from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
 from hub import deliver, inputs
 from hub.io import state
@@ -47,6 +47,12 @@ def taken(world: World, *tools: str) -> None:
     world.resolve()
 
 
+def looked(world: World) -> Mapping[str, Reading | None]:
+    """What B shows of the records that are to be written, or agreed on."""
+    found = world.env.view(lambda r: deliver.look(r, link(world)))
+    return deliver.read_again(link(world), [f for f in found if isinstance(f, deliver.Plan)])
+
+
 def held(world: World, tool: str, native: str = "jane") -> dict[str, Any]:
     """What the tool holds."""
     return world.tools[tool].latest(native) or {}
@@ -60,14 +66,13 @@ def test_agreeing_counts_from_the_golden_that_is_agreed_on() -> None:
     person(world, "A", note="n")
     person(world, "B", note="n")
     taken(world, "A", "B")
-    plans = world.env.commit(lambda r: deliver.plan_updates(r, link(world)), "plan")
-    readings = deliver.read_again(link(world), plans)
+    readings = looked(world)
     person(world, "B", consent={"email.marketing": {"state": "in", "proof": "p1"}})
     person(world, "A", consent={"email.marketing": None})
     world.capture("A")
     person(world, "A", consent={"email.marketing": "out"})
     taken(world, "A")
-    world.env.commit(lambda r: deliver.recheck(r, link(world), plans, readings), "recheck")
+    world.env.commit(lambda r: deliver.settle(r, link(world), readings), "settle")
     world.resolve()
     world.sync()
     assert held(world, "A")["consent"]["email.marketing"] == "out"
@@ -82,11 +87,10 @@ def test_a_link_that_moved_under_an_agreement_stays_dirty() -> None:
     person(world, "A", title="t")
     person(world, "B", title="t")
     taken(world, "A", "B")
-    plans = world.env.commit(lambda r: deliver.plan_updates(r, link(world)), "plan")
-    readings = deliver.read_again(link(world), plans)
+    readings = looked(world)
     person(world, "B", note="Y")
     taken(world, "B")
-    world.env.commit(lambda r: deliver.recheck(r, link(world), plans, readings), "recheck")
+    world.env.commit(lambda r: deliver.settle(r, link(world), readings), "settle")
     world.resolve()
     world.sync()
     assert held(world, "B")["note"] == "X"
@@ -193,8 +197,7 @@ def test_an_association_is_written_when_its_company_is_created_in_two_steps() ->
     for _ in range(3):
         deliver.update(link(world))
         world.resolve()
-    ready = world.env.commit(lambda r: deliver.recheck_creates(r, firms, plans), "recheck")
-    deliver.send(firms, ready)
+    deliver.send(firms, plans)
     world.sync()
     assert held(world, "B")["firms"] == ["B-2"]
 

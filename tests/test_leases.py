@@ -70,8 +70,7 @@ def test_a_paused_process_can_neither_commit_nor_send() -> None:
     world = ready()
     old = holder(world, taken(world, ONE))
     link = Link(old, old.systems["B"], old.systems["B"].specs[PERSON])
-    plans = old.env.commit(lambda r: deliver.plan_creates(r, link), "plan")
-    again = old.env.commit(lambda r: deliver.recheck_creates(r, link, plans), "recheck")
+    again = old.env.commit(lambda r: deliver.plan_creates(r, link), "plan")
     assert len(again) == 1
     new = holder(world, taken(world, TWO, at_once=True))
     with pytest.raises(LeaseLost):

@@ -79,25 +79,27 @@ class Log:
     def poll(self, rows: Rows, group: str, topics: Sequence[str], limit: int) -> list[Message]:
         """The next messages of a group, each partition in order, at most `limit`."""
         found: list[Message] = []
-        for topic in topics:
-            for partition in range(self.partitions):
-                if len(found) < limit:
-                    found += self._next(rows, group, topic, partition, limit - len(found))
+        for (topic, partition), start in self.behind(rows, group, topics).items():
+            if len(found) < limit:
+                where = {"topic": topic, "partition": partition, "offset": at_least(start)}
+                rest = limit - len(found)
+                found += map(_message, rows.select("log", where, order=("offset",), limit=rest))
         return found
 
-    def _next(
-        self, rows: Rows, group: str, topic: str, partition: int, limit: int
-    ) -> list[Message]:
-        start = self.position(rows, group, topic, partition)
-        if start >= self.end(rows, topic, partition):
-            return []
-        found = rows.select(
-            "log",
-            {"topic": topic, "partition": partition, "offset": at_least(start)},
-            order=("offset",),
-            limit=limit,
+    def behind(self, rows: Rows, group: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+        """Where a group has not read all: topic and partition to the offset that it reads next."""
+        ends, positions = (
+            {(r["topic"], r["partition"]): r["offset"] for r in found}
+            for found in (
+                rows.select("position", {"group": whose, "topic": among(topics)})
+                for whose in ("", group)
+            )
         )
-        return [_message(row) for row in found]
+        return {at: positions.get(at, 0) for at in sorted(ends) if positions.get(at, 0) < ends[at]}
+
+    def waiting(self, rows: Rows, group: str, topics: Sequence[str]) -> bool:
+        """Whether anything is announced, or there, that a group has not read."""
+        return bool(rows.count("outbox") or self.behind(rows, group, topics))
 
     def position(self, rows: Rows, group: str, topic: str, partition: int) -> int:
         """The offset that a group reads next."""

@@ -103,15 +103,15 @@ class Seen:
 
 @dataclass(slots=True)
 class Sent:
-    """A write that was asked for: when it was planned, last checked and asked (ms).
+    """A write that was asked for: when its pass began, when it was committed and asked (ms).
 
-    `before`: what the hub had been shown of the record when it planned. `applied`: whether the tool
-    did it, whatever it answered.
+    `before`: what the hub had been shown of the record before the look that this pass took.
+    `applied`: whether the tool did it, whatever it answered.
     """
 
     spec: ObjectSpec
     write: Write
-    planned: int
+    begun: int
     checked: int
     asked: int
     before: Seen | None
@@ -149,10 +149,10 @@ class Past:
 
     def send(self, spec: ObjectSpec, write: Write) -> Sent:
         """The hub asks for this."""
-        of = " create" if write.op == "create" else ""
-        planned, checked = (self.env.committed(f"deliver:{at}{of}") for at in ("plan", "recheck"))
-        before = self.shown(spec.object, write.native_id, planned)
-        self.sent.append(Sent(spec, write, planned, checked, self.env.clock.time, before))
+        point = "deliver:create" if write.op == "create" else "deliver:settle"
+        begun, checked = self.env.committed(f"before {point}"), self.env.committed(point)
+        before = self.shown(spec.object, write.native_id, checked - 1)
+        self.sent.append(Sent(spec, write, begun, checked, self.env.clock.time, before))
         return self.sent[-1]
 
     def answer(self, sent: Sent, answer: Answer, now: int) -> None:

@@ -31,7 +31,7 @@ from hub.tools.people import People
 from hub.tools.watch import Watch
 from hub.tools.world import START_MS, World
 
-SWITCH, CRASH, LOSE_COMMIT = 0.35, 0.004, 0.008
+SWITCH, CRASH, LOSE_COMMIT = 0.35, 0.006, 0.015
 CRASH_SENT = 0.1  # between a write and its receipt
 DISK = {"commit lost": "lost", "disk full": "full", "I/O error": "io"}
 AHEAD_MS = (0, 0, 0, -600_000, 90_000, 600_000)

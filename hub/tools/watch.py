@@ -159,7 +159,7 @@ def tokens(sent: Sent) -> Iterator[tuple[str, str]]:
 
 
 def only_differences(outside: Outside, sent: Sent) -> None:
-    """P8: a write names nothing that the tool held already when it was planned."""
+    """P8: a write names nothing that the tool held already when it was looked at last."""
     if sent.before is None:
         return
     held, given = dict(sent.before.app), sent.write.changes
@@ -177,14 +177,14 @@ def taken(sent: Sent, app: Mapping[str, Any], name: str) -> object:
 
 
 def read_before(outside: Outside, sent: Sent) -> None:
-    """P8: without a condition the record is read between the plan and the write.
+    """P8: without a condition the record is read once more before the write.
 
-    What that reading shows of the fields to write is what the plan was made for.
+    What that reading shows of the fields to write is what the hub knew of them.
     """
     if sent.write.expected is not None:
         return
     every = outside.past.seen[sent.spec.object, sent.write.native_id]
-    looks = [s for s in every if sent.planned < s.start and s.end <= sent.checked]
+    looks = [s for s in every if sent.begun < s.start and s.end <= sent.checked]
     if not looks:
         raise Broken(f"P8 {outside.name} is written without a look at it: {sent.write}")
     if sent.before and not any(alike(sent, s.app, sent.before.app) for s in looks):

@@ -102,7 +102,9 @@ class WorldEnv:
         """See `Env`."""
         self.at_point("before " + point)
         result = self.store.transact(work)
-        self.commits.setdefault(greenlet.getcurrent(), {})[point] = self.clock.time
+        times = self.commits.setdefault(greenlet.getcurrent(), {})
+        times["before " + point] = max(times.values(), default=0)
+        times[point] = self.clock.time
         for seen in self.unkept.pop(greenlet.getcurrent(), []):
             seen.kept = self.clock.time
         self.at_point("after " + point)
@@ -113,7 +115,10 @@ class WorldEnv:
         self.unkept.setdefault(greenlet.getcurrent(), []).append(seen)
 
     def committed(self, point: str) -> int:
-        """When the loop that is running now was at this point last (ms), 0 for never."""
+        """When the loop that is running now was at this point last (ms), 0 for never.
+
+        "before" and a point: its commit before that.
+        """
         return self.commits.get(greenlet.getcurrent(), {}).get(point, 0)
 
     def view(self, work: Callable[[Rows], T]) -> T:

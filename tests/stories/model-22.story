@@ -1,4 +1,4 @@
-# "Consent in" is on its way; a refusal comes before it is sent: it is not sent.
+# "Consent in" is on its way; a refusal comes before it is sent: the refusal is sent in its place.
 tools A B C
 widens A B C
 A.jane name="Jane Doe" email=jane@x.com
@@ -15,7 +15,8 @@ capture C
 resolve
 B reads
 B sends
-expect writes of B = 0
+expect writes of B = 1
+expect B.jane consent=out
 resolve
 sync
 expect golden A.jane consent=out

@@ -109,7 +109,6 @@ class Story:
 
     world: World
     plans: dict[str, list[Plan]] = field(default_factory=dict)
-    readings: dict[str, dict[str, Any]] = field(default_factory=dict)
     since: dict[str, int] = field(default_factory=dict)
     proofs: int = 0
 
@@ -212,16 +211,15 @@ class Story:
         """plans, reads, sends."""
         system = self.world.hub.systems[name]
         link = Link(self.world.hub, system, system.specs[PERSON])
-        commit = self.world.env.commit
+        env, commit = self.world.env, self.world.env.commit
         if what == "plans":
-            self.plans[name] = commit(lambda r: deliver.plan_updates(r, link), "plan")
+            found = env.view(lambda r: deliver.look(r, link))
+            self.plans[name] = [f for f in found if isinstance(f, deliver.Plan)]
         elif what == "plans-create":
             self.plans[name] = commit(lambda r: deliver.plan_creates(r, link), "plan")
         elif what == "reads":
-            self.readings[name] = deliver.read_again(link, self.plans[name])
-            self.plans[name] = commit(
-                lambda r: deliver.recheck(r, link, self.plans[name], self.readings[name]), "re"
-            )
+            readings = deliver.read_again(link, self.plans[name])
+            self.plans[name] = commit(lambda r: deliver.settle(r, link, readings), "settle")
         elif what == "sends":
             deliver.send(link, self.plans[name])
 
