@@ -1,0 +1,92 @@
+"""A webhook that tells of our own write costs no reading; one of anybody else's does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from connectors._kit.contract import Inbound
+from hub import listeners
+from hub.tools.outside import Outside
+from hub.tools.world import World
+
+OWN = "our own write"
+TYPED = "+1 202 555 0188"
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Two vendors, in step; what they have told so far is read."""
+    made = World({}, vendors=("hubspot", "stripe"), customers=6)
+    made.sync()
+    for name in made.outside:
+        news(made, name)
+    made.sync()
+    yield made
+    made.store.close()
+
+
+def news(world: World, name: str) -> list[str]:
+    """What came of each note that a tool's webhooks leave now."""
+    outside = world.outside[name]
+    known = {row["id"] for row in notes(world)}
+    world.clock.pass_time(60_000)
+    for sent in list(outside.due(world.clock.time)):
+        headers = {k.lower(): v for k, v in sent.headers.items()}
+        inbound = Inbound(sent.method, sent.url, headers, sent.body, world.clock.time)
+        status, _ = listeners.receive(world.hub, world.hub.systems[name], inbound)
+        outside.settle(sent.id, status)
+    left = [row for row in notes(world) if row["id"] not in known]
+    return [row["state"] for row in left if row["kind"] != "again"]
+
+
+def notes(world: World) -> list[dict[str, object]]:
+    """All of them."""
+    return world.store.view(lambda rows: rows.select("hint"))
+
+
+def shared(world: World) -> dict[str, str]:
+    """The ids of one customer that both tools have."""
+    linked = world.store.view(lambda rows: rows.select("record", {"entity": "person"}))
+    by_golden: dict[str, dict[str, str]] = {}
+    for row in linked:
+        by_golden.setdefault(row["golden"], {})[row["system"]] = row["native_id"]
+    return next(found for _, found in sorted(by_golden.items()) if len(found) > 1)
+
+
+def edit(outside: Outside, native: str, value: str) -> None:
+    """A person types a telephone number."""
+    outside.act("update", next(o.object for o in outside.objects if o.entity == "person"),
+                native, {"phone": value})  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed_in", "written_to"), [("stripe", "hubspot"), ("hubspot", "stripe")])
+def test_our_own_write_is_not_read_again(world: World, typed_in: str, written_to: str) -> None:
+    """The tool says that it was us; what a person types there afterwards is read."""
+    ids = shared(world)
+    edit(world.outside[typed_in], ids[typed_in], TYPED)
+    assert news(world, typed_in) == ["open"]
+    world.sync()
+    told = news(world, written_to)
+    assert told
+    assert set(told) == {OWN}
+    edit(world.outside[written_to], ids[written_to], "+1 202 555 0199")
+    assert news(world, written_to) == ["open"]
+    world.sync()
+    assert "0199" in str(world.outside[typed_in].holds(
+        next(o.object for o in world.outside[typed_in].objects if o.entity == "person")
+    )[ids[typed_in]].app["phone"])  # fmt: skip
+
+
+def test_another_value_of_our_own_app_is_read(world: World) -> None:
+    """A script that uses the same access as the hub is somebody else."""
+    ids = shared(world)
+    edit(world.outside["stripe"], ids["stripe"], TYPED)
+    news(world, "stripe")
+    world.sync()
+    api, spec = world.hub.systems["hubspot"].api, world.hub.systems["hubspot"].specs["contacts"]
+    news(world, "hubspot")
+    path = f"/crm/v3/objects/{spec.object}/{ids['hubspot']}"
+    assert api.send("PATCH", path, json={"properties": {"phone": "+1 202 555 0111"}}).status == 200
+    assert news(world, "hubspot") == ["open"]
