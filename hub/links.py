@@ -48,6 +48,17 @@ def differences(
     return compare.compare(record, golden, link.tool, found, primary=row["role"] == "primary")
 
 
+def at_rest(rows: Rows, link: Link, row: Row, record: Record, golden: Golden) -> bool:
+    """Whether nothing is to be written, agreed on, judged or waited for."""
+    lags = link.tool.lag_ms and not link.tool.revisions
+    if record.state != "live" or record.intent or lags:
+        return False
+    if not (record.native_id and golden.claimed and record.delivered == golden.members):
+        return False
+    found = differences(rows, link, row, record, golden)
+    return not (compare.to_write(found) or compare.to_agree(record, found, link.tool))
+
+
 def ends(rows: Rows, link: Link, record: Record, golden: Golden) -> Links:
     """Golden ids of the associated records, and their records in this system."""
     names = link.tool.links

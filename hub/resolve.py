@@ -8,18 +8,19 @@ look), asks `decide`, and stores every effect in the transaction that moves its 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import structlog
 
-from hub import inputs, slots
+from hub import inputs, links, slots
 from hub.env import Hub
 from hub.io import history, state
 from hub.io.rows import Rows, StoreFull, above, among
 from hub.io.seal import CannotOpen
 from hub.leases import LeaseLost
+from hub.links import Link
 from hub.pure.decide import Effects, Loaded, decide, need
 from hub.pure.model import Edge, Input, Record, Uid, key_of
 
@@ -197,22 +198,43 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> set[str]:
 def mark_all(rows: Rows, hub: Hub, effects: Effects, dirty: set[Uid]) -> set[str]:
     """The links that are to be looked at, and the records that are to be read again.
 
-    Returns the systems of the links.
+    Each link is compared: one that is at rest is not marked. Returns the systems of the others.
     """
     wanted = dirty | effects.again.keys()
     known = {**state.load_records(rows, wanted - effects.known.keys()), **effects.known}
     looked = {uid: record for uid in sorted(dirty) if (record := known[uid])}
     for gone in filter(slots.departed, looked.values()):
         depart(rows, hub, gone)
-    marks = [(r, slots.CONSENT if u in effects.urgent else slots.EDIT) for u, r in looked.items()]
-    for slot in state.dirty_all(rows, [m for m in marks if m[0].alive], hub.env.now()):
+    resting = at_rest(rows, hub, looked)
+    slots.clean_all(rows, resting)
+    marks = [
+        (record, slots.CONSENT if uid in effects.urgent else slots.EDIT)
+        for uid, record in looked.items()
+        if record.alive and uid not in resting
+    ]
+    for slot in state.dirty_all(rows, marks, hub.env.now()):
         if "departed" in slot["holds"]:
             slots.release(rows, looked[slot["uid"]])
     for uid in sorted(effects.again):
         if unsettled := known[uid]:
             inputs.again(rows, unsettled, hub.env.now(), effects.again[uid])
             hub.env.wake(f"capture:{unsettled.system}")
-    return {record.system for record in looked.values()}
+    return {record.system for record, _ in marks}
+
+
+def at_rest(rows: Rows, hub: Hub, looked: Mapping[Uid, Record]) -> set[Uid]:
+    """Those of these records that are equal to golden, and about which nobody has to decide."""
+    known = rows.select("record", {"uid": among(looked)}, only=("uid", "golden", "role"))
+    goldens = state.load_goldens(rows, {row["golden"] for row in known})
+    held = rows.select("slot", {"uid": among(looked), "held": True}, only=("uid",))
+    resting = set()
+    for row in known:
+        record, golden = looked[row["uid"]], goldens[row["golden"]]
+        system = hub.systems.get(record.system)
+        if golden and system and record.object in system.specs:
+            link = Link(hub, system, system.specs[record.object])
+            resting |= {record.uid} if links.at_rest(rows, link, row, record, golden) else set()
+    return resting - {row["uid"] for row in held}
 
 
 def project_all(rows: Rows, hub: Hub, effects: Effects) -> set[Uid]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from hub.env import Hub
 from hub.io import state
-from hub.io.rows import Cond, Row, Rows, among
+from hub.io.rows import Cond, Row, Rows, above, among
 from hub.pure import creates
 from hub.pure.model import Golden, Record, Uid
 from hub.pure.rules import Tool
@@ -315,10 +315,18 @@ def release(rows: Rows, record: Record) -> None:
 # -- done for now ----------------------------------------------------------------------------------
 
 
+DONE: Mapping[str, Any] = {"dirty": None, "attempts": 0, "not_before": 0, "run": None}
+
+
 def clean(rows: Rows, record: Record) -> None:
     """Nothing is left to do for this link."""
-    done = {"dirty": None, "attempts": 0, "not_before": 0, "run": None}
-    rows.update("slot", {"uid": record.uid}, done)
+    rows.update("slot", {"uid": record.uid}, DONE)
+
+
+def clean_all(rows: Rows, uids: Iterable[Uid]) -> None:
+    """Nothing is left to do for these links."""
+    marked = rows.select("slot", {"uid": among(uids), "dirty": above(-1)}, only=("uid",))
+    rows.update_many("slot", [{**row, **DONE} for row in marked])
 
 
 def postpone(rows: Rows, record: Record, until: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def news(world: World, name: str) -> list[str]:
     return [row["state"] for row in left if row["kind"] != "again"]
 
 
-def notes(world: World) -> list[dict[str, object]]:
+def notes(world: World) -> list[dict[str, Any]]:
     """All of them."""
     return world.store.view(lambda rows: rows.select("hint"))
 
