@@ -55,6 +55,7 @@ def batch(rows: Rows, hub: Hub) -> set[str]:
     with uncollected():
         marked = resolve(rows, hub, {m.key.decode() for m in messages})
     hub.log.commit(rows, GROUP, messages)
+    hub.log.relay(rows)  # what followed goes out with it
     return marked
 
 
