@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -129,7 +130,8 @@ def page_of_changes(stream: Stream, changes: Row) -> int:
     every = max(system.poll_ms, spec.poll_ms)
     if changes["at"] + every > started:
         return int(changes["at"] + every)
-    page = system.connector.changes(system.api, spec, changes["value"])
+    known = partial(brought, hub, system)
+    page = system.connector.changes(system.api, spec, changes["value"], known)
     progressed(page, changes["value"], f"{system.name} {spec.object} changes")
 
     def keep(rows: Rows) -> None:
@@ -142,6 +144,12 @@ def page_of_changes(stream: Stream, changes: Row) -> int:
     hub.env.commit(keep, "capture:changes")
     hub.env.wake("resolve")
     return started + every if page.done else hub.env.now()
+
+
+def brought(hub: Hub, system: System, key: str) -> bool:
+    """Whether a webhook has brought this news, and what it told of was read, or was our own."""
+    row = hub.env.view(lambda rows: rows.get("hint", id=f"{system.name}:{key}"))
+    return row is not None and row["state"] not in ("open", "parked")
 
 
 def progressed(page: Page, cursor: str, what: str) -> None:

@@ -91,3 +91,25 @@ def test_another_value_of_our_own_app_is_read(world: World) -> None:
     path = f"/crm/v3/objects/{spec.object}/{ids['hubspot']}"
     assert api.send("PATCH", path, json={"properties": {"phone": "+1 202 555 0111"}}).status == 200
     assert news(world, "hubspot") == ["open"]
+
+
+def test_what_a_webhook_has_brought_is_not_read_again_by_a_poll(world: World) -> None:
+    """An edit costs one reading, whether a webhook told of it, or the poll that comes after."""
+    native = shared(world)["stripe"]
+    idle = reads_of_a_poll(world)
+    edit(world.outside["stripe"], native, TYPED)
+    assert news(world, "stripe") == ["open"]
+    assert reads_of_a_poll(world) == idle + 1
+    world.sync()
+    assert reads_of_a_poll(world) == idle
+    edit(world.outside["stripe"], native, "+1 202 555 0199")
+    assert reads_of_a_poll(world) == idle + 1
+
+
+def reads_of_a_poll(world: World) -> int:
+    """How often Stripe is asked for anything when it is time to poll."""
+    api: Any = world.hub.systems["stripe"].api
+    before = api.counts.reads
+    world.clock.pass_time(world.hub.systems["stripe"].poll_ms)
+    world.capture("stripe")
+    return int(api.counts.reads - before)

@@ -22,7 +22,7 @@ HTTP errors are the `Api`'s business: it raises `Unavailable` (try again at a gi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Literal, Protocol
@@ -159,6 +159,14 @@ class Hint:
     source_ms: int | None = None
     cause: str = ""
     shows: tuple[tuple[str, str], ...] = ()
+
+
+Known = Callable[[str], bool]  # whether the record was read since, or written, by a hint's key
+
+
+def nothing_known(_key: str) -> bool:
+    """No webhook has ever come."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,8 +402,13 @@ class Connector(Protocol):
     def listing(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
         """A page of all live records, from "" on: for the snapshot and the sweep."""
 
-    def changes(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
-        """A page of what changed since the cursor, deletions included where the tool tells."""
+    def changes(
+        self, api: Api, spec: ObjectSpec, cursor: str, known: Known = nothing_known
+    ) -> Page:
+        """A page of what changed since the cursor, deletions included where the tool tells.
+
+        `known` saves reading a record for news that a webhook has brought already.
+        """
 
     def read(self, api: Api, spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
         """These records, at most `spec.read_batch`; one that is gone comes back as `deleted`."""

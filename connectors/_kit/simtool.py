@@ -349,7 +349,7 @@ class SimTool:
         after = start + len(some)
         return Page(readings, str(after), done=after >= len(ids))
 
-    def changes(self, _api: Api, spec: ObjectSpec, cursor: str) -> Page:
+    def changes(self, _api: Api, spec: ObjectSpec, cursor: str, _known: object = None) -> Page:
         """Changes that are visible by now; a page repeats what lag may still have hidden."""
         start = int(cursor)
         some = self.changed[start : start + self.profile.page * 3]

@@ -156,7 +156,7 @@ class Acme:
         """Living contacts in the order of their ids."""
         return page_of(api.get("/contacts", [("after", cursor), ("limit", str(PAGE))]), cursor)
 
-    def changes(self, api: Api, _spec: ObjectSpec, cursor: str) -> Page:
+    def changes(self, api: Api, _spec: ObjectSpec, cursor: str, _known: object = None) -> Page:
         """What changed, in the order of time: who is edited meanwhile comes again at the end."""
         at = Round.of(cursor)
         since = [("changed_since", str(at.since)), ("after", at.after), ("limit", str(PAGE))]

@@ -255,7 +255,7 @@ class HubSpot:
         after = advance(next_of(body), cursor)
         return Page(tuple(readings), after, not after, tuple(broken))
 
-    def changes(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
+    def changes(self, api: Api, spec: ObjectSpec, cursor: str, _known: object = None) -> Page:
         """A page of modified records, then of newly archived ones."""
         try:
             at = _Position.of(cursor)

@@ -316,7 +316,7 @@ class Mailchimp:
         live = tuple(r for r in step.page.readings if r.state == "live")
         return replace(step.page, readings=live, cursor=step.walk.text())
 
-    def changes(self, api: Api, _spec: ObjectSpec, cursor: str) -> Page:
+    def changes(self, api: Api, _spec: ObjectSpec, cursor: str, _known: object = None) -> Page:
         """Members changed since, then those archived, who are not in the list of the others."""
         at = walk.round_of(cursor)
         which = [("status", "archived")] if at.archived else []

@@ -37,6 +37,7 @@ from connectors._kit.contract import (
     Api,
     Hint,
     Inbound,
+    Known,
     Limits,
     ObjectSpec,
     Page,
@@ -44,6 +45,7 @@ from connectors._kit.contract import (
     Reply,
     Unreadable,
     Write,
+    nothing_known,
 )
 from connectors._kit.cursors import Cursor, damaged
 from connectors._kit.fieldmap import FieldMap, address, email, flag, full_name, money, phone
@@ -311,14 +313,17 @@ class Stripe:
         live = tuple(r for r in good if r.state == "live")
         return Page(live, str(last or cursor), done=not more, broken=broken)
 
-    def changes(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
+    def changes(
+        self, api: Api, spec: ObjectSpec, cursor: str, known: Known = nothing_known
+    ) -> Page:
         """Customers that events name; each is read again, for events tell old states."""
         at = round_of(cursor)
         last, handled = dict[str, Event](), frozenset(at.seen)
         for _ in range(PAGES_AT_ONCE):
             events, at = self._events(api, at)
             for e in reversed(events):
-                if e.id not in handled and e.at >= last.get(e.customer, e).at:
+                new = e.id not in handled and not known(e.id)
+                if new and e.at >= last.get(e.customer, e).at:
                     last[e.customer] = e
             if at.over or len(last) >= PAGE:
                 break

@@ -283,7 +283,7 @@ class Zendesk:
         live = tuple(r for r in found if r.state == "live")
         return Page(live, after, not after, broken)
 
-    def changes(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
+    def changes(self, api: Api, spec: ObjectSpec, cursor: str, _known: object = None) -> Page:
         """A page of what an export shows since the cursor."""
         at = position(cursor)
         if at is None:
