@@ -24,7 +24,7 @@ class Asked:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.tool, name)
 
-    def changes(self, api: Api, spec: ObjectSpec, cursor: str) -> Page:
+    def changes(self, api: Api, spec: ObjectSpec, cursor: str, _known: object = None) -> Page:
         """See the contract."""
         if spec.object == PERSON:
             self.times.append(self.tool.clock())
