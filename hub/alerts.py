@@ -73,7 +73,9 @@ def parked(status: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def unanchored(status: Mapping[str, Any], now: int) -> Iterator[dict[str, Any]]:
-    """History grew, and its anchor did not."""
+    """History is not the one that was anchored; or it grew, and its anchor did not."""
+    if (found := status["anchor"])["todo"]:
+        yield alert(found["word"], found["since"], found["todo"])
     since = status["unanchored_since"]
     if since is not None and now - since > UNANCHORED_MS:
         todo = "the history's end is kept nowhere else: see that the anchor file can be written"

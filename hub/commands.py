@@ -16,8 +16,8 @@ from hub import export as exporting
 from hub import inputs, rulesets, runs, slots, sweep, switches
 from hub import replay as replaying
 from hub.env import Hub
+from hub.io import anchor, state
 from hub.io import history as chronicle
-from hub.io import state
 from hub.io.rows import Row, Rows
 from hub.pure.model import Actor, Decision, Record
 from hub.settings import RulesSettings
@@ -72,27 +72,56 @@ def history(hub: Hub, who: str) -> Answer:
     return hub.env.view(look)
 
 
-def verify(hub: Hub, refold: bool = False) -> Answer:  # noqa: FBT001, FBT002  a switch
-    """Walk the whole history and compare it with its anchor.
+def verify(
+    hub: Hub,
+    refold: bool = False,  # noqa: FBT001, FBT002  a switch
+    accept: bool = False,  # noqa: FBT001, FBT002  a switch
+    who: str = "operator",
+) -> Answer:
+    """Walk the whole history and compare it with its anchor; `hub/io/anchor.py` has the words.
 
     With `refold` also fold every recorded input anew, and compare what comes of it with what is
-    there: `differs` lists golden records that are not what the inputs make of them.
+    there: `differs` lists golden records that are not what the inputs make of them. With `accept`
+    history first counts as it is now, whatever was anchored; raises `Wrong` where that is so.
     """
-    anchored = hub.anchor.read() if hub.anchor else {}
+    if accept:
+        accept_history(hub, who)
+    found = anchor.look(hub)
 
     def look(rows: Rows) -> Answer:
         wrong = [f for lane in range(chronicle.LANES) for f in chronicle.check_lane(rows, lane)]
-        wrong += chronicle.check_anchor(rows, anchored)
-        heads = chronicle.heads(rows)
-        ahead = {lane: n - anchored.get(lane, (0, ""))[0] for lane, (n, _) in heads.items()}
+        wrong += found.wrong
         return {
             "entries": rows.count("history"),
             "findings": [{"lane": f.lane, "entry": f.n, "why": f.why} for f in wrong],
-            "unanchored": {str(lane): n for lane, n in ahead.items() if n > 0},
+            "anchor": {**anchor.told(found), "accepted": accepted(hub)},
+            "unanchored": {str(lane): n for lane, n in found.ahead().items()},
             **({"differs": refolded(rows, hub)} if refold else {}),
         }
 
     return hub.env.view(look)
+
+
+def accept_history(hub: Hub, who: str) -> None:
+    """History counts as it is now; raises `Wrong` where it does already."""
+    found = anchor.look(hub)
+    if found.word == anchor.IN_ORDER:
+        raise Wrong("history agrees with its anchor: there is nothing to accept")
+    anchor.accept(hub, found, who)
+
+
+def accepted(hub: Hub) -> list[Answer]:
+    """Who accepted history as it was, when, and the lengths of the lanes anchored until then."""
+    return [
+        {
+            "at": line.at,
+            "by": line.accepted.by,
+            "was": line.accepted.was,
+            "lanes": {str(lane): n for lane, (n, _) in line.accepted.instead_of.items()},
+        }
+        for line in (hub.anchor.accepted() if hub.anchor else ())
+        if line.accepted
+    ]
 
 
 def refolded(rows: Rows, hub: Hub) -> list[Answer]:

@@ -13,7 +13,7 @@ import structlog
 
 from hub import capture, deliver, leases, resolve, sweep
 from hub.env import Hub, System
-from hub.io import history
+from hub.io import anchor
 from hub.io.rows import Rows, StoreFull
 from hub.leases import Lease, Leased, LeaseLost
 from hub.wiring import RealEnv
@@ -62,7 +62,7 @@ class Loops:
             thread.join(seconds / max(1, len(self._threads)))
         while resolve.step(self.hub) <= self.env.now():
             pass  # what was taken in is resolved before the lights go out
-        self.env.commit(lambda rows: keep_house(rows, self.hub), "stop")
+        house(self.hub)
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self, name: str, step: Step, hub: Hub) -> None:
@@ -104,13 +104,7 @@ def guarded(step: Callable[[Hub, System], int], system: System) -> Step:
 
 
 def house(hub: Hub) -> int:
-    """Write the anchor and prune the log."""
-    hub.env.commit(lambda rows: keep_house(rows, hub), "house")
+    """Prune the log, then anchor what is committed; an older process gets no further than that."""
+    hub.env.commit(lambda rows: hub.log.prune(rows, hub.env.now() - KEEP_MS), "house")
+    anchor.keep(hub)
     return hub.env.now() + ANCHOR_MS
-
-
-def keep_house(rows: Rows, hub: Hub) -> None:
-    """What has to be done now and then."""
-    if hub.anchor:
-        hub.anchor.write(history.heads(rows), hub.env.now())
-    hub.log.prune(rows, hub.env.now() - KEEP_MS)
