@@ -20,6 +20,8 @@ TODO: Mapping[str, str] = {
     "keep or unlink",
     "rejected": "a tool refused what was to be written: mend the value where it is entered, or "
     "`synchub replay ITEM`",
+    "lost create": "creates of which nobody knows what they made: judge the duplicates with "
+    "`synchub review`, or `synchub parked dismiss ITEM` to create the record again",
     "ping-pong": "a tool keeps changing what the hub writes, so the field is not written any "
     "more: switch off that automation, then edit the field in one tool",
     "webhook": "signed webhooks were not understood: `synchub parked` shows why, and dismisses",

@@ -498,13 +498,6 @@ def stand(cell: str, one: Answer, other: Answer) -> str:
     return "only here"
 
 
-ACTS = {
-    "departed": ("keep", "unlink", "recreate", "replay"),
-    "unsupported": ("keep", "unlink", "replay"),
-    "ping-pong": ("dismiss",),
-}
-
-
 def parked(hub: Hub, after: str = "") -> Answer:
     """What was set aside, of one kind after the other: why, what to do, and what can be done."""
 
@@ -528,7 +521,7 @@ def aside(row: Row, golden: Golden | None) -> Answer:
         **{k: row[k] for k in ("id", "kind", "system", "why")},
         "since": row["at"],
         "todo": alerts.TODO.get(row["kind"], "read it, then replay or dismiss it"),
-        "acts": ACTS.get(row["kind"], ("replay", "dismiss")),
+        "acts": commands.acts(row["kind"]),
         "golden": golden.uid if golden else None,
         "customer": explaining.called(golden) or None,
     }

@@ -103,7 +103,7 @@ def test_a_field_caught_in_a_loop_is_parked_until_it_is_edited() -> None:
     assert item["kind"] == "ping-pong"
     assert item["since"] <= began
     assert [a["kind"] for a in status(made.hub)["alerts"]] == ["parked: ping-pong"]
-    with pytest.raises(commands.Wrong, match="edits email"):
+    with pytest.raises(commands.Wrong, match="takes dismiss, not replay: email"):
         commands.replay(made.hub, item["id"])
     review(cell)
     assert commands.parked(made.hub)["parked"] == []
