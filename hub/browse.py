@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from hub import alerts, commands, inputs, runs, slots, sweep
+from hub import alerts, capture, commands, inputs, runs, slots, sweep
 from hub import explain as explaining
 from hub.commands import Answer, Wrong
 from hub.env import Hub, System
@@ -145,10 +145,10 @@ def glance(rows: Rows, system: System) -> Answer:
 def sweeping(rows: Rows, system: System, obj: str) -> Iterator[Answer]:
     """The pass over an object that has begun and is not through."""
     row = rows.get("cursor", system=system.name, stream="sweep", shard=obj)
-    started = int(row["value"].split("|", 1)[0]) if row else 0
-    found = sweep.progress(rows, system, system.specs[obj], started)
-    if row and not found["done"]:
-        yield {**found, "since": started}
+    started, _, cursor = row["value"].partition("|") if row else ("", "", capture.DONE)
+    if cursor != capture.DONE:
+        found = sweep.progress(rows, system, system.specs[obj], int(started))
+        yield {**found, "since": int(started)}
 
 
 def drifting(rows: Rows, hub: Hub, name: str) -> Answer:

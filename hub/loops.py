@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from hub import capture, deliver, leases, resolve, sweep
+from hub import capture, deliver, leases, resolve, runs, sweep
 from hub.env import Hub, System
 from hub.io import anchor
 from hub.io.rows import Rows, StoreFull
@@ -104,7 +104,13 @@ def guarded(step: Callable[[Hub, System], int], system: System) -> Step:
 
 
 def house(hub: Hub) -> int:
-    """Prune the log, then anchor what is committed; an older process gets no further than that."""
-    hub.env.commit(lambda rows: hub.log.prune(rows, hub.env.now() - KEEP_MS), "house")
+    """What has to be done now and then; only who may commit writes the anchor after it."""
+    hub.env.commit(lambda rows: tidy_up(rows, hub), "house")
     anchor.keep(hub)
     return hub.env.now() + ANCHOR_MS
+
+
+def tidy_up(rows: Rows, hub: Hub) -> None:
+    """Drop what everybody has read of the log, and end the runs that are through."""
+    hub.log.prune(rows, hub.env.now() - KEEP_MS)
+    runs.finish(rows)

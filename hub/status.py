@@ -35,7 +35,7 @@ def status(hub: Hub) -> Answer:
 def whole(rows: Rows, hub: Hub, now: int) -> Answer:
     """What concerns the hub as one."""
     pending = rows.select("input", {"status": "pending"}, order=("at",), limit=1)
-    parked = by_kind(rows.select("parked", {"state": "open"}))
+    parked = by_kind(rows, "parked")
     return {
         "applied": switches.read(rows, "applied") is not None,
         "writes_stopped": stopped(rows),
@@ -45,7 +45,7 @@ def whole(rows: Rows, hub: Hub, now: int) -> Answer:
         "systems": {name: of_system(rows, hub, name, now) for name in hub.systems},
         "customers": rows.count("golden", {"merged_into": None}),
         "possible_duplicates": rows.count("task", {"kind": "duplicate", "state": "open"}),
-        "tasks": by_kind(rows.select("task", {"state": "open"})),
+        "tasks": by_kind(rows, "task"),
         "parked": sum(one["n"] for one in parked.values()),
         "parked_by_kind": parked,
         "inputs": {s: rows.count("input", {"status": s}) for s in INPUTS},
@@ -65,14 +65,19 @@ def trouble(rows: Rows, hub: Hub) -> list[str]:
     return [*found, *(["writes are stopped"] if stopped(rows) else [])]
 
 
-def by_kind(found: list[Row]) -> dict[str, dict[str, int]]:
-    """How many of each kind, and since when the oldest waits."""
+def by_kind(rows: Rows, table: str) -> dict[str, dict[str, int]]:
+    """How many open items there are of each kind, and since when the oldest waits."""
     counted: dict[str, dict[str, int]] = {}
-    for row in found:
-        one = counted.setdefault(row["kind"], {"n": 0, "since": row["at"]})
-        one["n"] += 1
-        one["since"] = min(one["since"], row["at"])
+    while first := oldest(rows, table, max(counted, default="")):
+        waiting = {"state": "open", "kind": first["kind"]}
+        counted[first["kind"]] = {"n": rows.count(table, waiting), "since": first["at"]}
     return counted
+
+
+def oldest(rows: Rows, table: str, after: str) -> Row | None:
+    """The oldest open item of the kind that follows this one in the alphabet."""
+    where, of = {"state": "open", "kind": above(after)}, ("kind", "at")
+    return next(iter(rows.select(table, where, of, 1, only=of)), None)
 
 
 def groups(rows: Rows) -> list[str]:
