@@ -20,6 +20,8 @@ TODO: Mapping[str, str] = {
     "keep or unlink",
     "rejected": "a tool refused what was to be written: mend the value where it is entered, or "
     "`synchub replay ITEM`",
+    "lost create": "creates of which nobody knows what they made: judge the duplicates with "
+    "`synchub review`, or `synchub parked dismiss ITEM` to create the record again",
     "ping-pong": "a tool keeps changing what the hub writes, so the field is not written any "
     "more: switch off that automation, then edit the field in one tool",
     "webhook": "signed webhooks were not understood: `synchub parked` shows why, and dismisses",
@@ -73,7 +75,9 @@ def parked(status: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def unanchored(status: Mapping[str, Any], now: int) -> Iterator[dict[str, Any]]:
-    """History grew, and its anchor did not."""
+    """History is not the one that was anchored; or it grew, and its anchor did not."""
+    if (found := status["anchor"])["todo"]:
+        yield alert(found["word"], found["since"], found["todo"])
     since = status["unanchored_since"]
     if since is not None and now - since > UNANCHORED_MS:
         todo = "the history's end is kept nowhere else: see that the anchor file can be written"

@@ -6,10 +6,10 @@ The console shows these answers as pages and gives them as JSON. `after` is wher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, get_args
 
-from hub import alerts, commands, inputs, runs, slots, sweep
+from hub import alerts, capture, commands, inputs, runs, slots, sweep
 from hub import explain as explaining
 from hub.commands import Answer, Wrong
 from hub.env import Hub, System
@@ -17,7 +17,7 @@ from hub.io import history as chronicle
 from hub.io import state
 from hub.io.rows import Row, Rows, above, among, below
 from hub.links import Link, differences
-from hub.pure.compare import Difference
+from hub.pure.compare import Difference, Word
 from hub.pure.identity import folded
 from hub.pure.model import Actor, Decision, Golden, Intent, Record, Uid, element, field_of, key_of
 from hub.status import status, still_reading, stopped, trouble
@@ -32,6 +32,7 @@ MOST_WRITES = 200  # of one customer, between two pages of its timeline
 MOST_DECISIONS = 500  # of one customer, among which the console looks for who judged
 SIDES = 12  # records shown side by side
 EQUAL = ("agree", "not applicable")
+UNEQUAL: tuple[str, ...] = tuple(word for word in get_args(Word) if word not in EQUAL)
 
 
 class Missing(Wrong):
@@ -145,10 +146,10 @@ def glance(rows: Rows, system: System) -> Answer:
 def sweeping(rows: Rows, system: System, obj: str) -> Iterator[Answer]:
     """The pass over an object that has begun and is not through."""
     row = rows.get("cursor", system=system.name, stream="sweep", shard=obj)
-    started = int(row["value"].split("|", 1)[0]) if row else 0
-    found = sweep.progress(rows, system, system.specs[obj], started)
-    if row and not found["done"]:
-        yield {**found, "since": started}
+    started, _, cursor = row["value"].partition("|") if row else ("", "", capture.DONE)
+    if cursor != capture.DONE:
+        found = sweep.progress(rows, system, system.specs[obj], int(started))
+        yield {**found, "since": int(started)}
 
 
 def drifting(rows: Rows, hub: Hub, name: str) -> Answer:
@@ -498,13 +499,6 @@ def stand(cell: str, one: Answer, other: Answer) -> str:
     return "only here"
 
 
-ACTS = {
-    "departed": ("keep", "unlink", "recreate", "replay"),
-    "unsupported": ("keep", "unlink", "replay"),
-    "ping-pong": ("dismiss",),
-}
-
-
 def parked(hub: Hub, after: str = "") -> Answer:
     """What was set aside, of one kind after the other: why, what to do, and what can be done."""
 
@@ -528,7 +522,7 @@ def aside(row: Row, golden: Golden | None) -> Answer:
         **{k: row[k] for k in ("id", "kind", "system", "why")},
         "since": row["at"],
         "todo": alerts.TODO.get(row["kind"], "read it, then replay or dismiss it"),
-        "acts": ACTS.get(row["kind"], ("replay", "dismiss")),
+        "acts": commands.acts(row["kind"]),
         "golden": golden.uid if golden else None,
         "customer": explaining.called(golden) or None,
     }
@@ -537,21 +531,27 @@ def aside(row: Row, golden: Golden | None) -> Answer:
 # -- drift -------------------------------------------------------------------------------------
 
 
-def drift(hub: Hub, system: str = "", after: str = "") -> Answer:
+def drift(hub: Hub, system: str = "", after: str = "", word: str = "") -> Answer:
     """Links of a system with cells that are not equal to golden, in order of their age.
 
-    A page compares `COMPARED` links at most and says how far it came.
+    A page compares `COMPARED` links at most and says how far it came. `word`: only cells of this
+    one, and links that have some.
     """
     begin, name = place(after), system or next(iter(hub.systems))
     if name not in hub.systems:
         raise Missing(f"there is no system {name[:60]!r}; there are: {', '.join(hub.systems)}")
+    if word and word not in UNEQUAL:
+        raise Wrong(f"no drift is called {word[:60]!r}; there are: {', '.join(UNEQUAL)}")
+    words = (word,) if word else UNEQUAL
 
     def look(rows: Rows) -> Answer:
-        found, compared, following = differing(rows, hub, name, begin)
+        found, compared, following = differing(rows, hub, name, begin, words)
         cells = (c["cell"] for one in found for c in one["cells"])
         return {
             "system": name,
             "systems": list(hub.systems),
+            "word": word,
+            "words": UNEQUAL,
             "links": found,
             "compared": compared,
             "of": rows.count("record", {"system": name, "state": "live"}),
@@ -562,14 +562,16 @@ def drift(hub: Hub, system: str = "", after: str = "") -> Answer:
     return hub.env.view(look)
 
 
-def differing(rows: Rows, hub: Hub, name: str, after: str) -> tuple[list[Answer], int, str | None]:
-    """Links with differences, how many were compared, where to go on."""
+def differing(
+    rows: Rows, hub: Hub, name: str, after: str, words: Sequence[str]
+) -> tuple[list[Answer], int, str | None]:
+    """Links with differences of these words, how many were compared, where to go on."""
     begin = {"uid": above(after)} if after else {}
     where = {"system": name, "state": "live", **begin}
     read = rows.select("record", where, ("uid",), COMPARED + 1)
     found: list[Answer] = []
     for n, row in enumerate(read[:COMPARED]):
-        one = link_of(rows, hub, row["uid"])
+        one = link_of(rows, hub, row["uid"], words)
         found += [one] if one and one["cells"] else []
         if len(found) == PAGE and n + 1 < len(read):
             return found, n + 1, row["uid"]
@@ -578,8 +580,8 @@ def differing(rows: Rows, hub: Hub, name: str, after: str) -> tuple[list[Answer]
     return found, len(read), None
 
 
-def link_of(rows: Rows, hub: Hub, uid: Uid) -> Answer | None:
-    """A living link and its cells that are not equal; None where there is no such link."""
+def link_of(rows: Rows, hub: Hub, uid: Uid, words: Sequence[str] = UNEQUAL) -> Answer | None:
+    """A living link and its cells of these words; None where there is no such link."""
     row, record, golden = rows.get("record", uid=uid), *both(rows, uid)
     system = hub.systems.get(row["system"]) if row else None
     if row is None or record is None or golden is None or system is None or row["state"] != "live":
@@ -593,7 +595,7 @@ def link_of(rows: Rows, hub: Hub, uid: Uid) -> Answer | None:
         "customer": explaining.called(golden),
         "since": slot["dirty"] if slot else None,
         "holds": sorted(slot["holds"]) if slot else [],
-        "cells": [cell(d) for d in found if d.word not in EQUAL],
+        "cells": [cell(d) for d in found if d.word in words],
     }
 
 

@@ -7,6 +7,7 @@ lines already. `EXITS` says what the exit codes mean. How answers look is in `hu
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -22,7 +23,6 @@ import typer
 from connectors._kit.contract import ConnectorError
 from hub import __version__, logs, opening, shown
 from hub.commands import Answer, Wrong
-from hub.io.anchor import BadAnchor
 from hub.io.migrate import NewerDatabase
 from hub.io.rows import StoreFull
 from hub.io.seal import BadKeyFile
@@ -61,7 +61,7 @@ def told(interrupted: str = "interrupted") -> Iterator[None]:
         yield
     except (KeyError, IndexError):
         raise  # these are ours, not the person's
-    except (Wrong, BadSettings, BadKeyFile, BadAnchor, NewerDatabase, LookupError) as error:
+    except (Wrong, BadSettings, BadKeyFile, NewerDatabase, LookupError) as error:
         fail(str(error), WRONG_USE)
     except (Busy, ConnectorError, StoreFull) as error:
         fail(str(error), UNREACHABLE)
@@ -366,13 +366,23 @@ def verify(
     refold: Annotated[  # noqa: FBT002
         bool, typer.Option("--refold", help="fold every input again and compare; takes a while")
     ] = False,
+    accept: Annotated[  # noqa: FBT002
+        bool, typer.Option("--accept", help="let history count as it is, whatever was anchored")
+    ] = False,
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Detect an edited, reordered, removed or cut-off history; exit 1 when there is one."""
+    """Detect an edited, reordered, removed or cut-off history; exit 1 when there is one.
+
+    History is compared with its anchor, the file that hub.yaml names. Where the two disagree
+    nothing more is anchored, `status` and the alerts say so too, and a copy put back (of the file,
+    or of the state folder) ends it. With --accept history counts as it is now; that and your name
+    are kept in the file, and every later verify tells it.
+    """
     with told():
-        answer = opening.ask(Folder(directory), "verify", refold=refold)
+        who = os.environ.get("USER", "operator")
+        answer = opening.ask(Folder(directory), "verify", refold=refold, accept=accept, who=who)
     show(answer, shown.verify_lines(answer), as_json=as_json)
-    if answer["findings"] or answer.get("differs"):
+    if answer["findings"] or answer["anchor"]["todo"] or answer.get("differs"):
         raise typer.Exit(FOUND)
 
 

@@ -6,7 +6,7 @@ that has opened the store itself, so an answer never depends on which it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -16,8 +16,8 @@ from hub import export as exporting
 from hub import inputs, rulesets, runs, slots, sweep, switches
 from hub import replay as replaying
 from hub.env import Hub, System
+from hub.io import anchor, state
 from hub.io import history as chronicle
-from hub.io import state
 from hub.io.rows import Row, Rows
 from hub.pure.model import Actor, Decision, Record
 from hub.settings import RulesSettings
@@ -72,27 +72,56 @@ def history(hub: Hub, who: str) -> Answer:
     return hub.env.view(look)
 
 
-def verify(hub: Hub, refold: bool = False) -> Answer:  # noqa: FBT001, FBT002  a switch
-    """Walk the whole history and compare it with its anchor.
+def verify(
+    hub: Hub,
+    refold: bool = False,  # noqa: FBT001, FBT002  a switch
+    accept: bool = False,  # noqa: FBT001, FBT002  a switch
+    who: str = "operator",
+) -> Answer:
+    """Walk the whole history and compare it with its anchor; `hub/io/anchor.py` has the words.
 
     With `refold` also fold every recorded input anew, and compare what comes of it with what is
-    there: `differs` lists golden records that are not what the inputs make of them.
+    there: `differs` lists golden records that are not what the inputs make of them. With `accept`
+    history first counts as it is now, whatever was anchored; raises `Wrong` where that is so.
     """
-    anchored = hub.anchor.read() if hub.anchor else {}
+    if accept:
+        accept_history(hub, who)
+    found = anchor.look(hub)
 
     def look(rows: Rows) -> Answer:
         wrong = [f for lane in range(chronicle.LANES) for f in chronicle.check_lane(rows, lane)]
-        wrong += chronicle.check_anchor(rows, anchored)
-        heads = chronicle.heads(rows)
-        ahead = {lane: n - anchored.get(lane, (0, ""))[0] for lane, (n, _) in heads.items()}
+        wrong += found.wrong
         return {
             "entries": rows.count("history"),
             "findings": [{"lane": f.lane, "entry": f.n, "why": f.why} for f in wrong],
-            "unanchored": {str(lane): n for lane, n in ahead.items() if n > 0},
+            "anchor": {**anchor.told(found), "accepted": accepted(hub)},
+            "unanchored": {str(lane): n for lane, n in found.ahead().items()},
             **({"differs": refolded(rows, hub)} if refold else {}),
         }
 
     return hub.env.view(look)
+
+
+def accept_history(hub: Hub, who: str) -> None:
+    """History counts as it is now; raises `Wrong` where it does already."""
+    found = anchor.look(hub)
+    if found.word == anchor.IN_ORDER:
+        raise Wrong("history agrees with its anchor: there is nothing to accept")
+    anchor.accept(hub, found, who)
+
+
+def accepted(hub: Hub) -> list[Answer]:
+    """Who accepted history as it was, when, and the lengths of the lanes anchored until then."""
+    return [
+        {
+            "at": line.at,
+            "by": line.accepted.by,
+            "was": line.accepted.was,
+            "lanes": {str(lane): n for lane, (n, _) in line.accepted.instead_of.items()},
+        }
+        for line in (hub.anchor.accepted() if hub.anchor else ())
+        if line.accepted
+    ]
 
 
 def refolded(rows: Rows, hub: Hub) -> list[Answer]:
@@ -353,9 +382,25 @@ def parked(hub: Hub, act: str = "list", item: str = "", who: str = "steward") ->
     return {"item": item, "decided": act}
 
 
+ACTS: Mapping[str, Sequence[str]] = {
+    "departed": ("keep", "unlink", "recreate", "replay"),
+    "unsupported": ("keep", "unlink", "replay"),
+    "ping-pong": ("dismiss",),
+    "lost create": ("dismiss",),
+}
+
+
+def acts(kind: str) -> Sequence[str]:
+    """What can be done about a parked item of this kind."""
+    return ACTS.get(kind, ("replay", "dismiss"))
+
+
 def settle(rows: Rows, hub: Hub, act: str, item: str, who: str) -> None:
     """Decide what becomes of a record that is gone from its tool."""
-    record = parked_record(rows, item)
+    row = open_item(rows, item, act)
+    record = state.load_record(rows, row["uid"])
+    if record is None:
+        raise Wrong(f"nothing is known any more of the record that {item} is about")
     decision = Decision(hub.env.now(), act, hub.env.uid(), Actor("steward", who))
     inputs.decided(rows, hub, record, decision)
     for word in ("departed", "unsupported"):
@@ -365,44 +410,36 @@ def settle(rows: Rows, hub: Hub, act: str, item: str, who: str) -> None:
 
 def dismiss(rows: Rows, hub: Hub, item: str, who: str) -> None:
     """Somebody has seen an item and wants nothing done about it; it is kept, with their name."""
-    row = open_item(rows, item)
-    if row["kind"] in ("departed", "unsupported"):
-        raise Wrong(f"{item} holds a link: decide keep, unlink or recreate")
+    row = open_item(rows, item, "dismiss")
     if row["kind"] == "lost create":
         slots.lift(rows, "wanted", row["doc"]["wanted"], "asked")
     seen = {"dismissed_by": who, "dismissed_at": hub.env.now()}
     rows.update("parked", {"id": item}, {"state": "dismissed", "doc": {**row["doc"], **seen}})
 
 
-def open_item(rows: Rows, item: str) -> Row:
-    """A parked item that waits for somebody."""
+def open_item(rows: Rows, item: str, act: str) -> Row:
+    """A parked item that waits for somebody to do this; raises `Wrong`."""
     row = rows.get("parked", id=item)
     if row is None or row["state"] != "open":
         raise Wrong(f"nothing open is parked as {item!r}; `synchub parked` lists it")
+    *others, last = acts(row["kind"])
+    if act not in (*others, last):
+        takes = f"{', '.join(others)} or {last}" if others else last
+        raise Wrong(f"{item} takes {takes}, not {act}: {row['why']}")
     return row
-
-
-def parked_record(rows: Rows, item: str) -> Record:
-    """The record that a parked item is about."""
-    row = open_item(rows, item)
-    record = state.load_record(rows, row["uid"]) if row["uid"] else None
-    if record is None:
-        raise Wrong(f"{item} is not about a record; `synchub replay {item}` tries it again")
-    return record
 
 
 def replay(hub: Hub, item: str) -> Answer:
     """Try again what was parked: a record is read again, a refused write offered again."""
-    how = hub.env.commit(lambda rows: replayed(rows, hub, open_item(rows, item)), "replay")
+    how = hub.env.commit(lambda rows: replayed(rows, hub, item), "replay")
     for loop in ("resolve", *(f"{k}:{s}" for s in hub.systems for k in ("capture", "sweep"))):
         hub.env.wake(loop)
     return {"item": item, "replayed": how}
 
 
-def replayed(rows: Rows, hub: Hub, row: Row) -> str:
+def replayed(rows: Rows, hub: Hub, item: str) -> str:
     """What replay means for this kind of item."""
-    if row["kind"] == "ping-pong":
-        raise Wrong(f"{row['id']} ends when somebody edits {row['doc']['cells'][0]} in a tool")
+    row = open_item(rows, item, "replay")
     record = state.load_record(rows, row["uid"]) if row["uid"] else None
     if record is not None and row["kind"] in ("departed", "unsupported"):
         inputs.again(rows, record, hub.env.now(), hub.env.now())
@@ -413,13 +450,27 @@ def replayed(rows: Rows, hub: Hub, row: Row) -> str:
         rows.update("hint", {"id": row["doc"]["hint"]}, asked)
         return "the record is asked for again"
     if record is None:
+        if row["system"] not in hub.systems:
+            raise Wrong(f"{row['system']} is not in hub.yaml any more: dismiss it")
         sweep.request(rows, hub.systems[row["system"]], hub.env.now())
         return f"every record of {row['system']} is read again"
     inputs.again(rows, record, hub.env.now(), hub.env.now())
     if row["kind"] == "rejected":
+        return offered_again(rows, hub, record)
+    return replay_input(rows, hub, record, row["doc"]["seq"])
+
+
+def offered_again(rows: Rows, hub: Hub, record: Record) -> str:
+    """A refused create is wanted anew; of a refused value somebody has to think of another."""
+    if record.native_id:
         state.dirty(rows, record, hub.env.now())
         return "offered again when golden changes; the record is read again now"
-    return replay_input(rows, hub, record, row["doc"]["seq"])
+    golden = state.golden_ids(rows, [record.uid])[record.uid]
+    where = {"golden": golden, "system": record.system, "object": record.object}
+    slots.lift(rows, "wanted", where, "rejected")
+    rows.update("wanted", where, {"dirty": hub.env.now()})
+    hub.env.wake(f"deliver:{record.system}")
+    return "offered again"
 
 
 def replay_input(rows: Rows, hub: Hub, record: Record, seq: int) -> str:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from hub import capture, deliver, leases, resolve, sweep
+from hub import capture, deliver, leases, resolve, runs, sweep
 from hub.env import Hub, System
-from hub.io import history
+from hub.io import anchor
 from hub.io.rows import Rows, StoreFull
 from hub.leases import Lease, Leased, LeaseLost
 from hub.wiring import RealEnv
@@ -62,7 +62,7 @@ class Loops:
             thread.join(seconds / max(1, len(self._threads)))
         while resolve.step(self.hub) <= self.env.now():
             pass  # what was taken in is resolved before the lights go out
-        self.env.commit(lambda rows: keep_house(rows, self.hub), "stop")
+        house(self.hub)
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self, name: str, step: Step, hub: Hub) -> None:
@@ -104,13 +104,13 @@ def guarded(step: Callable[[Hub, System], int], system: System) -> Step:
 
 
 def house(hub: Hub) -> int:
-    """Write the anchor and prune the log."""
-    hub.env.commit(lambda rows: keep_house(rows, hub), "house")
+    """What has to be done now and then; only who may commit writes the anchor after it."""
+    hub.env.commit(lambda rows: tidy_up(rows, hub), "house")
+    anchor.keep(hub)
     return hub.env.now() + ANCHOR_MS
 
 
-def keep_house(rows: Rows, hub: Hub) -> None:
-    """What has to be done now and then."""
-    if hub.anchor:
-        hub.anchor.write(history.heads(rows), hub.env.now())
+def tidy_up(rows: Rows, hub: Hub) -> None:
+    """Drop what everybody has read of the log, and end the runs that are through."""
     hub.log.prune(rows, hub.env.now() - KEEP_MS)
+    runs.finish(rows)

@@ -19,8 +19,7 @@ from hub import commands, listeners, republish, rulesets, runs, wiring
 from hub import settings as files
 from hub.commands import Answer
 from hub.env import Hub
-from hub.io import history as chronicle
-from hub.io import seal
+from hub.io import anchor, seal
 from hub.io.http import Budget, HttpApi
 from hub.io.rows import Rows
 from hub.io.store import SqlStore
@@ -166,7 +165,7 @@ def opened(folder: Folder) -> Iterator[Opened]:
         try:
             if store.view(lambda rows: republish.due(rows, hub)):
                 republish.republish(hub, "published")
-                anchor(hub)
+                anchor.keep(hub)
             yield Opened(hub, store, found, rules != on_disk)
         finally:
             for system in hub.systems.values():
@@ -218,13 +217,7 @@ def read_up(hub: Hub, told: Callable[[str], None]) -> None:
     try:
         runs.catch_up(hub, told)
     finally:
-        anchor(hub)
-
-
-def anchor(hub: Hub) -> None:
-    """Where no loop does it: what was resolved until here is history already."""
-    if hub.anchor:
-        hub.anchor.write(hub.env.view(chronicle.heads), hub.env.now())
+        anchor.keep(hub)  # what was resolved until here is history already
 
 
 @dataclass

@@ -7,6 +7,7 @@ every other dirty link is held (*needs plan*) until a later plan shows it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -23,6 +24,8 @@ from hub.pure import compare, creates
 from hub.pure.model import Actor, Golden, Record, Sent, Uid, Value, key_of
 
 HELD = "needs plan"
+BESIDE = ("planned", "held")  # rows of an applied run that did not go with it
+WANTED = ("golden", "system", "object")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +246,8 @@ def planned(rows: Rows, run_id: str) -> list[Row]:
     run = rows.get("run", id=run_id)
     if run is None:
         raise NoSuchRun(f"there is no run {run_id!r}; `synchub plan` makes one")
-    if run["state"] == "applying" and (done := progress(rows, run_id))["open"]:
+    if run["state"] == "applying" and is_open(rows, run_id):
+        done = progress(rows, run_id)
         raise NoSuchRun(
             f"run {run_id} is being applied, {done['done']} of {done['rows']} rows are written: a "
             f"hub that is up goes on with it (`synchub up`), `synchub plan {run_id}` shows how far"
@@ -255,8 +259,8 @@ def planned(rows: Rows, run_id: str) -> list[Row]:
 
 def under_way(rows: Rows, most: int | None = None) -> list[str]:
     """The runs that were applied and are not through, among the latest `most`."""
-    applied = rows.select("run", {"state": "applying"}, order=("-id",), limit=most)
-    return [r["id"] for r in applied if progress(rows, r["id"])["open"]]
+    found = rows.select("run", {"state": "applying"}, ("-id",), most, only=("id",))
+    return [r["id"] for r in found if is_open(rows, r["id"])]
 
 
 def _place(row: Row) -> tuple[str, Uid, Uid, str]:
@@ -280,34 +284,72 @@ def settle_row(rows: Rows, link: Link, row: PlannedRow, *, run: str, hold: bool)
 
 
 def progress(rows: Rows, run_id: str) -> dict[str, int]:
-    """How far an applied run is: written, open, held, and rows that stopped with a reason."""
-    counted = {"rows": 0, "done": 0, "open": 0, "held": 0}
-    for row in rows.select("run_row", {"run": run_id}):
-        counted["rows"] += 1
-        counted[row_state(rows, row)] += 1
-    return counted
+    """How far an applied run is: rows that are done, open, and held for a reason.
+
+    What was released is counted by its links; the rows beside it, which are few, are looked at.
+    """
+    beside = {"run": run_id, "state": among(BESIDE)}
+    counted = Counter(row_state(rows, row) for row in rows.select("run_row", beside))
+    released = rows.count("run_row", {"run": run_id, "state": "released"})
+    held, left = (
+        sum(rows.count(*at) for at in links_of(rows, run_id, held=h)) for h in (True, False)
+    )
+    left += len(adrift(rows, run_id))
+    counted += Counter(done=released - held - left, open=left, held=held)
+    return {"rows": counted.total(), **{word: counted[word] for word in ("done", "open", "held")}}
+
+
+def links_of(rows: Rows, run_id: str, *, held: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Table and condition of each system's links that are still to be worked off for a run."""
+    for system in rows.select("system", only=("name",)):
+        where = {"system": system["name"], "held": held, "run": run_id}
+        yield "slot", {**where, "dirty": above(-1)}
+        yield "wanted", where  # while its create is on the way it is not dirty
+
+
+def adrift(rows: Rows, run_id: str) -> list[Row]:
+    """Creates of a run that are on their way, and that nobody wants any more."""
+    where = {"status": among(slots.OPEN), "op": "create", "run": run_id}
+    systems = [row["name"] for row in rows.select("system", only=("name",))]
+    found = [i for s in systems for i in rows.select("intent", {"system": s, **where})]
+    return [i for i in found if not rows.get("wanted", **{n: i[n] for n in WANTED})]
+
+
+def is_open(rows: Rows, run_id: str) -> bool:
+    """Whether anything of an applied run is still to be written."""
+    places = links_of(rows, run_id, held=False)
+    return any(rows.select(*at, limit=1) for at in places) or bool(adrift(rows, run_id))
+
+
+def finish(rows: Rows) -> None:
+    """Runs of which nothing is open any more are done; what is held waits for a person."""
+    for run in rows.select("run", {"state": "applying"}, only=("id",)):
+        if not is_open(rows, run["id"]):
+            rows.update("run", {"id": run["id"]}, {"state": "done"})
 
 
 def row_state(rows: Rows, row: Row) -> str:
     """done, open or held; what was done once stays so, whatever the link is dirty for later."""
-    if row["uid"]:
-        slot = rows.get("slot", uid=row["uid"])
-        if slot is None or slot["dirty"] is None:
-            return "done"
-        if slot["held"]:
-            return "held"
-        worked_off = row["state"] == "released" and slot["run"] != row["run"]
-        return "done" if worked_off else "open"  # what came since is no part of this run
-    where = {"golden": row["golden"], "system": row["system"]}
-    waiting = rows.select("wanted", where)
-    if waiting:
-        return "held" if waiting[0]["held"] else "open"
-    opened = [
-        r
-        for r in rows.select("intent", {"golden": row["golden"], "op": "create"})
-        if r["system"] == row["system"] and r["status"] in slots.OPEN
-    ]
-    return "open" if opened else "done"
+    link = rows.get("slot", uid=row["uid"]) if row["uid"] else wanted(rows, row)
+    if link is None:
+        return "open" if not row["uid"] and on_its_way(rows, row) else "done"
+    if row["state"] != "released":
+        return "done" if link["dirty"] is None else "held"  # another plan shows it
+    if link["run"] != row["run"] or (row["uid"] and link["dirty"] is None):
+        return "done"
+    return "held" if link["held"] else "open"
+
+
+def wanted(rows: Rows, row: Row) -> Row | None:
+    """The wanted record of a row that creates one."""
+    found = rows.select("wanted", {"golden": row["golden"], "system": row["system"]})
+    return found[0] if found else None
+
+
+def on_its_way(rows: Rows, row: Row) -> bool:
+    """Whether the create of a row has no known end."""
+    found = rows.select("intent", {"golden": row["golden"], "op": "create"})
+    return any(i["system"] == row["system"] and i["status"] in slots.OPEN for i in found)
 
 
 def quiet(rows: Rows) -> bool:

@@ -325,13 +325,21 @@ def verify_lines(answer: Answer) -> Iterator[str]:
         yield f"lane {found['lane']}, entry {found['entry']}: {found['why']}"
     for lane, n in answer["unanchored"].items():
         yield f"lane {lane}: the last {n} entries are not in the anchor yet"
+    yield from anchor_lines(answer["anchor"])
     for found in answer.get("differs", ()):
         yield f"{found['what']} differently: {', '.join(found['records'])}"
     if answer.get("differs") == []:
         yield "folding every recorded input again gives the same golden records"
-    yield f"{answer['entries']} entries, " + (
-        f"{len(answer['findings'])} findings" if answer["findings"] else "all in order"
-    )
+    wrong = len(answer["findings"]) + bool(answer["anchor"]["todo"])
+    yield f"{answer['entries']} entries, " + (many(wrong, "finding") if wrong else "all in order")
+
+
+def anchor_lines(found: Answer) -> Iterator[str]:
+    """What is wrong with the anchor, and what somebody has accepted."""
+    for one in found["accepted"]:
+        yield f"accepted at {when(one['at'])} by {one['by']}: {one['was']}"
+    if found["todo"]:
+        yield f"{found['word']}: {found['todo']}"
 
 
 # -- deciding ----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from typing import Any
 from hub.env import Hub
 from hub.io import state
 from hub.io.rows import Cond, Row, Rows, above, among
+from hub.links import Link, differences
 from hub.pure import creates
 from hub.pure.model import Golden, Record, Uid
 from hub.pure.rules import Tool
@@ -52,7 +53,7 @@ def review(
             rows.delete("wanted", {"golden": golden.uid})
         else:
             wanting |= want_all(rows, hub, golden, members, beside)
-        settle_items(rows, golden, members, beside)
+        settle_items(rows, hub, golden, members, beside)
         ask(rows, hub, golden, beside)
         park_loops(rows, hub, golden, beside.loops.get(golden.uid))
     return wanting
@@ -143,7 +144,9 @@ def park_loops(rows: Rows, hub: Hub, golden: Golden, before: Row | None) -> None
     )
 
 
-def settle_items(rows: Rows, golden: Golden, members: list[Record], beside: Beside) -> None:
+def settle_items(
+    rows: Rows, hub: Hub, golden: Golden, members: list[Record], beside: Beside
+) -> None:
     """What was parked about these records, and has settled by itself."""
     about = [(m, item) for m in members for item in beside.parked.get(m.uid, ())]
     for member, item in about:
@@ -152,8 +155,27 @@ def settle_items(rows: Rows, golden: Golden, members: list[Record], beside: Besi
             close(rows, item["id"])
         elif item["kind"] == "departed" and departed(member) and replaced(member, members):
             release(rows, member)
-        elif item["kind"] == "lost create" and not rows.get("wanted", **item["doc"]["wanted"]):
+        elif over(rows, hub, golden, member, item):
             close(rows, item["id"])
+
+
+def over(rows: Rows, hub: Hub, golden: Golden, member: Record, item: Row) -> bool:
+    """Whether a refusal, or a create of which nobody knows what it made, concerns nobody now."""
+    if item["kind"] == "lost create":
+        return not rows.get("wanted", **item["doc"]["wanted"])
+    return item["kind"] == "rejected" and not refused(rows, hub, golden, member)
+
+
+def refused(rows: Rows, hub: Hub, golden: Golden, member: Record) -> bool:
+    """Whether its tool has refused what golden offers now; a create is held as long as that is."""
+    if not member.native_id:
+        wanted = rows.get("wanted", golden=golden.uid, system=member.system, object=member.object)
+        return wanted is not None and "rejected" in wanted["holds"]
+    row, system = rows.get("record", uid=member.uid), hub.systems.get(member.system)
+    if row is None or system is None or not member.alive:
+        return False
+    link = Link(hub, system, system.specs[member.object])
+    return any(d.word == "rejected" for d in differences(rows, link, row, member, golden))
 
 
 def close(rows: Rows, item: str) -> None:

@@ -5,6 +5,7 @@ Everything is counted from the store when it is asked for; nothing is kept besid
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import orjson
@@ -12,8 +13,7 @@ import orjson
 from hub import alerts, switches
 from hub.capture import STILL_MS
 from hub.env import Hub
-from hub.io import history
-from hub.io.anchor import BadAnchor
+from hub.io import anchor
 from hub.io.rows import Row, Rows, above
 
 Answer = dict[str, Any]
@@ -27,7 +27,7 @@ def status(hub: Hub) -> Answer:
         "at": now,
         "up": dict(hub.listening),
         **hub.env.view(lambda rows: whole(rows, hub, now)),
-        "unanchored_since": unanchored_since(hub),
+        **anchored(hub),
     }
     return {**found, "alerts": alerts.alerts(found, now)}
 
@@ -35,7 +35,7 @@ def status(hub: Hub) -> Answer:
 def whole(rows: Rows, hub: Hub, now: int) -> Answer:
     """What concerns the hub as one."""
     pending = rows.select("input", {"status": "pending"}, order=("at",), limit=1)
-    parked = by_kind(rows.select("parked", {"state": "open"}))
+    parked = by_kind(rows, "parked")
     return {
         "applied": switches.read(rows, "applied") is not None,
         "writes_stopped": stopped(rows),
@@ -45,7 +45,7 @@ def whole(rows: Rows, hub: Hub, now: int) -> Answer:
         "systems": {name: of_system(rows, hub, name, now) for name in hub.systems},
         "customers": rows.count("golden", {"merged_into": None}),
         "possible_duplicates": rows.count("task", {"kind": "duplicate", "state": "open"}),
-        "tasks": by_kind(rows.select("task", {"state": "open"})),
+        "tasks": by_kind(rows, "task"),
         "parked": sum(one["n"] for one in parked.values()),
         "parked_by_kind": parked,
         "inputs": {s: rows.count("input", {"status": s}) for s in INPUTS},
@@ -65,14 +65,19 @@ def trouble(rows: Rows, hub: Hub) -> list[str]:
     return [*found, *(["writes are stopped"] if stopped(rows) else [])]
 
 
-def by_kind(found: list[Row]) -> dict[str, dict[str, int]]:
-    """How many of each kind, and since when the oldest waits."""
+def by_kind(rows: Rows, table: str) -> dict[str, dict[str, int]]:
+    """How many open items there are of each kind, and since when the oldest waits."""
     counted: dict[str, dict[str, int]] = {}
-    for row in found:
-        one = counted.setdefault(row["kind"], {"n": 0, "since": row["at"]})
-        one["n"] += 1
-        one["since"] = min(one["since"], row["at"])
+    while first := oldest(rows, table, max(counted, default="")):
+        waiting = {"state": "open", "kind": first["kind"]}
+        counted[first["kind"]] = {"n": rows.count(table, waiting), "since": first["at"]}
     return counted
+
+
+def oldest(rows: Rows, table: str, after: str) -> Row | None:
+    """The oldest open item of the kind that follows this one in the alphabet."""
+    where, of = {"state": "open", "kind": above(after)}, ("kind", "at")
+    return next(iter(rows.select(table, where, of, 1, only=of)), None)
 
 
 def groups(rows: Rows) -> list[str]:
@@ -116,21 +121,20 @@ def failure(rows: Rows, name: str, now: int) -> Answer:
     }
 
 
-def unanchored_since(hub: Hub) -> int | None:
-    """When the oldest entry of history was written that the anchor does not hold yet."""
-    if hub.anchor is None:
-        return None
-    try:
-        anchored = hub.anchor.last()
-    except BadAnchor:
-        anchored = {}
+def anchored(hub: Hub) -> Answer:
+    """How history stands to its anchor, and since when entries wait to be anchored."""
+    found = anchor.look(hub)
+    waits = hub.env.view(partial(oldest_ahead, found=found)) if hub.anchor else None
+    well = found.word == anchor.IN_ORDER
+    last = found.last.at if found.last else waits
+    return {
+        "anchor": {**anchor.told(found), "since": None if well else last or hub.env.now()},
+        "unanchored_since": waits if well else None,
+    }
 
-    def look(rows: Rows) -> int | None:
-        ahead = [lane for lane, (n, _) in history.heads(rows).items() if n > held(lane)]
-        first = [rows.get("history", lane=lane, n=held(lane) + 1) for lane in ahead]
-        return min((int(row["at"]) for row in first if row), default=None)
 
-    def held(lane: int) -> int:
-        return anchored.get(lane, (0, ""))[0]
-
-    return hub.env.view(look)
+def oldest_ahead(rows: Rows, found: anchor.Stand) -> int | None:
+    """When the oldest entry was written that the anchor does not hold yet."""
+    places = [(lane, found.anchored.get(lane, (0, ""))[0] + 1) for lane in found.ahead()]
+    first = [rows.get("history", lane=lane, n=n) for lane, n in places]
+    return min((int(row["at"]) for row in first if row), default=None)

@@ -16,6 +16,7 @@ WELL: dict[str, Any] = {
     "pending_inputs": 0,
     "pending_since": None,
     "parked_by_kind": {},
+    "anchor": {"word": "in order", "todo": "", "since": None},
     "unanchored_since": None,
     "systems": {},
 }

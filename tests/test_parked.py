@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from connectors._kit.contract import Hint, Unavailable
 from connectors._kit.simtool import PERSON, Profile, SimTool
-from hub import capture, commands
+from hub import browse, capture, commands
 from hub.commands import Wrong
 from hub.inputs import Intake
+from hub.io.rows import Rows
 from hub.tools.world import World
+from tests.stories.runner import Story, step, tell
 
 
 def parked(world: World) -> list[dict[str, Any]]:
@@ -122,5 +125,117 @@ def test_a_departed_record_is_decided_not_dismissed() -> None:
     world.tools["A"].delete("jane")
     world.sync()
     (item,) = parked(world)
-    with pytest.raises(Wrong, match="decide keep, unlink or recreate"):
+    with pytest.raises(Wrong, match="takes keep, unlink, recreate or replay"):
         commands.parked(world.hub, "dismiss", item["id"])
+
+
+REFUSED = """
+tools A B(refuses=title)
+A.jane name="Jane Doe" email=jane@x.com
+B.jane name="Jane Doe" email=jane@x.com
+sync
+A.jane job_title=Boss
+sync
+"""
+NOT_CREATED = """
+tools A B(refuses=title)
+A.jane name="Jane Doe" email=jane@x.com job_title=Boss
+sync
+"""
+
+
+def mend(story: Story) -> None:
+    """From now on B takes every value."""
+    tool = story.world.tools["B"]
+    tool.profile = replace(tool.profile, refuses=frozenset())
+
+
+@pytest.mark.parametrize("act", ["keep", "unlink", "recreate"])
+def test_only_a_link_that_is_held_can_be_decided(act: str) -> None:
+    """A refused value says nothing about whether the record shall be there."""
+    world = tell(REFUSED).world
+    (item,) = parked(world)
+    with pytest.raises(Wrong, match="takes replay or dismiss"):
+        commands.parked(world.hub, act, item["id"])
+    assert parked(world) == [item]
+
+
+def test_only_a_record_that_is_gone_is_recreated() -> None:
+    """One that holds only our copies is still there: a second one would stand beside it."""
+    world = World({"A": Profile()})
+    world.tools["A"].act("jane", {"mail": "jane@x.com"})
+    world.sync()
+    uid = world.uid("A", "jane")
+    world.store.transact(lambda rows: set_aside(rows, "unsupported", uid))
+    with pytest.raises(Wrong, match="takes keep, unlink or replay"):
+        commands.parked(world.hub, "recreate", f"unsupported:{uid}")
+
+
+def set_aside(rows: Rows, kind: str, uid: str | None, **doc: Any) -> None:
+    """An item about a record, or about none."""
+    about = {"uid": uid, "system": "A", "why": "a test", "doc": doc}
+    rows.insert("parked", {"id": f"{kind}:{uid}", "kind": kind, "state": "open", "at": 1, **about})
+
+
+def test_a_create_of_unknown_outcome_is_dismissed_not_replayed() -> None:
+    """What can be done about an item is what every way to it offers."""
+    world = World({"A": Profile()})
+    world.tools["A"].act("jane", {"mail": "jane@x.com"})
+    world.sync()
+    uid = world.uid("A", "jane")
+    where = {"golden": uid, "system": "A", "object": PERSON}
+    world.store.transact(lambda rows: set_aside(rows, "lost create", uid, wanted=where))
+    with pytest.raises(Wrong, match="takes dismiss"):
+        commands.replay(world.hub, f"lost create:{uid}")
+    assert [one["acts"] for one in browse.parked(world.hub)["parked"]] == [("dismiss",)]
+    commands.parked(world.hub, "dismiss", f"lost create:{uid}")
+    assert parked(world) == []
+
+
+def test_what_a_tool_left_that_is_gone_can_be_dismissed() -> None:
+    """A system that is in hub.yaml no more cannot be read again."""
+    world = World({"B": Profile()})
+    world.store.transact(lambda rows: set_aside(rows, "answer", None))
+    with pytest.raises(Wrong, match="any more: dismiss it"):
+        commands.replay(world.hub, "answer:None")
+
+
+@pytest.mark.parametrize("told", [REFUSED, NOT_CREATED], ids=["update", "create"])
+@pytest.mark.parametrize("mended", ["job_title=", "job_title=Nurse"])
+def test_a_refusal_ends_when_golden_is_something_else(told: str, mended: str) -> None:
+    """A value that the tool takes, or none: nobody has to put the item away."""
+    story = tell(told)
+    assert [one["kind"] for one in parked(story.world)] == ["rejected"]
+    mend(story)
+    step(story, f"A.jane {mended}")
+    story.world.sync()
+    assert parked(story.world) == []
+
+
+def test_a_refusal_ends_when_somebody_types_the_value_there() -> None:
+    """The tool holds what golden holds: nothing is refused any more."""
+    story = tell(REFUSED)
+    step(story, "B.jane job_title=Boss")
+    story.world.sync()
+    assert parked(story.world) == []
+
+
+def test_a_refusal_stays_while_something_is_refused() -> None:
+    """Another field that changes does not end it."""
+    story = tell(REFUSED)
+    step(story, "A.jane note=told")
+    story.world.sync()
+    assert [one["kind"] for one in parked(story.world)] == ["rejected"]
+
+
+def test_a_refused_create_is_offered_again_when_somebody_says_so() -> None:
+    """The tool was mended, not the value; until then the item and the hold stay."""
+    story = tell(NOT_CREATED)
+    mend(story)
+    story.world.sync()
+    (item,) = parked(story.world)
+    assert story.beside("B", "A.jane") is None
+    commands.replay(story.world.hub, item["id"])
+    story.world.sync()
+    assert story.beside("B", "A.jane")
+    assert parked(story.world) == []

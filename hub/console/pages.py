@@ -93,7 +93,7 @@ PAGES = (
     Page(
         "/drift",
         "drift.html",
-        lambda d, a: browse.drift(d.hub, a.get("system", ""), a.get("after", "")),
+        lambda d, a: browse.drift(d.hub, *(a.get(n, "") for n in ("system", "after", "word"))),
     ),
     Page("/runs", "runs.html", run_list),
     Page("/runs/{run}", "run.html", lambda d, a: browse.run(d.hub, a["run"], a.get("after", ""))),

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from hub.env import Hub
 
 Sides = list[dict[str, Any]]
+Heads = dict[int, tuple[int, str]]  # lane to its length and the digest of its last entry, in hex
 LANES = 8
 START = b"\0" * 32
+BESIDE = "differs from what the anchor saw"
 
 
 def lane_of(uid: Uid) -> int:
@@ -224,16 +226,16 @@ def check_lane(rows: Rows, lane: int) -> Iterator[Finding]:
         )
 
 
-def heads(rows: Rows) -> dict[int, tuple[int, str]]:
-    """Lane to its length and head (hex), for the anchor."""
+def heads(rows: Rows) -> Heads:
+    """Where every lane is now, for the anchor."""
     return {r["lane"]: (r["n"], r["head"].hex()) for r in rows.select("lane", order=("lane",))}
 
 
-def check_anchor(rows: Rows, anchored: dict[int, tuple[int, str]]) -> Iterator[Finding]:
+def check_anchor(rows: Rows, anchored: Heads) -> Iterator[Finding]:
     """A lane may be ahead of its anchor, never behind it or beside it."""
     for lane, (n, head) in sorted(anchored.items()):
         row = rows.get("history", lane=lane, n=n) if n else None
         if n and row is None:
             yield Finding(lane, n, f"the anchor saw {n} entries: the tail was cut off")
         elif row is not None and row["digest"].hex() != head:
-            yield Finding(lane, n, "differs from what the anchor saw")
+            yield Finding(lane, n, BESIDE)

@@ -297,7 +297,7 @@ _table(
     _may("merged_into", Uid),
     _must("at", Ms),
     _must("doc", Blob),
-    index=(("entity",),),
+    index=(("merged_into", "uid"),),
 )
 _table(
     "assoc",
@@ -436,7 +436,7 @@ _table(
     _may("system", Text),
     _must("why", Text),
     _must("doc", Doc),
-    index=(("kind", "state"), ("uid",), ("other",)),
+    index=(("state", "kind", "at"), ("uid",), ("other",)),
 )
 _table(
     "parked",
@@ -449,7 +449,7 @@ _table(
     _must("why", Text),
     _may("body", Sealed),
     _must("doc", Doc),
-    index=(("state",), ("uid",)),
+    index=(("state", "kind", "at"), ("uid",)),
 )
 _table("counter", _key("system", Text), _key("name", Text), _must("n", Int), small=True)
 _table("meta", _key("name", Text), _must("value", Text), small=True)

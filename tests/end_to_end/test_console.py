@@ -106,7 +106,15 @@ def every_path(one: Running) -> list[str]:
     run = commands.plan(hub)["run"]
     found = [p.path for p in PAGES if "{" not in p.path]
     found += [f"/customers/{c}" for c in customers]
-    return [*found, "/", f"/runs/{run}", "/sign-in", "/customers?q=www", "/drift?system=stripe"]
+    return [
+        *found,
+        "/",
+        f"/runs/{run}",
+        "/sign-in",
+        "/customers?q=www",
+        "/drift?system=stripe",
+        "/drift?word=rejected",
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
@@ -174,6 +174,19 @@ def test_pages_follow_each_other(console: Up) -> None:
     assert len(links) == len(set(links))
 
 
+def test_drift_is_shown_by_a_word(console: Up) -> None:
+    """The page keeps the word that was chosen, and the links that lead on keep it too."""
+    _, one, client = console
+    (chosen, *_), system = browse.drift(one.opened.hub)["words"], list(one.opened.hub.systems)[1]
+    asked = {"system": system, "word": chosen}
+    page = client.get("/drift", params=asked).text
+    assert f"<option selected>{chosen}</option>" in page
+    assert f"/drift?{urlencode(asked).replace('&', '&amp;')}" in page
+    told = client.get("/drift.json", params=asked).json()
+    assert (told["word"], told["system"]) == (chosen, system)
+    assert {c["word"] for link in told["links"] for c in link["cells"]} <= {chosen}
+
+
 def test_a_customer_is_told_in_full(console: Up) -> None:
     """The golden values, what the tools hold and the timeline agree with the commands."""
     _, one, client = console
@@ -205,6 +218,7 @@ BAD = (
     (f"/customers/{UNKNOWN.upper()}", 404), ("/customers/" + "9" * 4_000, 404),
     ("/customers?after=x", 400), ("/customers?after=%00", 400), ("/drift?after=1", 400),
     ("/drift?system=nope", 404), (f"/runs/{UNKNOWN}", 404), ("/runs/x", 404),
+    ("/drift?word=agree", 400),
     ("/runs?after=999999999999999999999", 400), ("/nope", 404), ("/nope.json", 404),
     ("/customers/../../etc/passwd", 404), ("/static/../site.py", 404), ("/static/site.py", 404),
     ("/static/", 404), (f"/customers?after={UNKNOWN}", 200),
@@ -403,8 +417,9 @@ def test_the_command_line_says_where_the_console_is(make_site: Callable[..., Sit
     """`synchub up` prints an address that shows the overview."""
     site = make_site(5)
     site.up()
-    told = (Path(site.folder.path) / "up.log").read_text()
-    found = re.search(r"console: (http://\S+)", told)
-    assert found, told
+    log = Path(site.folder.path) / "up.log"  # it takes commands a moment before it prints
+    assert wait(lambda: "console: " in log.read_text(), 10), log.read_text()
+    found = re.search(r"console: (http://\S+)", log.read_text())
+    assert found
     assert "Overview" in httpx.get(found[1], trust_env=False).text
     assert site.stop() == 0

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from connectors._kit.contract import Denied, Limits, Unavailable, Unreadable
 from hub.io import codec
-from hub.io.anchor import Anchor, BadAnchor
+from hub.io.anchor import Anchor, BadAnchor, Line
 from hub.io.codec import Codec, Undecodable, decode
 from hub.io.http import Budget, HttpApi, retry_after_ms
 from hub.io.log import Log
@@ -213,20 +213,42 @@ def test_schemas_only_have_optional_fields_with_defaults() -> None:
 
 
 def test_the_anchor_survives_a_power_cut(tmp_path: Path) -> None:
-    """A half-written last line is passed over; a damaged one is named."""
+    """A half-written last line is passed over, and the next one does not run on from it."""
     anchor = Anchor(tmp_path / "a" / "anchor.jsonl")
-    assert anchor.read() == {}
-    anchor.write({1: (2, "aa")}, 5)
-    anchor.write({1: (2, "aa")}, 6)
-    anchor.write({1: (3, "bb")}, 7)
-    assert len(anchor.path.read_text().splitlines()) == 2
+    assert anchor.last() is None
+    for line in (lines := [Line(5, {1: (2, "aa")}), Line(7, {1: (3, "bb")}, "hub")]):
+        anchor.add(line)
     with anchor.path.open("a") as file:
         file.write('{"at": 8, "hea')
-    assert anchor.read() == {1: (3, "bb")}
-    with anchor.path.open("a") as file:
-        file.write("\n")
-    with pytest.raises(BadAnchor, match="line 3"):
-        anchor.read()
+    assert anchor.last() == lines[1]
+    anchor.add(lines[0])
+    assert anchor.last() == lines[0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"at": 8, "hea',
+        b'{"at": 8}',
+        b'{"at": 8, "heads": {"8": [1, "aa"]}}',
+        b'{"at": 8, "heads": {"0": [-1, "aa"]}}',
+        b'{"at": 8, "heads": {"0": [9223372036854775808, "aa"]}}',
+        b'{"at": 8, "heads": {}, "hub": "\xff"}',
+        b"[" * 50_000,
+        b"",
+    ],
+)
+def test_a_line_that_is_no_anchor_is_refused(tmp_path: Path, line: bytes) -> None:
+    """Whoever can write the file cannot break those who read it."""
+    (tmp_path / "anchor").write_bytes(line + b"\n")
+    with pytest.raises(BadAnchor, match="anchor"):
+        Anchor(tmp_path / "anchor").last()
+
+
+def test_a_line_of_an_older_version_counts(tmp_path: Path) -> None:
+    """It has no name of a hub."""
+    (tmp_path / "anchor").write_bytes(b'{"at":5,"heads":{"1":[2,"aa"]}}\n')
+    assert Anchor(tmp_path / "anchor").last() == Line(5, {1: (2, "aa")})
 
 
 # -- HTTP --------------------------------------------------------------------------------------

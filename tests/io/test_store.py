@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from hub import status
 from hub.io import state
 from hub.io.migrate import NewerDatabase, migrate
-from hub.io.rows import Rows, StoreFull, among
+from hub.io.rows import Rows, StoreFull, among, below
 from hub.io.seal import Seal
 from hub.io.sql import SqlRows
 from hub.io.state import Vault
@@ -154,8 +155,8 @@ def test_a_reader_sees_one_state(tmp_path: Path) -> None:
     store.close()
 
 
-def plans(path: Path, work: Callable[[Rows], object]) -> list[str]:
-    """How SQLite goes about every statement of a work."""
+def plans(path: Path, work: Callable[[Rows], object], *, sorts: bool = False) -> list[str]:
+    """How SQLite goes about every statement of a work; what it sorts by itself where asked."""
     SqlStore(path).close()
     connection = connect(path)
     told: list[str] = []
@@ -164,7 +165,7 @@ def plans(path: Path, work: Callable[[Rows], object]) -> list[str]:
     connection.set_trace_callback(None)
     found = [row for text in told for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")]
     connection.close()
-    return [row[3] for row in found if not row[3].startswith("USE TEMP")]
+    return [row[3] for row in found if sorts or not row[3].startswith("USE TEMP")]
 
 
 def test_who_names_uids_goes_by_them(tmp_path: Path) -> None:
@@ -182,6 +183,36 @@ def test_who_names_uids_goes_by_them(tmp_path: Path) -> None:
         "SEARCH parked USING INDEX parked_by_uid (uid=?)",
         "SEARCH task USING INDEX task_by_other (other=?)",
         "SEARCH wanted USING INDEX sqlite_autoindex_wanted_1 (golden=? AND system=? AND object=?)",
+    ]
+
+
+def test_what_is_counted_on_every_look_is_counted_in_an_index(tmp_path: Path) -> None:
+    """Customers, and open items by kind: no row is read for them, but the oldest of each kind."""
+
+    def work(rows: Rows) -> None:
+        rows.count("golden", {"merged_into": None})
+        for table in ("task", "parked"):
+            status.by_kind(rows, table)
+            rows.count(table, {"kind": "duplicate", "state": "open"})
+
+    assert plans(tmp_path / "hub.db", work) == [
+        "SEARCH golden USING COVERING INDEX golden_by_merged_into_uid (merged_into=?)",
+        "SEARCH task USING INDEX task_by_state_kind_at (state=? AND kind>?)",
+        "SEARCH task USING COVERING INDEX task_by_state_kind_at (state=? AND kind=?)",
+        "SEARCH parked USING INDEX parked_by_state_kind_at (state=? AND kind>?)",
+        "SEARCH parked USING COVERING INDEX parked_by_state_kind_at (state=? AND kind=?)",
+    ]
+
+
+def test_a_page_of_customers_is_read_in_order(tmp_path: Path) -> None:
+    """The newest first from any place on: nothing is sorted for it."""
+
+    def work(rows: Rows) -> None:
+        where = {"merged_into": None, "uid": below(uuid_text(1))}
+        rows.select("golden", where, order=("-uid",), limit=50)
+
+    assert plans(tmp_path / "hub.db", work, sorts=True) == [
+        "SEARCH golden USING INDEX golden_by_merged_into_uid (merged_into=? AND uid<?)"
     ]
 
 
