@@ -55,6 +55,7 @@ IDLE_MS = 1_000
 BUSY_MS = 50
 AT_ONCE = 100
 WAIT_MS = 200
+ADOPTED = "adopted"  # the cause of an input: the record took over what was written to another
 
 
 @dataclass(frozen=True)
@@ -588,12 +589,17 @@ def plan_creates(rows: Rows, link: Link) -> list[Plan]:
 
 
 def unresolved(rows: Rows, link: Link) -> bool:
-    """Whether a reading of this object waits to be resolved: it may show the same customer."""
+    """Whether something waits to be resolved that may show the same customer in this object.
+
+    That is a reading of it, or, anywhere, what made a record take over a create.
+    """
     pending = {"status": "pending", "kind": "observation"}
     waiting = rows.select("input", pending, limit=AT_ONCE)
     uids = among({row["uid"] for row in waiting})
     here = {**link.here, "state": "live", "uid": uids}
-    return len(waiting) == AT_ONCE or bool(waiting and rows.count("record", here))
+    if len(waiting) == AT_ONCE or (waiting and rows.count("record", here)):
+        return True
+    return bool(rows.select("input", {"status": "pending", "cause": ADOPTED}, limit=1))
 
 
 def captured_up_to(rows: Rows, link: Link) -> int:
@@ -603,23 +609,29 @@ def captured_up_to(rows: Rows, link: Link) -> int:
 
 
 def may_create(rows: Rows, link: Link, golden: Golden, wanted: Row, passed: int) -> bool:
-    """Wait until this system could have shown us the same customer, unless it would refuse two.
-
-    Members whose inputs are still on their way to the resolver are waited for as well.
-    """
+    """Wait until this system could have shown us the same customer, unless it would refuse two."""
     members = state.members_of(rows, golden)
-    if creates.refusal(golden, members, link.tool):
+    if creates.refusal(golden, members, link.tool) or on_the_way(rows, link, golden):
         return False
-    for uid in golden.members:
-        row = rows.get("record", uid=uid)
-        if row and row["next_seq"] != row["folded"] + 1:
-            return False
     guarded = any(golden.cell(n).value is not None for n in link.tool.unique)
     late = max(link.tool.lag_ms, link.spec.changes_lag_ms)
     if guarded or passed >= wanted["dirty"] + late:
         return True
     link.hub.env.wake(f"capture:{link.system.name}")
     return False
+
+
+def on_the_way(rows: Rows, link: Link, golden: Golden) -> bool:
+    """Whether inputs wait for the resolver: of its records, or of one that was created for it here.
+
+    What came of a create is known to its golden record, or to the one that this was merged into,
+    when it is folded: the row of its intent is settled before.
+    """
+    here = {"golden": among(golden.members), **link.here, "op": "create"}
+    made = {row["uid"] for row in rows.select("intent", here, only=("uid",))}
+    where = {"uid": among(made.union(golden.members))}
+    found = rows.select("record", where, only=("next_seq", "folded"))
+    return any(row["next_seq"] != row["folded"] + 1 for row in found)
 
 
 def commit_create(rows: Rows, link: Link, golden: Golden, run: str) -> Plan:
@@ -695,7 +707,7 @@ def adopt(
     if record is None:
         return
     taken = msgspec.structs.replace(receipt, sends=plan.sends, adopts=adopts)
-    inputs.append(rows, link.hub, record, taken, cause="deliver")
+    inputs.append(rows, link.hub, record, taken, cause=ADOPTED)
     now = link.hub.env.now()
     nothing = Receipt("not_sent", now, now, why=f"known already as {winner}")
     inputs.append(rows, link.hub, plan.record, nothing, cause="deliver")

@@ -9,7 +9,7 @@ import pytest
 
 from connectors._kit.contract import Answer, Denied, Reading, Unavailable, Write
 from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
-from hub import deliver, inputs
+from hub import deliver, inputs, resolve
 from hub.io import state
 from hub.io.rows import Rows, StoreFull
 from hub.links import Link
@@ -219,3 +219,82 @@ def test_a_decision_of_the_wrong_shape_stops_nobody() -> None:
     world.sync()
     assert len(world.tools["B"].living()) == 2
     assert held(world, "B")["last"] == "Doe"
+
+
+def only(world: World, *known: tuple[str, str]) -> None:
+    """Of all that waits, the resolver comes to these records of tools and no others."""
+    uids = [uid for tool, native in known if (uid := world.uid(tool, native))]
+    world.env.commit(lambda r: resolve.resolve(r, world.hub, uids), "some")
+
+
+def unresolved_passes(world: World) -> None:
+    """B is captured and delivered to again and again, while the resolver does not come to it."""
+    for _ in range(5):
+        world.clock.pass_time(1_000)
+        world.capture("B")
+        world.deliver("B")
+
+
+def created(world: World, **fields: Any) -> None:
+    """Jane, new in A, is created in B; nobody has resolved yet what B answered."""
+    person(world, "A", **(fields or JANE))
+    taken(world, "A", "B")
+    unresolved_passes(world)
+
+
+def edited_while_the_resolver_is_behind(world: World) -> None:
+    """A's edit is resolved before B's answers are, and B is delivered to again and again."""
+    person(world, "A", title="Nurse")
+    world.capture("A")
+    only(world, ("A", "jane"))
+    unresolved_passes(world)
+
+
+def test_a_create_is_not_sent_again_while_the_resolver_is_behind() -> None:
+    """What the tool made of it waits to be resolved: until then it is on its way."""
+    world = World({"A": Profile(), "B": Profile()})
+    created(world)
+    assert len(world.tools["B"].living()) == 1
+    edited_while_the_resolver_is_behind(world)
+    assert len(world.tools["B"].living()) == 1
+    world.sync()
+    assert held(world, "B", world.tools["B"].living()[0])["title"] == "Nurse"
+
+
+def test_a_create_for_a_customer_that_was_merged_meanwhile_is_not_sent_again() -> None:
+    """It was said for a golden record that is another one by the time its answer is resolved."""
+    never = {"A": "never", "C": "never"}
+    profiles = {"A": Profile(), "B": Profile(refuses=frozenset({"title"})), "C": Profile()}
+    world = World(profiles, create=never)
+    person(world, "C", "old", mail="old@x.com", title="Boss")
+    world.sync()
+    created(world)
+    person(world, "C", "old", mail=JANE["mail"], title=None)
+    world.capture("C")
+    only(world, ("C", "old"))
+    unresolved_passes(world)
+    assert len(world.tools["B"].living()) == 1
+    world.sync()
+    assert len(world.tools["B"].living()) == 1
+
+
+def test_a_create_is_not_sent_again_while_the_record_that_took_it_over_waits() -> None:
+    """Capture was faster, so what was created is another record, whose receipt is behind."""
+    world = World({"A": Profile(), "B": Profile(external_ids=False)})
+
+    def type_over(point: str) -> None:
+        if point == "before deliver:receipt":
+            world.env.at_point = lambda _: None
+            world.resolve()
+            person(world, "B", "B-1", title="Nurse")
+            taken(world, "B")
+
+    world.env.at_point = type_over
+    created(world, first="Jane", last="Doe", title="Boss")
+    here = {"system": "B", "native_id": None}
+    (given_up,) = world.store.view(lambda r: r.select("record", here))
+    world.env.commit(lambda r: resolve.resolve(r, world.hub, [given_up["uid"]]), "some")
+    edited_while_the_resolver_is_behind(world)
+    assert world.tools["B"].living() == ["B-1"]
+    world.sync()
+    assert world.tools["B"].living() == ["B-1"]
