@@ -22,7 +22,7 @@ from connectors._kit.contract import (
     Unavailable,
     Unreadable,
 )
-from hub import inputs
+from hub import inputs, slots
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
@@ -193,7 +193,7 @@ def park_broken(rows: Rows, hub: Hub, intake: Intake, key: str, why: str, raw: b
     rows.upsert(
         "parked",
         {
-            "id": f"answer:{name}:{intake.spec.object}:{key}",
+            "id": slots.answer_item(name, intake.spec.object, key),
             "kind": "answer",
             "state": "open",
             "at": hub.env.now(),

@@ -30,7 +30,7 @@ from connectors._kit.contract import (
     Unreadable,
     Write,
 )
-from hub import inputs, leases, slots, switches
+from hub import capture, inputs, leases, slots, switches
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
@@ -726,41 +726,69 @@ def landed_in(rows: Rows, link: Link, plan: Plan, answer: Answer) -> Uid | None:
 
 
 def settle_creates(link: Link) -> bool:
-    """Look for the record that a create of unknown outcome may have made."""
+    """Look for the records that creates of unknown outcome may have made; whether one is settled.
+
+    A tool that cannot even look is asked for them again a little later, so that other writes go on.
+    """
+    env = link.hub.env
+    found = env.view(lambda rows: lost_creates(rows, link))
+    try:
+        settled = [settle_create(link, row) for row in found]
+    except ConnectorError:
+        env.commit(lambda rows: look_later(rows, found, env.now() + 5_000), "deliver:call off")
+        raise
+    return any(settled)
+
+
+def lost_creates(rows: Rows, link: Link) -> list[Row]:
+    """Creates of unknown outcome that the tool has had the time to show."""
     due = link.hub.env.now() - max(link.tool.settle_ms, link.tool.lag_ms, 500)
-    found = link.hub.env.view(
-        lambda rows: rows.select(
-            "intent",
-            {
-                "system": link.system.name,
-                "object": link.spec.object,
-                "op": "create",
-                "status": "unknown",
-                "unknown_at": at_most(due),
-            },
-            limit=AT_ONCE,
-        )
-    )
-    for row in found:
-        settle_create(link, row)
-    return bool(found)
+    lost = {**link.here, "op": "create", "status": "unknown", "unknown_at": at_most(due)}
+    return rows.select("intent", lost, order=("unknown_at",), limit=AT_ONCE)
 
 
-def settle_create(link: Link, row: Row) -> None:
+def settle_create(link: Link, row: Row) -> bool:
     """One of them: adopted when it is surely ours, given up when it is not there."""
-    record = link.hub.env.view(lambda rows: state.load_record(rows, row["uid"]))
+    env = link.hub.env
+    record = env.view(lambda rows: state.load_record(rows, row["uid"]))
     if record is None or record.intent is None or record.intent.unknown_at is None:
-        return
+        env.commit(lambda rows: look_later(rows, [row], env.now()), "deliver:call off")
+        return False  # what is known of it waits for the resolver, or for a person
     write = Write("create", "", changes(link, record, record.intent.sends), record.uid, row["key"])
-    readings = link.system.connector.find(link.system.api, link.spec, write)
-    link.hub.env.commit(lambda rows: take_found(rows, link, record, row, readings), "deliver:found")
-    link.hub.env.wake("resolve")
+    try:
+        readings = link.system.connector.find(link.system.api, link.spec, write)
+    except Unreadable as error:
+        env.commit(partial(cannot_look, link=link, row=row, error=error), "deliver:call off")
+        return False
+    env.commit(lambda rows: take_found(rows, link, record, row, readings), "deliver:found")
+    env.wake("resolve")
+    return True
+
+
+def look_later(rows: Rows, found: Iterable[Row], at: int) -> None:
+    """Count the time until these creates are looked for from then on (ms)."""
+    for row in found:
+        rows.update("intent", {"key": row["key"], "status": "unknown"}, {"unknown_at": at})
+
+
+def cannot_look(rows: Rows, link: Link, row: Row, error: Unreadable) -> None:
+    """What the tool showed was not understood: a person sees it, and it is asked ever more rarely.
+
+    Each time it has to wait as long again as the create is old, and five minutes at most.
+    """
+    now = link.hub.env.now()
+    look_later(rows, [row], now + min(now - row["at"], slots.PAUSE_MOST_MS))
+    shown = rows.get("parked", id=slots.answer_item(link.system.name, link.spec.object, row["key"]))
+    if shown is None or shown["state"] == "done":
+        intake = Intake(link.system, link.spec, "deliver")
+        capture.park_broken(rows, link.hub, intake, row["key"], str(error), error.raw)
 
 
 def take_found(
     rows: Rows, link: Link, record: Record, row: Row, readings: Sequence[Reading]
 ) -> None:
     """Exactly one candidate is adopted; several are for a steward; none: it was not applied."""
+    slots.close(rows, slots.answer_item(link.system.name, link.spec.object, row["key"]))
     sure = [r for r in readings if r.external_id == record.uid]
     likely = sure or [
         r for r in readings if not link.spec.external_ids and adoptable(rows, link, record, row, r)

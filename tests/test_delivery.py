@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from connectors._kit.contract import Answer, Denied, Reading, Unavailable, Write
+from connectors._kit.contract import Answer, Denied, Reading, Unavailable, Unreadable, Write
 from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
-from hub import deliver, inputs, resolve
+from hub import commands, deliver, inputs, resolve
 from hub.io import state
 from hub.io.rows import Rows, StoreFull
 from hub.links import Link
@@ -298,3 +298,104 @@ def test_a_create_is_not_sent_again_while_the_record_that_took_it_over_waits() -
     assert world.tools["B"].living() == ["B-1"]
     world.sync()
     assert world.tools["B"].living() == ["B-1"]
+
+
+class Illegible:
+    """A tool in which a lost create cannot be looked for, as long as `why` says so."""
+
+    why: Exception | None = None
+
+    def __init__(self, tool: SimTool) -> None:
+        self.tool, self.asked = tool, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tool, name)
+
+    def find(self, *given: Any) -> Any:
+        """See the contract."""
+        self.asked += 1
+        if self.why:
+            raise self.why
+        return self.tool.find(*given)
+
+
+def lost_create(why: Exception) -> World:
+    """Bob's create in B was lost, and is not found for this reason; Jane is in both tools."""
+    world = World({"A": Profile(), "B": Profile()}, wrap=Illegible)
+    person(world, "A", **JANE)
+    world.sync()
+    person(world, "A", "bob", first="Bob", last="Roe", mail="bob@x.com")
+    taken(world, "A", "B")
+    world.tools["B"].faults.append("answer lost")
+    connector(world).why = why
+    world.clock.pass_time(1_000)
+    world.capture("B")
+    world.deliver("B")
+    assert world.tools["B"].living() == ["B-1", "B-2"]
+    return world
+
+
+def connector(world: World) -> Any:
+    """What stands before B."""
+    return world.hub.systems["B"].connector
+
+
+def delivered(world: World, times: int, every_ms: int = 1_000) -> None:
+    """B is delivered to so often, and what it says is resolved."""
+    for _ in range(times):
+        world.resolve()
+        world.clock.pass_time(every_ms)
+        world.deliver("B")
+
+
+@pytest.mark.parametrize("why", [Unreadable("no JSON"), Unavailable("search is down")])
+def test_a_create_that_cannot_be_looked_for_holds_up_no_other_write(why: Exception) -> None:
+    """Jane is written all the same; Bob's create is found once the tool can be understood."""
+    world = lost_create(why)
+    delivered(world, 3)
+    assert connector(world).asked
+    person(world, "A", note="two")
+    taken(world, "A")
+    delivered(world, 10)
+    assert held(world, "B", "B-1")["note"] == "two"
+    connector(world).why = None
+    world.sync()
+    assert world.tools["B"].living() == ["B-1", "B-2"]
+
+
+def test_a_create_that_cannot_be_looked_for_is_shown_and_asked_for_ever_more_rarely() -> None:
+    """What somebody dismissed is not shown again; what was found in the end needs nobody."""
+    world = lost_create(Unreadable("no JSON"))
+    delivered(world, 3_600)
+    assert 12 <= connector(world).asked <= 30
+    (item,) = commands.parked(world.hub)["parked"]
+    assert "no JSON" in item["why"]
+    commands.parked(world.hub, "dismiss", item["id"])
+    delivered(world, 10, every_ms=300_000)
+    assert commands.parked(world.hub)["parked"] == []
+    connector(world).why = None
+    world.sync()
+    assert world.tools["B"].living() == ["B-1", "B-2"]
+
+
+@pytest.mark.parametrize("by", ["deliver", "capture"])
+def test_a_create_that_was_found_in_the_end_needs_nobody(by: str) -> None:
+    """The item about it is put away by itself, whoever finds the record."""
+    world = lost_create(Unreadable("no JSON"))
+    delivered(world, 3)
+    assert commands.parked(world.hub)["parked"]
+    if by == "deliver":
+        connector(world).why = None
+        delivered(world, 10)
+    else:
+        world.sync()
+    assert commands.parked(world.hub)["parked"] == []
+
+
+def test_a_create_whose_end_waits_for_the_resolver_keeps_nobody_awake() -> None:
+    """There is nothing to look for yet, and a pass that did nothing is not repeated at once."""
+    world = lost_create(Unreadable("no JSON"))
+    world.clock.pass_time(5_000)
+    system = world.hub.systems["B"]
+    assert [deliver.step(world.hub, system) > world.clock() for _ in range(3)] == [True] * 3
+    assert connector(world).asked == 0
