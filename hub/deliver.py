@@ -359,7 +359,9 @@ def settle(rows: Rows, link: Link, readings: Mapping[str, Reading | None]) -> li
 def settle_one(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> list[Plan]:
     """The plan with its intent, or nothing: it was agreed on, or the record had moved."""
     if reading is not None and moved(rows, link, plan, reading):
-        inputs.take(rows, link.hub, Intake(link.system, link.spec, "deliver"), reading)
+        intake = Intake(link.system, link.spec, "deliver")
+        if inputs.take(rows, link.hub, intake, reading) != "new":
+            slots.postpone(rows, plan.record, link.hub.env.now() + IDLE_MS)
     elif reading is not None and not plan.sends:
         agree(rows, link, plan, reading)
     elif reading is None and not blind(link, plan):

@@ -399,3 +399,22 @@ def test_a_create_whose_end_waits_for_the_resolver_keeps_nobody_awake() -> None:
     system = world.hub.systems["B"]
     assert [deliver.step(world.hub, system) > world.clock() for _ in range(3)] == [True] * 3
     assert connector(world).asked == 0
+
+
+def test_a_reading_that_cannot_be_taken_in_yet_keeps_nobody_awake() -> None:
+    """Something was read that ended later, by a clock that has been put back since."""
+    world = both()
+    person(world, "A", note="two")
+    taken(world, "A")
+    person(world, "B", note="three")
+    uid, later = world.uid("B", "jane"), world.clock() + 60_000
+    world.store.transact(lambda r: r.update("record", {"uid": uid}, {"read_end": later}))
+    system = world.hub.systems["B"]
+    before = world.tools["B"].calls["read"]
+    for _ in range(5):
+        deliver.step(world.hub, system)
+    assert deliver.step(world.hub, system) > world.clock()
+    assert world.tools["B"].calls["read"] - before == 1
+    world.clock.pass_time(60_000)
+    world.sync()
+    assert held(world, "A")["note"] == "three"
