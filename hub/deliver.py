@@ -131,14 +131,25 @@ def update(link: Link) -> bool:
 def look(rows: Rows, link: Link) -> list[Plan | Chore]:
     """What the due slots need: one batch of plans, and the chores among them."""
     found: list[Plan | Chore] = []
+    waiting: list[Row] = []
     plans = 0
-    for row in due_slots(rows, link):
+    due = due_slots(rows, link)
+    for row in due:
         if one := plan_one(rows, link, row):
             found.append(one)
             plans += isinstance(one, Plan)
+        else:
+            waiting.append(row)
         if plans >= max(link.spec.write_batch, 10):
-            break
-    return found
+            return found
+    crowded = waiting and len(due) == AT_ONCE
+    return [*found, partial(step_aside, link=link, waiting=waiting)] if crowded else found
+
+
+def step_aside(rows: Rows, link: Link, waiting: Iterable[Row]) -> None:
+    """So many links wait that those behind them are never seen: they come first, for a second."""
+    until = link.hub.env.now() + IDLE_MS
+    rows.update_many("slot", [{"uid": row["uid"], "not_before": until} for row in waiting])
 
 
 def due_slots(rows: Rows, link: Link) -> list[Row]:

@@ -13,7 +13,7 @@ from hub import commands, deliver, inputs, resolve
 from hub.io import state
 from hub.io.rows import Rows, StoreFull
 from hub.links import Link
-from hub.pure.model import Actor, Decision
+from hub.pure.model import Actor, Decision, Tick
 from hub.pure.rules import FieldRule
 from hub.tools.world import World, rules_for
 
@@ -418,3 +418,34 @@ def test_a_reading_that_cannot_be_taken_in_yet_keeps_nobody_awake() -> None:
     world.clock.pass_time(60_000)
     world.sync()
     assert held(world, "A")["note"] == "three"
+
+
+def poisoned(world: World, system: str) -> None:
+    """An input of every record of a tool was damaged on its way: they wait for a person."""
+
+    def damage(rows: Rows) -> None:
+        for row in rows.select("record", {"system": system}):
+            record = state.load_record(rows, row["uid"])
+            assert record is not None
+            inputs.append(rows, world.hub, record, Tick(1, "x"))
+            rows.update("input", {"uid": row["uid"], "status": "pending"}, {"body": b"?"})
+
+    world.store.transact(damage)
+    world.resolve()
+
+
+def test_links_that_wait_do_not_starve_free_ones() -> None:
+    """More links than fit in one pass cannot be written; those behind them are."""
+    world = World({"A": Profile(page=200), "B": Profile(page=200)})
+    for n in range(deliver.AT_ONCE):
+        person(world, "A", f"p{n}", first="P", last=f"Q{n}", mail=f"p{n}@x.com")
+    world.sync(100)
+    poisoned(world, "B")
+    person(world, "A", "free", first="Fay", last="Free", mail="free@x.com")
+    world.sync(100)
+    for native in world.tools["A"].living():
+        person(world, "A", native, title="Nurse")
+    taken(world, "A")
+    delivered(world, 10, every_ms=100)
+    told = [i for i in world.tools["B"].living() if held(world, "B", i)["title"]]
+    assert [held(world, "B", i)["last"] for i in told] == ["Free"]
