@@ -327,8 +327,8 @@ def read_again(link: Link, plans: Sequence[Plan]) -> dict[str, Reading | None]:
             link.hub.env.commit(lambda rows: call_off(rows, link, plans), "deliver:call off")
             raise
         for reading in readings:
-            for native in (reading.native_id, *reading.aliases):
-                found[native] = reading
+            if not inputs.unfit(reading):  # else capture, which is asked to read it, sets it aside
+                found |= dict.fromkeys((reading.native_id, *reading.aliases), reading)
     return found
 
 
@@ -791,10 +791,8 @@ def cannot_look(rows: Rows, link: Link, row: Row, error: Unreadable) -> None:
     """
     now = link.hub.env.now()
     look_later(rows, [row], now + min(now - row["at"], slots.PAUSE_MOST_MS))
-    shown = rows.get("parked", id=slots.answer_item(link.system.name, link.spec.object, row["key"]))
-    if shown is None or shown["state"] == "done":
-        intake = Intake(link.system, link.spec, "deliver")
-        capture.park_broken(rows, link.hub, intake, row["key"], str(error), error.raw)
+    intake = Intake(link.system, link.spec, "deliver")
+    capture.park_once(rows, link.hub, intake, row["key"], str(error), error.raw)
 
 
 def take_found(
