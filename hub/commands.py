@@ -15,7 +15,7 @@ from hub import explain as explaining
 from hub import export as exporting
 from hub import inputs, rulesets, runs, slots, sweep, switches
 from hub import replay as replaying
-from hub.env import Hub
+from hub.env import Hub, System
 from hub.io import history as chronicle
 from hub.io import state
 from hub.io.rows import Row, Rows
@@ -163,7 +163,7 @@ def show_run(hub: Hub, run: str) -> Answer:
 
 
 def apply(hub: Hub, run: str, anyway: bool = False) -> Answer:  # noqa: FBT001, FBT002  JSON's own
-    """Let the rows of a plan go, once every tool has a place for our ids.
+    """Let the rows of a plan go, once every tool that may be written to has a place for our ids.
 
     `anyway`: also while another run is not through.
     """
@@ -173,12 +173,18 @@ def apply(hub: Hub, run: str, anyway: bool = False) -> Answer:  # noqa: FBT001, 
         return runs.apply(rows, hub, run)
 
     hub.env.view(lambda rows: refuse(rows, hub, run, anyway=anyway))
-    for system in hub.systems.values():
+    for system in hub.env.view(lambda rows: written_to(rows, hub)):
         system.connector.prepare(system.api)
     counted = hub.env.commit(go, "apply")
     for name in hub.systems:
         hub.env.wake(f"deliver:{name}")
     return {"run": run, **counted}
+
+
+def written_to(rows: Rows, hub: Hub) -> list[System]:
+    """The systems in which hub.yaml allows writes."""
+    allowed = {row["name"] for row in rows.select("system", {"writes": True})}
+    return [system for name, system in hub.systems.items() if name in allowed]
 
 
 def refuse(rows: Rows, hub: Hub, run: str, *, anyway: bool) -> None:
@@ -255,8 +261,8 @@ def swept(hub: Hub, since: int) -> Answer:
 
 
 def publish(hub: Hub, rules: dict[str, Any], who: str = "operator") -> Answer:
-    """Make these the rules from the next start on."""
-    checked = RulesSettings.model_validate(rules)
+    """Make these the rules from the next start on; raises ValueError where they are none."""
+    checked = RulesSettings.model_validate(rules, context={"systems": hub.systems})
     version = hub.env.commit(
         lambda rows: rulesets.publish(rows, checked, who, hub.env.now()), "publish"
     )

@@ -57,7 +57,7 @@ class Env(Protocol):
 
 @dataclass(frozen=True)
 class System:
-    """One configured tool, wired up. Times in ms."""
+    """One configured tool, wired up. Times in ms. `webhooks`: whether any are taken from it."""
 
     name: str
     connector: Connector
@@ -68,6 +68,7 @@ class System:
     poll_ms: int = 30_000
     sweep_ms: int = 3_600_000
     epoch: int = 0
+    webhooks: bool = True
     close: Callable[[], None] = lambda: None
 
     def spec_for(self, entity: str) -> ObjectSpec | None:

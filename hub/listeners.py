@@ -62,6 +62,9 @@ def public_app(hub: Hub, public_url: str) -> Starlette:
         system = hub.systems.get(name)
         if system is None:
             return JSONResponse({"error": f"no system {name!r} here"}, 404)
+        if not system.webhooks:
+            why = f"no webhooks are taken from {name!r}: hub.yaml says webhooks: false"
+            return JSONResponse({"error": why}, 404)
         if request.method in ("GET", "HEAD"):
             return JSONResponse({"result": "webhooks are taken here, by POST"})
         try:

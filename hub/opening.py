@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Folder:
 
     def rules(self) -> files.RulesSettings:
         """The checked rules.yaml; raises `BadSettings`."""
-        return files.load_rules(self.path / RULES)
+        return files.load_rules(self.path / RULES, self.hub().systems)
 
     def socket(self) -> Path:
         """The command socket of a hub that is up."""
@@ -80,23 +80,22 @@ def init(
 
 
 def contact(name: str, one: Mapping[str, Any]) -> Account:
-    """Whose account this is; reads only."""
-    return account_of(
-        wiring.connector(one.get("vendor", name)), one.get("base_url", ""), one["auth"]
-    )
-
-
-def account_of(made: Connector, base_url: str, secrets: Mapping[str, str]) -> Account:
-    """Ask with a client of its own, without a hub around it."""
-    clock = wiring.Clock()
-    api = HttpApi(
-        base_url or made.base_url(secrets),
-        lambda: made.authorize(secrets),
-        Budget(made.limits, clock.now, time.sleep),
-        secrets=secrets,
-    )
+    """Whose account this is; reads only. Raises `BadSettings` that names the system."""
+    made = wiring.connector(one.get("vendor", name))
     try:
-        return made.account(api)
+        with asking(made, one.get("base_url", ""), one["auth"]) as api:
+            return made.account(api)
+    except files.BadSettings as error:
+        raise files.BadSettings(f"{name}: {error}") from None
+
+
+@contextmanager
+def asking(made: Connector, base_url: str, secrets: Mapping[str, str]) -> Iterator[HttpApi]:
+    """A client of its own, without a hub around it."""
+    budget = Budget(made.limits, wiring.Clock().now, time.sleep)
+    api = wiring.client(made, base_url, secrets, budget)
+    try:
+        yield api
     finally:
         api.close()
 
@@ -228,23 +227,36 @@ def anchor(hub: Hub) -> None:
         hub.anchor.write(hub.env.view(chronicle.heads), hub.env.now())
 
 
-def check(folder: Folder) -> list[str]:
-    """Everything that would stop the start, as lines; reads only."""
-    found = folder.hub()
-    wrong = []
+@dataclass
+class Checked:
+    """What `check` found, as lines: what would stop the start, and what a tool lacks for writes."""
+
+    wrong: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def check(folder: Folder) -> Checked:
+    """Ask every system whose account it is and what it lacks; reads only."""
+    found, checked = folder.hub(), Checked()
     folder.rules()
     seal.read_master(folder.path / MASTER)
     for name, one in found.systems.items():
         try:
-            secrets = files.read_secrets(folder.path / one.credentials)
-            made = wiring.connector(one.vendor)
-            account = account_of(made, one.base_url, secrets)
+            why, missing = check_system(folder, one)
         except (LookupError, ValueError, ConnectorError) as error:
-            wrong.append(f"{name}: {error}")
-            continue
-        if why := wiring.check_account(account, one):
-            wrong.append(f"{name}: {why}")
-    return wrong
+            why, missing = str(error), ()
+        checked.wrong += [f"{name}: {why}"] if why else []
+        checked.missing += [f"{name}: {flaw}" for flaw in missing]
+    return checked
+
+
+def check_system(folder: Folder, one: files.SystemSettings) -> tuple[str, tuple[str, ...]]:
+    """Why a system cannot be used, "" where it can, and what it lacks for writes."""
+    secrets = files.read_secrets(folder.path / one.credentials)
+    made = wiring.connector(one.vendor)
+    with asking(made, one.base_url, secrets) as api:
+        why = wiring.check_account(made.account(api), one)
+        return why, () if why or not one.writes else made.check(api)
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -260,6 +272,17 @@ def read_description(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not found:
         raise files.BadSettings(f"{path}: expected one object, systems by name")
     for name, one in found.items():
-        if not isinstance(one, dict) or not isinstance(one.get("auth"), dict):
-            raise files.BadSettings(f"{path}: {name}: expected base_url and auth")
+        if why := ill_described(name, one):
+            raise files.BadSettings(f"{path}: {name}: {why}")
     return found
+
+
+def ill_described(name: str, one: object) -> str:
+    """Why this describes no system, "" where it does."""
+    if not files.NAME.fullmatch(name):
+        return f"{name!r} is no name: {files.NAMES}"
+    auth = one.get("auth") if isinstance(one, dict) else None
+    if not isinstance(auth, dict) or not all(isinstance(v, str) for v in auth.values()):
+        return 'expected {"auth": {…}}, names and texts; "vendor" where that is not the name'
+    texts = (one.get(key, "") for key in ("vendor", "base_url")) if isinstance(one, dict) else ()
+    return "" if all(isinstance(t, str) for t in texts) else "vendor and base_url are texts"

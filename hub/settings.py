@@ -9,12 +9,20 @@ from __future__ import annotations
 import difflib
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -22,8 +30,26 @@ from hub.pure.rules import FieldRule, Rules, Strategy
 
 LARGEST_FILE = 1024 * 1024
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAMES = "lower-case letters, digits and _, a letter first"
 SHORTEST_TOKEN = 16
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+KINDS = (
+    "text",
+    "name",
+    "email",
+    "phone",
+    "address",
+    "date",
+    "domain",
+    "money",
+    "flag",
+    "instant",
+    "integer",
+    "category",
+    "set",
+    "reference",
+    "consent",
+)
 
 
 class BadSettings(ValueError):
@@ -67,20 +93,32 @@ class SystemSettings(Strict):
 
     vendor: str = Field(description="the connector: a folder in connectors/")
     base_url: str = Field("", description="another address than the vendor's own")
-    account: str = Field("none", description="the account's id, pinned at first contact")
-    mode: Literal["live", "test"] = Field("test", description="what kind of account it must be")
-    time_zone: str = Field("UTC", description="the account's time zone")
+    account: str = Field(
+        "none",
+        description="the account's id, pinned at first contact (`synchub check` tells it); none "
+        "where the tool has none",
+    )
+    mode: Literal["live", "test"] = Field(
+        "test", description="what kind of account it must be, live or test; another is refused"
+    )
+    time_zone: str = Field(
+        "UTC", description="the account's, as told at first contact; nothing depends on it"
+    )
     credentials: str = Field("", description="file with the credentials; default secrets/<name>")
     writes: bool = Field(default=True, description="whether the hub may write here at all")
     create: Literal["all", "linked", "never"] = Field(
         "all",
-        description="which customers get a record here: all, those that two systems have "
-        "already, or none",
+        description="which customers get a record here: all, linked (those that two systems have "
+        "already), or never any",
     )
     consent: Literal["stricter", "evidence"] = Field(
-        "stricter", description="whether only refusals are written, or proven opt-ins as well"
+        "stricter",
+        description="what is written of consent: stricter (only refusals), or evidence (proven "
+        "opt-ins as well)",
     )
-    webhooks: bool = Field(default=True, description="whether the tool sends webhooks")
+    webhooks: bool = Field(
+        default=True, description="whether its webhooks are taken; if not, it is only polled"
+    )
     poll_seconds: float = Field(30, gt=0, description="how often changes are asked for")
     sweep_seconds: float = Field(3600, gt=0, description="how often every record is read again")
     calls_per_second: float | None = Field(
@@ -97,7 +135,6 @@ class SystemSettings(Strict):
 class HubSettings(Strict):
     """All of hub.yaml."""
 
-    name: str = Field("synchub", description="the hub's name, in logs and topics")
     state: str = Field(".synchub", description="folder of the database, beside hub.yaml")
     anchor: str = Field(
         "synchub-anchor.jsonl",
@@ -110,6 +147,12 @@ class HubSettings(Strict):
     private: Private = Field(default_factory=Private, description="where operators look")
     systems: dict[str, SystemSettings] = Field(description="the connected tools by name")
 
+    @model_validator(mode="before")
+    @classmethod
+    def without_name(cls, found: Any) -> Any:
+        """Older files give the hub a name, which never did anything."""
+        return {k: v for k, v in found.items() if k != "name"} if isinstance(found, dict) else found
+
     @field_validator("systems")
     @classmethod
     def named(cls, found: dict[str, SystemSettings]) -> dict[str, SystemSettings]:
@@ -117,8 +160,7 @@ class HubSettings(Strict):
         if not found:
             raise ValueError("no system is connected; `synchub init` writes a file with systems")
         if bad := [n for n in found if not NAME.fullmatch(n)]:
-            message = f"{bad[0]!r} is no name: lower-case letters, digits and _, a letter first"
-            raise ValueError(message)
+            raise ValueError(f"{bad[0]!r} is no name: {NAMES}")
         return {
             n: s if s.credentials else s.model_copy(update={"credentials": f"secrets/{n}"})
             for n, s in found.items()
@@ -133,17 +175,51 @@ class HubSettings(Strict):
 
 
 class FieldSettings(Strict):
-    """How one field is decided."""
+    """How one field is decided.
 
-    kind: str = Field(
-        description="text, name, email, phone, address, date, domain, money, flag, "
-        "instant, integer, category, set, reference, consent"
+    A file is held against `KINDS` and the systems of hub.yaml. What was published once is not: it
+    stays readable when a system has gone.
+    """
+
+    kind: str = Field(description="what its values are: " + ", ".join(KINDS))
+    strategy: Strategy = Field(
+        "newest",
+        description="which value counts: authority (of the system that ranks highest), newest "
+        "(entered last), union (of sets: what anybody says), consent (a refusal stands until newer "
+        "proof)",
     )
-    strategy: Strategy = Field("newest", description="authority, newest, union (sets), consent")
-    authority: tuple[str, ...] = Field((), description="systems, the highest authority first")
+    authority: tuple[str, ...] = Field(
+        (),
+        description="names of systems in hub.yaml, the highest rank first; those left out rank "
+        "lowest, all alike",
+    )
     identifier: bool = Field(
         default=False, description="equal values make two records one customer"
     )
+
+    @field_validator("kind")
+    @classmethod
+    def known_kind(cls, kind: str, info: ValidationInfo) -> str:
+        """A kind that there is."""
+        if info.context is not None and kind not in KINDS:
+            raise ValueError(f"there is no kind {kind!r}{meant(kind, KINDS)}")
+        return kind
+
+    @field_validator("authority")
+    @classmethod
+    def known_systems(cls, ranks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """Systems that there are."""
+        systems = ranks if info.context is None else info.context["systems"]
+        if odd := [name for name in ranks if name not in systems]:
+            raise ValueError(f"hub.yaml has no system {odd[0]!r}{meant(odd[0], systems)}")
+        return ranks
+
+    @model_validator(mode="after")
+    def consent_by_consent(self, info: ValidationInfo) -> Self:
+        """Consent is decided in a way of its own, and nothing else is."""
+        if info.context is not None and (self.kind == "consent") != (self.strategy == "consent"):
+            raise ValueError("kind consent and strategy consent go together")
+        return self
 
 
 class RulesSettings(Strict):
@@ -270,16 +346,16 @@ def load_hub(path: Path) -> HubSettings:
     return load(path, HubSettings)
 
 
-def load_rules(path: Path) -> RulesSettings:
-    """`rules.yaml`; raises `BadSettings`."""
-    return load(path, RulesSettings)
+def load_rules(path: Path, systems: Collection[str]) -> RulesSettings:
+    """`rules.yaml` beside a hub.yaml with these systems; raises `BadSettings`."""
+    return load(path, RulesSettings, {"systems": systems})
 
 
-def load(path: Path, model: type[M]) -> M:
+def load(path: Path, model: type[M], context: Mapping[str, Any] | None = None) -> M:
     """A checked file; raises `BadSettings` with every error of it."""
     doc = read_yaml(path)
     try:
-        return model.model_validate(plain(doc))
+        return model.model_validate(plain(doc), context=context)
     except ValidationError as error:
         lines = [told(path, doc, model, one) for one in error.errors()]
         raise BadSettings("\n".join(lines)) from None
@@ -327,12 +403,17 @@ def told(path: Path, doc: Any, model: type[BaseModel], error: Any) -> str:
     line = line_of(doc, place)
     where = f"{path} line {line}" if line else str(path)
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(place[-1]), known_keys(model, place[:-1]), 1, 0.5)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = meant(str(place[-1]), known_keys(model, place[:-1]))
         return f"{where}: {key}: unknown key{hint}"
     if error["type"] == "missing":
         return f"{where}: {key}: is missing"
     return f"{where}: {key}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def meant(word: str, known: Collection[str]) -> str:
+    """What may have been meant by a word, "" where nothing is near."""
+    near = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def line_of(doc: Any, place: list[Any]) -> int:
@@ -424,7 +505,6 @@ def render_hub(found: HubSettings) -> str:
     """A short, commented hub.yaml that reads back equal."""
     lines = [
         "# Systems and settings of this hub; every key is explained in hub/SETTINGS.md.",
-        f"name: {found.name}",
         f"state: {found.state}             # the database; back it up with secrets/",
         f"anchor: {found.anchor}   # keep it on another disk if you can",
         f"default_region: {found.default_region}        # for telephone numbers without prefix",
@@ -496,4 +576,4 @@ def reference() -> str:
 def _default(info: Any) -> str:
     if info.is_required():
         return "required"
-    return "" if info.default_factory else f"`{info.default!r}`"
+    return "" if info.default_factory else f"`{orjson.dumps(info.default).decode()}`"

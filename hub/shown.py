@@ -383,11 +383,12 @@ def init_lines(answer: Answer, written: Path) -> Iterator[str]:
     yield f"written: {written}, rules.yaml, secrets/. Next: synchub plan"
 
 
-def check_lines(wrong: list[str], published: Answer) -> Iterator[str]:
-    """What would stop the start, and which version of the rules is in force."""
-    yield from wrong or ["all is well"]
-    if published:
-        version, now = published["version"], published["in_force"]
+def check_lines(answer: Answer) -> Iterator[str]:
+    """What would stop the start, what tools lack, and which version of the rules is in force."""
+    yield from answer["wrong"] or ["all is well"]
+    yield from answer["missing"]
+    if "version" in answer:
+        version, now = answer["version"], answer["in_force"]
         yield f"rules.yaml is version {version}, " + (
             "which is in force" if version == now else f"from the next start on; {now} is in force"
         )

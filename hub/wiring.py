@@ -102,6 +102,37 @@ def connector(vendor: str) -> Connector:
     return found
 
 
+def client(
+    made: Connector,
+    base_url: str,
+    secrets: Mapping[str, str],
+    budget: Budget,
+    transport: httpx.BaseTransport | None = None,
+) -> HttpApi:
+    """The way to one account. Raises `BadSettings` where the credentials cannot be right."""
+    if why := unfit(made, secrets):
+        raise files.BadSettings(why)
+    try:
+        base = base_url or made.base_url(secrets)
+    except ValueError as error:
+        raise files.BadSettings(str(error)) from None
+    return HttpApi(base, lambda: made.authorize(secrets), budget, transport, secrets)
+
+
+def unfit(made: Connector, secrets: Mapping[str, str]) -> str:
+    """What the credentials of a tool lack or hold that nobody knows, "" where they may be right."""
+    names = made.secret_names
+    lacks = [
+        n for n, meaning in names.items() if meaning.startswith("required") if n not in secrets
+    ]
+    odd = [n for n in secrets if n not in names]
+    if not lacks and not odd:
+        return ""
+    wrong = [f"{n} is missing" for n in lacks] + [f"{n} is not known" for n in odd]
+    known = "".join(f"\n  {name}: {meaning}" for name, meaning in names.items())
+    return f"credentials of {made.title}: {', '.join(wrong)}. They may hold:{known}"
+
+
 Transports = Mapping[str, httpx.BaseTransport]
 
 
@@ -155,12 +186,11 @@ def system(
     """One tool with its client and abilities."""
     made = connector(one.vendor)
     secrets = files.read_secrets(folder / one.credentials)
-    base = one.base_url or made.base_url(secrets)
     limits = made.limits
     if one.calls_per_second:
         limits = replace(limits, calls=max(1, int(one.calls_per_second * 10)), per_ms=10_000)
     budget = Budget(limits, env.now, env.sleep)
-    api = HttpApi(base, lambda: made.authorize(secrets), budget, transport, secrets)
+    api = client(made, one.base_url, secrets, budget, transport)
     specs = {s.object: with_settings(s, one) for s in made.objects}
     tools = {o: tool(name, s, one) for o, s in specs.items()}
     return System(
@@ -173,6 +203,7 @@ def system(
         poll_ms=int(one.poll_seconds * 1000),
         close=api.close,
         sweep_ms=int(one.sweep_seconds * 1000),
+        webhooks=one.webhooks,
     )
 
 

@@ -55,6 +55,12 @@ def test_every_decision_about_a_tool_is_explained() -> None:
         assert f"`{one.name}`" in how_to_connect() or f"`{one.name}=" in how_to_connect(), one.name
 
 
+def test_the_contract_is_exact_about_each() -> None:
+    """The docstring says of every field of an object's description what it means."""
+    for one in fields(ObjectSpec):
+        assert f"`{one.name}`" in (ObjectSpec.__doc__ or ""), one.name
+
+
 def test_checks_that_are_explained_exist() -> None:
     """A check that the page tells how to put right is one of the suite."""
     _, table = how_to_connect().split("| check that fails |")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 
@@ -10,7 +12,6 @@ from hub import settings
 from hub.settings import BadSettings, HubSettings, SystemSettings
 
 GOOD = HubSettings(
-    name="synchub",
     systems={"crm": SystemSettings(vendor="hubspot", account="7"),
              "billing": SystemSettings(vendor="stripe", base_url="http://127.0.0.1:1")},
 )  # fmt: skip
@@ -28,7 +29,7 @@ def test_what_is_written_reads_back_equal(path: Path) -> None:
     assert settings.load_hub(path) == GOOD
     rules = settings.default_rules(("crm", "billing"))
     path.write_text(settings.render_rules(rules))
-    assert settings.load_rules(path) == rules
+    assert settings.load_rules(path, ("crm", "billing")) == rules
     assert settings.to_rules(rules, 3, "DE").of("person", "tags[vip]") is not None
 
 
@@ -59,9 +60,49 @@ def test_what_is_wrong_is_named(path: Path, change: tuple[str, str], said: str) 
     assert said in str(failure.value)
 
 
+def test_keys_of_older_files_are_passed_over(path: Path) -> None:
+    """A file that an older hub wrote still loads, with the key that never did anything."""
+    path.write_text("name: synchub\n" + settings.render_hub(GOOD))
+    assert settings.load_hub(path) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            ("kind: email", "kind: emial"),
+            "email.kind: there is no kind 'emial'; did you mean email?",
+        ),
+        (("[crm, billing]", "[crm, biling]"), "no system 'biling'; did you mean billing?"),
+        (("strategy: newest", "strategy: latest"), "'newest'"),
+        (("strategy: newest", "strategy: consent"), "go together"),
+    ],
+)
+def test_rules_that_would_do_nothing_are_refused(
+    path: Path, change: tuple[str, str], said: str
+) -> None:
+    """A mistyped kind or system is named; what was published once stays readable."""
+    text = settings.render_rules(settings.default_rules(("crm", "billing")))
+    path.write_text(text.replace(*change, 1))
+    with pytest.raises(BadSettings, match=r"line \d+: entities\.person") as failure:
+        settings.load_rules(path, ("crm", "billing"))
+    assert said in str(failure.value)
+    published = settings.default_rules(("gone",)).model_dump(mode="json")
+    kept = settings.RulesSettings.model_validate(published)
+    assert kept.entities["person"]["email"].authority == ("gone",)
+
+
+def test_every_allowed_word_is_explained() -> None:
+    """Where only some words are taken, the description names each."""
+    models = (settings.SystemSettings, settings.FieldSettings)
+    for name, field in ((n, f) for m in models for n, f in m.model_fields.items()):
+        for word in get_args(field.annotation) if get_origin(field.annotation) is Literal else ():
+            assert word in re.findall(r"\w+", field.description or ""), (name, word)
+
+
 def test_all_errors_come_at_once(path: Path) -> None:
     """Nobody has to start five times to learn of five errors."""
-    path.write_text("name: x\nsystems:\n  a: {vendor: v, x: 1}\n  b: {}\nfoo: 1\n")
+    path.write_text("state: x\nsystems:\n  a: {vendor: v, x: 1}\n  b: {}\nfoo: 1\n")
     with pytest.raises(BadSettings) as failure:
         settings.load_hub(path)
     assert len(str(failure.value).splitlines()) == 3

@@ -78,19 +78,21 @@ def the_account_is_known(make: Make) -> None:
 
 @check
 def secrets_are_documented(make: Make) -> None:
-    """The README names every secret, and the sandbox has each."""
+    """The README names every secret, the sandbox has each, and it is said which are required."""
     world = make()
     readme = Path(__file__).parents[1] / world.connector.vendor / "README.md"
-    for name in world.connector.secret_names:
+    for name, meaning in world.connector.secret_names.items():
+        assert meaning.startswith(("required: ", "optional: ")), name
         assert f"`{name}`" in readme.read_text(), name
         assert name in world.host.sandbox.auth
 
 
 @check
 def preparing_twice_changes_nothing(make: Make) -> None:
-    """The place for our id is made once."""
+    """The place for our id is made once, and then nothing is missing."""
     world = make()
     before = world.calls("write")
+    assert world.connector.check(world.api) == ()
     assert not world.connector.prepare(world.api)
     assert world.calls("write") == before
 

@@ -226,15 +226,20 @@ class Account:
 class ObjectSpec:
     """One object of a tool and what the tool can do with it. Times in milliseconds.
 
+    `entity`: what its records are to us. `object`: what the tool calls it, as in every `Reading`.
+    `fields`: how the tool's fields are ours. `links`: the entities that its records are associated
+    with, which a reading states in `links`.
     `unique` names the canonical fields that the tool keeps unique, `required` those that no record
-    of it is without. `lag_ms` is how long a read may show an older state than an earlier read or
-    write did; `settle_ms` how long after a write its effects may still move. `conditional`: writes
-    can state the revision they expect.
+    of it is without. `external_ids`: a record has a place for the hub's id, by which `find` looks.
+    `revisions`: readings carry one. `conditional`: writes can state the revision they expect.
+    `lag_ms` is how long a read may show an older state than an earlier read or write did;
+    `settle_ms` how long after a write its effects may still move.
     `changes_lag_ms`: how much later than it happened `changes` may show something, where a read by
     id shows it at once. `poll_ms`: changes are not asked for more often, whatever the settings say.
-    `revisions`: readings carry one. `webhook_events` are what to subscribe to. `tells_deletions`:
-    changes show what was deleted; elsewhere a webhook tells, or a read by id. `follows_merges`: an
-    id that was merged away leads to the record that is left; elsewhere it is read as deleted.
+    `read_batch`, `write_batch`: how many ids or writes `read` and `write` are given at most.
+    `webhook_events` are what to subscribe to. `tells_deletions`: changes show what was deleted;
+    elsewhere a webhook tells, or a read by id. `follows_merges`: an id that was merged away leads
+    to the record that is left; elsewhere it is read as deleted.
     """
 
     entity: Entity
@@ -345,7 +350,8 @@ class Connector(Protocol):
     """A tool. Each folder beside `_kit` exports one instance as `connector.CONNECTOR`.
 
     `secrets` is what the credentials file holds, e.g. {"access_token": …, "client_secret": …};
-    `secret_names` lists its required and optional names for `synchub init` and `check`.
+    `secret_names` lists its names with a meaning that begins with "required: " or "optional: ";
+    `synchub init`, `check` and `up` refuse a file that lacks a required one or holds another.
     """
 
     vendor: str
@@ -355,13 +361,19 @@ class Connector(Protocol):
     secret_names: Mapping[str, str]
 
     def base_url(self, secrets: Mapping[str, str]) -> str:
-        """The vendor's real address (hub.yaml may override it)."""
+        """The vendor's real address (hub.yaml may override it).
+
+        Raises ValueError, with words for a person, where the credentials lead to none.
+        """
 
     def authorize(self, secrets: Mapping[str, str]) -> Mapping[str, str]:
         """The headers that authenticate a request."""
 
     def account(self, api: Api) -> Account:
         """Whose account this is, read without side effects."""
+
+    def check(self, api: Api) -> tuple[str, ...]:
+        """What writes will miss in the tool, one line each, and who makes it; reads only."""
 
     def prepare(self, api: Api) -> tuple[str, ...]:
         """Make in the tool what writes need (a place for our id); says what was made.

@@ -328,6 +328,10 @@ class SimTool:
             raise Unavailable(f"{self.name} is down", sent=False)
         return tuple(self._shown(i) for i in ids)
 
+    def check(self, _api: Api) -> tuple[str, ...]:
+        """Nothing is missing."""
+        return ()
+
     def prepare(self, _api: Api) -> tuple[str, ...]:
         """Nothing is missing."""
         return ()

@@ -212,6 +212,8 @@ class HubSpot:
     secret_names: Mapping[str, str] = {
         "access_token": "required: token of a private app",
         "client_secret": "optional: the app's client secret, to accept webhooks",
+        "app_id": "optional: for programs that subscribe the app; the hub does not use it",
+        "developer_api_key": "optional: likewise",
     }
 
     def base_url(self, secrets: Mapping[str, str]) -> str:
@@ -232,7 +234,7 @@ class HubSpot:
         return Account(own, kind not in TEST_ACCOUNTS, f"HubSpot {own}", zone)
 
     def check(self, api: Api) -> tuple[str, ...]:
-        """What an administrator has to put right before writes can work; nothing is changed."""
+        """Properties that are written and missing, or not as they must be; nothing is changed."""
         return tuple(flaw for spec in self.objects for flaw in self._flaws(api, spec))
 
     def prepare(self, api: Api) -> tuple[str, ...]:
@@ -452,14 +454,16 @@ class HubSpot:
         found = [object_of(p, "property") for p in items_of(body.get("results"), "results")]
         known = {str(p.get("name")): p for p in found}
         flaws = [
-            f"{spec.object}: property {n} does not exist"
-            for n in (*spec.fields.app_names, EXTERNAL_ID)
+            f"{spec.object}: property {n} does not exist: add it, else it cannot be written"
+            for n in spec.fields.app_names
             if n not in known
         ]
-        if EXTERNAL_ID in known and known[EXTERNAL_ID].get("hasUniqueValue") is not True:
+        if EXTERNAL_ID not in known:
+            flaws.append(f"{spec.object}: property {EXTERNAL_ID}: apply makes it")
+        elif known[EXTERNAL_ID].get("hasUniqueValue") is not True:
             flaws.append(
                 f"{spec.object}: property {EXTERNAL_ID} must have unique values; "
-                "archive it and let synchub create it"
+                "archive it, and apply makes it anew"
             )
         return flaws
 

@@ -250,7 +250,7 @@ class Mailchimp:
     limits = Limits(calls=10, per_ms=1_000, connections=4, bare_403=True)
     secret_names: Mapping[str, str] = {
         "api_key": "required: an API key, which ends in its data centre, like -us1",
-        "list_id": "the audience to work in; may be left out where the account has only one",
+        "list_id": "optional: the audience to work in, where the account has several",
         "webhook_secret": "optional: the signing secret of the webhook",
         "url_secret": "optional: for a webhook without signature, the `secret` in its address",
     }
@@ -278,16 +278,31 @@ class Mailchimp:
         zone = text_in(found, "account_timezone") or "UTC"
         return Account(own, live, text_in(found, "account_name"), zone)
 
+    def check(self, api: Api) -> tuple[str, ...]:
+        """Merge fields that are written and that the list does not have."""
+        known = self._merge_tags(api)
+        lacks = tuple(
+            f"merge field {tag} does not exist: add it, else it cannot be written"
+            for tag in (*MERGE, ADDRESS)
+            if tag not in known
+        )
+        ours = () if EXTERNAL_ID in known else (f"merge field {EXTERNAL_ID}: apply makes it",)
+        return (*lacks, *ours)
+
     def prepare(self, api: Api) -> tuple[str, ...]:
         """Create the merge field that keeps our id, where it is missing."""
+        if EXTERNAL_ID in self._merge_tags(api):
+            return ()
+        new = {"tag": EXTERNAL_ID, "name": "synchub id", "type": "text", "public": False}
+        path = f"{place_of(api)}/merge-fields"
+        body_of(api.send("POST", path, json=new), "the merge field for our id")
+        return (f"merge field {EXTERNAL_ID}",)
+
+    def _merge_tags(self, api: Api) -> set[object]:
         path = f"{place_of(api)}/merge-fields"
         found = body_of(api.get(path, [("count", "1000")]), "merge fields")
         every = [object_of(f, "a field") for f in items_of(found.get("merge_fields"), "fields")]
-        if EXTERNAL_ID in {f.get("tag") for f in every}:
-            return ()
-        new = {"tag": EXTERNAL_ID, "name": "synchub id", "type": "text", "public": False}
-        body_of(api.send("POST", path, json=new), "the merge field for our id")
-        return (f"merge field {EXTERNAL_ID}",)
+        return {f.get("tag") for f in every}
 
     def begin(self, api: Api, _spec: ObjectSpec, now_ms: int) -> str:
         """From now, by the earlier of the two clocks, less the overlap."""

@@ -257,8 +257,9 @@ class Stripe:
     objects = (CUSTOMERS,)
     limits = Limits(calls=25, per_ms=1_000, connections=4)
     secret_names: Mapping[str, str] = {
-        "secret_key": "a restricted key: customers write, events read, balance read",
-        "webhook_secret": "the signing secret of the webhook endpoint (optional)",
+        "secret_key": "required: a secret key, or a restricted one that may write customers and "
+        "read events, balance and its own account",
+        "webhook_secret": "optional: the signing secret of the webhook endpoint",
     }
 
     def base_url(self, _secrets: Mapping[str, str]) -> str:
@@ -282,6 +283,10 @@ class Stripe:
     def _live(self, api: Api) -> bool:
         """The account object does not tell which kind of key was used; the balance does."""
         return body_of(api.get("/v1/balance"), "balance").get("livemode") is True
+
+    def check(self, _api: Api) -> tuple[str, ...]:
+        """Metadata takes our id as it is."""
+        return ()
 
     def prepare(self, _api: Api) -> tuple[str, ...]:
         """Every customer has metadata already."""

@@ -166,6 +166,10 @@ CUSTOM: Final = {
 MENDED: Final = ("email", "domain_names")  # written with a look at what is there
 
 
+def _shown(kind: str, key: str) -> str:
+    return f"{kind.replace('_', ' ')}: {key}"
+
+
 # -- the cursor of changes ---------------------------------------------------------------------
 
 
@@ -206,15 +210,17 @@ class Zendesk:
     objects: tuple[ObjectSpec, ...] = (USERS, ORGANIZATIONS)
     limits = Limits(calls=200, per_ms=60_000)
     secret_names: Mapping[str, str] = {
-        "subdomain": "required: acme for acme.zendesk.com",
+        "subdomain": "optional: acme for acme.zendesk.com; only a base_url makes up for it",
         "email": "required: the address of an administrator",
         "api_token": "required: an API token",
         "webhook_secret": "optional: the signing secret of the webhook, to accept webhooks",
     }
 
     def base_url(self, secrets: Mapping[str, str]) -> str:
-        """Every account has an address of its own."""
-        return f"https://{secrets['subdomain']}.zendesk.com"
+        """Every account has an address of its own; raises ValueError where it is not known."""
+        if not re.fullmatch(r"[A-Za-z0-9-]+", own := secrets.get("subdomain", "")):
+            raise ValueError("Zendesk's credentials need a subdomain: acme for acme.zendesk.com")
+        return f"https://{own}.zendesk.com"
 
     def authorize(self, secrets: Mapping[str, str]) -> Mapping[str, str]:
         """An API token, in the name of its owner."""
@@ -239,20 +245,24 @@ class Zendesk:
         reply = api.get("/api/v2/account/settings")
         return object_of(body_of(reply, "settings").get("settings"), "settings")
 
+    def check(self, api: Api) -> tuple[str, ...]:
+        """Custom fields that are written and that the account does not have."""
+        return tuple(f"{_shown(k, key)}: apply makes it" for k, key in self._missing(api))
+
     def prepare(self, api: Api) -> tuple[str, ...]:
         """Create the custom fields that are written, where they are missing."""
-        return tuple(
-            f"{kind.replace('_', ' ')}: {key}"
-            for kind, fields in CUSTOM.items()
-            for key in self._missing(api, kind, fields)
-        )
-
-    def _missing(self, api: Api, kind: str, fields: Mapping[str, Mapping[str, str]]) -> list[str]:
-        known = {object_of(f, kind).get("key") for f in self._every(api, f"/api/v2/{kind}", kind)}
-        missing = [key for key in fields if key not in known]
-        for key in missing:
-            made = {kind.removesuffix("s"): {"key": key, **fields[key]}}
+        missing = self._missing(api)
+        for kind, key in missing:
+            made = {kind.removesuffix("s"): {"key": key, **CUSTOM[kind][key]}}
             body_of(api.send("POST", f"/api/v2/{kind}", json=made), kind)
+        return tuple(_shown(kind, key) for kind, key in missing)
+
+    def _missing(self, api: Api) -> list[tuple[str, str]]:
+        missing = []
+        for kind, fields in CUSTOM.items():
+            found = self._every(api, f"/api/v2/{kind}", kind)
+            known = {object_of(f, kind).get("key") for f in found}
+            missing += [(kind, key) for key in fields if key not in known]
         return missing
 
     def begin(self, api: Api, spec: ObjectSpec, now_ms: int) -> str:

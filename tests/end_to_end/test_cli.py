@@ -129,11 +129,69 @@ def test_wrong_use_says_what_would_be_right(
     assert said in done.output
 
 
+@pytest.mark.parametrize(
+    ("described", "said"),
+    [
+        ('{"hubspot": {"auth": {"token": "x"}}}', "access_token is missing, token is not known"),
+        ('{"hubspot": {"auth": {"token": "x"}}}', "client_secret: optional: "),
+        ('{"mailchimp": {"auth": {"api_key": "x"}}}', "mailchimp: an api_key of Mailchimp ends in"),
+        ('{"zendesk": {"auth": {"email": "a", "api_token": "b"}}}', "need a subdomain"),
+        ('{"hubspot": {"auth": {"access_token": 5}}}', "names and texts"),
+        ('{"hubspot": {"auth": {}, "base_url": 5}}', "base_url are texts"),
+        ('{"Hub-Spot": {"auth": {}}}', "'Hub-Spot' is no name"),
+        ('{"crm": {"auth": {}}}', "there is no connector for 'crm'"),
+        ('{"crm": 5}', "expected"),
+    ],
+)
+def test_an_account_that_is_described_wrongly_is_told(
+    tmp_path: Path, described: str, said: str
+) -> None:
+    """Nothing is asked and nothing written; the text says what the file may hold."""
+    (tmp_path / "accounts.json").write_text(described)
+    words = ["init", "--from", str(tmp_path / "accounts.json"), "--dir", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.exception
+    assert said in done.output
+    assert not (tmp_path / "hub.yaml").exists()
+
+
+def test_a_check_tells_what_a_tool_lacks(make_site: Callable[..., Site]) -> None:
+    """What apply makes is missing before, and not afterwards; wrong credentials stop the start."""
+    site = make_site(5)
+    assert "contacts: property synchub_id: apply makes it" in site.call("check").stdout
+    assert not site.asked("check")["wrong"]
+    opening.ask(site.folder, "apply", run=opening.ask(site.folder, "plan")["run"])
+    assert site.asked("check")["missing"] == []
+    secrets = site.folder.path / "secrets" / "hubspot"
+    secrets.write_text('{"token": "x"}')
+    assert site.call("check").returncode == 1
+    up = site.call("up")
+    assert up.returncode == 2
+    assert "access_token is missing" in up.stderr
+
+
+def test_nothing_is_prepared_where_nothing_may_be_written(make_site: Callable[..., Site]) -> None:
+    """`writes: false` holds for the place for our ids, too."""
+    site = make_site(5)
+    path = site.folder.path / "hub.yaml"
+    path.write_text(path.read_text().replace("  hubspot:\n", "  hubspot:\n    writes: false\n"))
+    opening.ask(site.folder, "apply", run=opening.ask(site.folder, "plan")["run"])
+    assert writes(site) == 0
+    assert site.asked("check")["missing"] == []
+
+
 def test_every_command_has_help() -> None:
     """Help teaches: each command says in one sentence what it is for."""
     for command in app.registered_commands:
         assert command.callback is not None
         assert (command.callback.__doc__ or "").strip().endswith(".")
+
+
+def test_help_shows_what_holds_where_nothing_is_said() -> None:
+    """What stands in square brackets would be taken for a style, and not be shown."""
+    shown = CliRunner().invoke(app, ["bench", "--help"]).output
+    assert "2500" in shown
+    assert "10000" in shown
 
 
 def test_a_mistyped_key_stops_the_start(make_site: Callable[..., Site]) -> None:

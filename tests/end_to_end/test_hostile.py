@@ -66,6 +66,19 @@ def hints(one: Running) -> list[dict[str, Any]]:
     return [h for h in found if not h["id"].startswith("again:")]
 
 
+def test_no_webhook_is_taken_where_none_is_wanted(make_site: Callable[..., Site]) -> None:
+    """`webhooks: false` refuses even a rightly signed one, and says why."""
+    site = make_site(5)
+    path = site.folder.path / "hub.yaml"
+    path.write_text(path.read_text().replace("  stripe:\n", "  stripe:\n    webhooks: false\n"))
+    be_quiet()
+    with hub_up(site.folder) as one:
+        assert post(one, event(CUSTOMER)) == 404
+        url = f"http://127.0.0.1:{one.webhooks.port}/webhooks"
+        assert "webhooks: false" in httpx.get(f"{url}/stripe", trust_env=False).text
+        assert httpx.get(f"{url}/hubspot", trust_env=False).status_code == 200
+
+
 CUSTOMER = "cus_" + "1".rjust(14, "0")
 
 

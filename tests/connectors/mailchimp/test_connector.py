@@ -254,7 +254,7 @@ def test_an_incomplete_address_has_no_place(without: str) -> None:
 
 
 def test_a_merge_field_that_is_not_there_is_not_covered() -> None:
-    """Reading says nothing of it; the answer to a write shows that nothing was kept."""
+    """Reading says nothing of it, a write keeps nothing, as its answer shows; a check tells."""
     one = world()
     audience_of(one).tags.discard("COMPANY")
     native = made(one, "a@x.example")
@@ -262,6 +262,8 @@ def test_a_merge_field_that_is_not_there_is_not_covered() -> None:
     answer = written(one, change(native, COMPANY="Kestrel Ltd"))
     assert answer.reading
     assert answer.reading.app["COMPANY"] is None
+    (flaw,) = CONNECTOR.check(one.api)
+    assert flaw.startswith("merge field COMPANY does not exist")
 
 
 def test_required_merge_fields_do_not_keep_anybody_out() -> None:
