@@ -11,7 +11,7 @@ from connectors._kit.contract import Answer, Denied, Reading, Unavailable, Unrea
 from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
 from hub import commands, deliver, inputs, resolve
 from hub.io import state
-from hub.io.rows import Rows, StoreFull
+from hub.io.rows import Rows, StoreFull, above
 from hub.links import Link
 from hub.pure.model import Actor, Decision, Tick
 from hub.pure.rules import FieldRule
@@ -452,3 +452,47 @@ def test_links_that_wait_do_not_starve_free_ones() -> None:
         due = deliver.step(world.hub, world.hub.systems["B"])
     told = [i for i in world.tools["B"].living() if held(world, "B", i)["title"]]
     assert [held(world, "B", i)["last"] for i in told] == ["Free"]
+
+
+def employed(people: int = 1) -> World:
+    """People of Acme, all in two tools and at rest."""
+    world = World({"A": Profile(page=50), "B": Profile(page=50)})
+    world.tools["A"].act("acme", {"name": "Acme", "site": "acme.com"}, obj=COMPANY)
+    for n in range(people):
+        person(world, "A", f"p{n}", **{**JANE, "mail": f"p{n}@x.com"}, firms=["acme"])
+    world.sync()
+    return world
+
+
+def marks(world: World) -> dict[str, int]:
+    """The links of persons that are to be looked at, and since when."""
+    found = world.store.view(lambda r: r.select("slot", {"object": PERSON, "dirty": above(-1)}))
+    return {row["uid"]: row["dirty"] for row in found}
+
+
+def test_what_is_typed_into_a_company_moves_none_of_its_people() -> None:
+    """Their associations lead to the same records as before."""
+    world = employed()
+    world.tools["A"].act("acme", {"name": "Acme Limited"}, obj=COMPANY)
+    taken(world, "A")
+    assert marks(world) == {}
+    world.sync()
+    firm = world.tools["B"].living(COMPANY)[0]
+    assert held(world, "B", firm)["name"] == "Acme Limited"
+
+
+def test_people_of_a_company_that_went_or_came_back_are_looked_at_in_their_turn() -> None:
+    """Not before everything else that waits."""
+    world = employed()
+    tool = world.tools["B"]
+    firm = tool.living(COMPANY)[0]
+    for back in (False, True):
+        before = world.clock()
+        if back:
+            tool.act(firm, {"name": "Acme"}, obj=COMPANY)
+        else:
+            tool.delete(firm)
+        taken(world, "B")
+        assert world.uid("A", "p0") in marks(world)
+        assert min(marks(world).values()) > before
+        world.sync()
