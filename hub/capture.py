@@ -23,7 +23,7 @@ from connectors._kit.contract import (
     Unavailable,
     Unreadable,
 )
-from hub import inputs
+from hub import inputs, slots
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
@@ -33,16 +33,25 @@ from hub.pure.model import Intent, Sent, Uid
 HINTS_AT_ONCE = 100
 BACK_OFF_MS = (1_000, 5_000, 30_000, 300_000)
 GIVE_UP_AFTER = 12
+OUTAGE = 3  # tries that a tool counts for which cannot answer at all, however long it is down
 EARLY_MS = 250
 STILL_MS = 60_000  # a failure so soon after the next try was due is still the same one
 
 
 def step(hub: Hub, system: System) -> int:
-    """Answer due hints, then the snapshot, then the changes; returns when to look again (ms)."""
+    """Answer due hints, then the snapshot, then the changes; returns when to look again (ms).
+
+    An object that fails holds up no other: the first failure is raised when all had their turn.
+    """
     due = [hub.env.now() + system.poll_ms]
+    failed: list[ConnectorError] = []
     for spec in in_order(system):
-        due.append(answer_hints(hub, system, spec))
-        due.append(follow(hub, system, spec))
+        try:
+            due += [answer_hints(hub, system, spec), follow(hub, system, spec)]
+        except ConnectorError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return min(due)
 
 
@@ -169,6 +178,9 @@ def take_page(rows: Rows, hub: Hub, intake: Intake, page: Page) -> None:
 
 def take_or_note(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> str:
     """Take a reading; one that came too early or too late leaves a note to read again."""
+    if why := inputs.unfit(reading):
+        park_once(rows, hub, intake, ascii(reading.native_id)[:100], why, reading.raw)
+        return "nothing"
     how = inputs.take(rows, hub, intake, reading)
     if how in ("stale", "early", "wait"):
         due = hub.env.now() + max(EARLY_MS, intake.spec.settle_ms)
@@ -202,7 +214,7 @@ def park_broken(rows: Rows, hub: Hub, intake: Intake, key: str, why: str, raw: b
     rows.upsert(
         "parked",
         {
-            "id": f"answer:{name}:{intake.spec.object}:{key}",
+            "id": slots.answer_item(name, intake.spec.object, key),
             "kind": "answer",
             "state": "open",
             "at": hub.env.now(),
@@ -211,6 +223,14 @@ def park_broken(rows: Rows, hub: Hub, intake: Intake, key: str, why: str, raw: b
             "doc": {"object": intake.spec.object, "raw": raw.decode("utf-8", "replace")[:20_000]},
         },
     )
+
+
+def park_once(rows: Rows, hub: Hub, intake: Intake, key: str, why: str, raw: bytes) -> None:
+    """The same for what is met again and again: it is not shown anew once somebody dismissed it."""
+    item = slots.answer_item(intake.system.name, intake.spec.object, key)
+    shown = rows.get("parked", id=item)
+    if shown is None or shown["state"] == "done":
+        park_broken(rows, hub, intake, key, why, raw)
 
 
 # -- hints -------------------------------------------------------------------------------------
@@ -256,11 +276,11 @@ def answer_some(hub: Hub, system: System, spec: ObjectSpec, wanted: dict[str, li
         readings = system.connector.read(system.api, spec, list(wanted))
     except Unavailable as error:
         after = error.after_ms
-        hub.env.commit(lambda rows: put_off(rows, hub, wanted, after), "capture:put off")
+        hub.env.commit(lambda rows: put_off(rows, hub, wanted, after, OUTAGE), "capture:put off")
         raise
     except Unreadable:
         if len(wanted) == 1:  # it holds up no other
-            hub.env.commit(lambda rows: put_off(rows, hub, wanted, 0), "capture:put off")
+            hub.env.commit(lambda rows: put_off(rows, hub, wanted), "capture:put off")
         for native, found in wanted.items() if len(wanted) > 1 else ():
             answer_some(hub, system, spec, {native: found})
         return
@@ -300,10 +320,15 @@ def due_before(rows: Rows, key: str, at: int) -> bool:
     return bool(row and row["not_before"] <= at)
 
 
-def put_off(rows: Rows, hub: Hub, wanted: dict[str, list[Row]], after_ms: int) -> None:
-    """Ask again later, ever more rarely; then a person has to look."""
+def put_off(
+    rows: Rows, hub: Hub, wanted: dict[str, list[Row]], after_ms: int = 0, most: int = GIVE_UP_AFTER
+) -> None:
+    """Ask again later, ever more rarely, and count at `most` so many tries.
+
+    After the last of them a person has to look.
+    """
     for row in (r for found in wanted.values() for r in found):
-        tried = row["attempts"] + 1
+        tried = min(row["attempts"] + 1, most)
         wait = max(after_ms, BACK_OFF_MS[min(tried, len(BACK_OFF_MS)) - 1])
         given_up = tried >= GIVE_UP_AFTER
         rows.update(

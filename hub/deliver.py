@@ -30,7 +30,7 @@ from connectors._kit.contract import (
     Unreadable,
     Write,
 )
-from hub import inputs, leases, slots, switches
+from hub import capture, inputs, leases, slots, switches
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
@@ -54,6 +54,7 @@ from hub.pure.model import (
 IDLE_MS = 500
 AT_ONCE = 100
 WAIT_MS = 200
+ADOPTED = "adopted"  # the cause of an input: the record took over what was written to another
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def update(link: Link) -> bool:
     readings = read_again(link, [f for f in found if isinstance(f, Plan)])
     ready = env.commit(lambda rows: settle(rows, link, readings), "deliver:settle")
     send(link, ready)
-    return len(found) >= batch_of(link)
+    return len(found) >= batch_of(link) or not isinstance(found[-1], Plan)
 
 
 def batch_of(link: Link) -> int:
@@ -138,14 +139,25 @@ def batch_of(link: Link) -> int:
 def look(rows: Rows, link: Link) -> list[Plan | Chore]:
     """What the due slots need: one batch of plans, and the chores among them."""
     found: list[Plan | Chore] = []
+    waiting: list[Row] = []
     plans = 0
-    for row in due_slots(rows, link):
+    due = due_slots(rows, link)
+    for row in due:
         if one := plan_one(rows, link, row):
             found.append(one)
             plans += isinstance(one, Plan)
+        else:
+            waiting.append(row)
         if plans >= batch_of(link):
-            break
-    return found
+            return found
+    crowded = waiting and len(due) == AT_ONCE
+    return [*found, partial(step_aside, link=link, waiting=waiting)] if crowded else found
+
+
+def step_aside(rows: Rows, link: Link, waiting: Iterable[Row]) -> None:
+    """So many links wait that those behind them are never seen: they come first, for a while."""
+    until = link.hub.env.now() + IDLE_MS
+    rows.update_many("slot", [{"uid": row["uid"], "not_before": until} for row in waiting])
 
 
 def due_slots(rows: Rows, link: Link) -> list[Row]:
@@ -323,8 +335,8 @@ def read_again(link: Link, plans: Sequence[Plan]) -> dict[str, Reading | None]:
             link.hub.env.commit(lambda rows: call_off(rows, link, plans), "deliver:call off")
             raise
         for reading in readings:
-            for native in (reading.native_id, *reading.aliases):
-                found[native] = reading
+            if not inputs.unfit(reading):  # else capture, which is asked to read it, sets it aside
+                found |= dict.fromkeys((reading.native_id, *reading.aliases), reading)
     return found
 
 
@@ -368,7 +380,9 @@ def settle(rows: Rows, link: Link, readings: Mapping[str, Reading | None]) -> li
 def settle_one(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> list[Plan]:
     """The plan, if it is to be sent: not where it was agreed on, or the record had moved."""
     if reading is not None and moved(rows, link, plan, reading):
-        inputs.take(rows, link.hub, Intake(link.system, link.spec, "deliver"), reading)
+        intake = Intake(link.system, link.spec, "deliver")
+        if inputs.take(rows, link.hub, intake, reading) != "new":
+            slots.postpone(rows, plan.record, link.hub.env.now() + IDLE_MS)
     elif reading is not None and not plan.sends:
         agree(rows, link, plan, reading)
     elif reading is None and not blind(link, plan):
@@ -595,12 +609,17 @@ def plan_creates(rows: Rows, link: Link) -> list[Plan]:
 
 
 def unresolved(rows: Rows, link: Link) -> bool:
-    """Whether a reading of this object waits to be resolved: it may show the same customer."""
+    """Whether something waits to be resolved that may show the same customer in this object.
+
+    That is a reading of it, or, anywhere, what made a record take over a create.
+    """
     pending = {"status": "pending", "kind": "observation"}
     waiting = rows.select("input", pending, limit=AT_ONCE)
     uids = among({row["uid"] for row in waiting})
     here = {**link.here, "state": "live", "uid": uids}
-    return len(waiting) == AT_ONCE or bool(waiting and rows.count("record", here))
+    if len(waiting) == AT_ONCE or (waiting and rows.count("record", here)):
+        return True
+    return bool(rows.select("input", {"status": "pending", "cause": ADOPTED}, limit=1))
 
 
 def captured_up_to(rows: Rows, link: Link) -> int:
@@ -610,23 +629,29 @@ def captured_up_to(rows: Rows, link: Link) -> int:
 
 
 def may_create(rows: Rows, link: Link, golden: Golden, wanted: Row, passed: int) -> bool:
-    """Wait until this system could have shown us the same customer, unless it would refuse two.
-
-    Members whose inputs are still on their way to the resolver are waited for as well.
-    """
+    """Wait until this system could have shown us the same customer, unless it would refuse two."""
     members = state.members_of(rows, golden)
-    if creates.refusal(golden, members, link.tool):
+    if creates.refusal(golden, members, link.tool) or on_the_way(rows, link, golden):
         return False
-    for uid in golden.members:
-        row = rows.get("record", uid=uid)
-        if row and row["next_seq"] != row["folded"] + 1:
-            return False
     guarded = any(golden.cell(n).value is not None for n in link.tool.unique)
     late = max(link.tool.lag_ms, link.spec.changes_lag_ms)
     if guarded or passed >= wanted["dirty"] + late:
         return True
     link.hub.env.wake(f"capture:{link.system.name}")
     return False
+
+
+def on_the_way(rows: Rows, link: Link, golden: Golden) -> bool:
+    """Whether inputs wait for the resolver: of its records, or of one that was created for it here.
+
+    What came of a create is known to its golden record, or to the one that this was merged into,
+    when it is folded: the row of its intent is settled before.
+    """
+    here = {"golden": among(golden.members), **link.here, "op": "create"}
+    made = {row["uid"] for row in rows.select("intent", here, only=("uid",))}
+    where = {"uid": among(made.union(golden.members))}
+    found = rows.select("record", where, only=("next_seq", "folded"))
+    return any(row["next_seq"] != row["folded"] + 1 for row in found)
 
 
 def commit_create(rows: Rows, link: Link, golden: Golden, run: str) -> Plan:
@@ -702,7 +727,7 @@ def adopt(
     if record is None:
         return
     taken = msgspec.structs.replace(receipt, sends=plan.sends, adopts=adopts)
-    inputs.append(rows, link.hub, record, taken, cause="deliver")
+    inputs.append(rows, link.hub, record, taken, cause=ADOPTED)
     now = link.hub.env.now()
     nothing = Receipt("not_sent", now, now, why=f"known already as {winner}")
     inputs.append(rows, link.hub, plan.record, nothing, cause="deliver")
@@ -721,41 +746,67 @@ def landed_in(rows: Rows, link: Link, plan: Plan, answer: Answer) -> Uid | None:
 
 
 def settle_creates(link: Link) -> bool:
-    """Look for the record that a create of unknown outcome may have made."""
+    """Look for the records that creates of unknown outcome may have made; whether one is settled.
+
+    A tool that cannot even look is asked for them again a little later, so that other writes go on.
+    """
+    env = link.hub.env
+    found = env.view(lambda rows: lost_creates(rows, link))
+    try:
+        settled = [settle_create(link, row) for row in found]
+    except ConnectorError:
+        env.commit(lambda rows: look_later(rows, found, env.now() + 5_000), "deliver:call off")
+        raise
+    return any(settled)
+
+
+def lost_creates(rows: Rows, link: Link) -> list[Row]:
+    """Creates of unknown outcome that the tool has had the time to show."""
     due = link.hub.env.now() - max(link.tool.settle_ms, link.tool.lag_ms, 500)
-    found = link.hub.env.view(
-        lambda rows: rows.select(
-            "intent",
-            {
-                "system": link.system.name,
-                "object": link.spec.object,
-                "op": "create",
-                "status": "unknown",
-                "unknown_at": at_most(due),
-            },
-            limit=AT_ONCE,
-        )
-    )
-    for row in found:
-        settle_create(link, row)
-    return bool(found)
+    lost = {**link.here, "op": "create", "status": "unknown", "unknown_at": at_most(due)}
+    return rows.select("intent", lost, order=("unknown_at",), limit=AT_ONCE)
 
 
-def settle_create(link: Link, row: Row) -> None:
+def settle_create(link: Link, row: Row) -> bool:
     """One of them: adopted when it is surely ours, given up when it is not there."""
-    record = link.hub.env.view(lambda rows: state.load_record(rows, row["uid"]))
+    env = link.hub.env
+    record = env.view(lambda rows: state.load_record(rows, row["uid"]))
     if record is None or record.intent is None or record.intent.unknown_at is None:
-        return
+        env.commit(lambda rows: look_later(rows, [row], env.now()), "deliver:call off")
+        return False  # what is known of it waits for the resolver, or for a person
     write = Write("create", "", changes(link, record, record.intent.sends), record.uid, row["key"])
-    readings = link.system.connector.find(link.system.api, link.spec, write)
-    link.hub.env.commit(lambda rows: take_found(rows, link, record, row, readings), "deliver:found")
-    link.hub.env.wake("resolve")
+    try:
+        readings = link.system.connector.find(link.system.api, link.spec, write)
+    except Unreadable as error:
+        env.commit(partial(cannot_look, link=link, row=row, error=error), "deliver:call off")
+        return False
+    env.commit(lambda rows: take_found(rows, link, record, row, readings), "deliver:found")
+    env.wake("resolve")
+    return True
+
+
+def look_later(rows: Rows, found: Iterable[Row], at: int) -> None:
+    """Count the time until these creates are looked for from then on (ms)."""
+    for row in found:
+        rows.update("intent", {"key": row["key"], "status": "unknown"}, {"unknown_at": at})
+
+
+def cannot_look(rows: Rows, link: Link, row: Row, error: Unreadable) -> None:
+    """What the tool showed was not understood: a person sees it, and it is asked ever more rarely.
+
+    Each time it has to wait as long again as the create is old, and five minutes at most.
+    """
+    now = link.hub.env.now()
+    look_later(rows, [row], now + min(now - row["at"], slots.PAUSE_MOST_MS))
+    intake = Intake(link.system, link.spec, "deliver")
+    capture.park_once(rows, link.hub, intake, row["key"], str(error), error.raw)
 
 
 def take_found(
     rows: Rows, link: Link, record: Record, row: Row, readings: Sequence[Reading]
 ) -> None:
     """Exactly one candidate is adopted; several are for a steward; none: it was not applied."""
+    slots.close(rows, slots.answer_item(link.system.name, link.spec.object, row["key"]))
     sure = [r for r in readings if r.external_id == record.uid]
     likely = sure or [
         r for r in readings if not link.spec.external_ids and adoptable(rows, link, record, row, r)

@@ -16,6 +16,7 @@ from hub.env import Hub, System
 from hub.io import state
 from hub.io.log import traceparent
 from hub.io.rows import Row, Rows
+from hub.io.tables import Int, Text
 from hub.pure.fold import expand, renamed
 from hub.pure.model import (
     Actor,
@@ -89,6 +90,19 @@ def take(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> str:
         revision=reading.revision,
     )
     return "new"
+
+
+def unfit(reading: Reading) -> str:
+    """Why no store would take what a tool calls this record and its neighbours, "" if one would."""
+    linked = (native for natives in reading.links.values() for native in natives)
+    try:
+        for name in (reading.native_id, *reading.aliases, *linked):
+            Text.put(name)
+        for number in filter(None, (reading.revision, reading.source_ms)):
+            Int.put(number)
+    except (TypeError, ValueError) as error:
+        return f"{ascii(reading.native_id)[:100]}: {error}"
+    return ""
 
 
 def begun_too_early(reading: Reading, row: Row) -> bool:
@@ -342,6 +356,7 @@ def again(rows: Rows, record: Record, now: int, due: int) -> None:
             {"id": key},
             {
                 "state": "open",
+                "attempts": row["attempts"] if row["state"] == "open" else 0,
                 "native_id": record.native_id,
                 "not_before": due if row["state"] != "open" else max(due, row["not_before"]),
             },

@@ -29,7 +29,7 @@ from hub import capture, inputs
 from hub.commands import COMMANDS, Wrong
 from hub.env import Hub, System
 from hub.io import state
-from hub.io.rows import Rows, StoreFull
+from hub.io.rows import Refused, Rows, StoreFull
 
 LOG = structlog.get_logger()
 LARGEST_WEBHOOK = 1024 * 1024
@@ -107,7 +107,7 @@ def receive(hub: Hub, system: System, inbound: Inbound) -> tuple[int, str]:
     except Stale as error:
         reread(hub, system, error.hints)
         return 400, f"{error}; the records it names are read again"
-    except Malformed as error:
+    except (Malformed, Refused) as error:
         keep_malformed(hub, system, inbound, str(error))
         return 400, str(error)
     except StoreFull:

@@ -110,7 +110,7 @@ def resolve(rows: Rows, hub: Hub, uids: Iterable[Uid], touched: Iterable[Uid] = 
     effects = answer(rows, hub, opened, frozenset(touched))
     marked = store(rows, hub, effects)
     if onward := referrers(rows, effects):
-        marked |= mark_referrers(rows, onward)
+        marked |= mark_referrers(rows, onward, hub.env.now())
         marked |= store(rows, hub, answer(rows, hub, (), onward))
     return marked
 
@@ -294,27 +294,27 @@ def depart(rows: Rows, hub: Hub, record: Record) -> None:
 
 
 def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
-    """Records whose association's other end moved: another golden id, or a new living record."""
+    """Records whose association's other end moved: another golden id, or a record came or went."""
     moved = {
         uid
         for g in effects.history
         for uid in (g.golden.members if g.golden else (g.uid,))
         if g.golden is None or g.before is None or g.golden.members != g.before.members
     }
-    companies = [u for u, r in effects.records.items() if r.entity == "company"]
-    goldens = (state.golden_of(rows, uid) for uid in companies)
-    moved |= {*companies, *(m for g in goldens if g for m in g.members)}
+    ends = [uid for uid in effects.ends if effects.records[uid].entity == "company"]
+    goldens = (state.golden_of(rows, uid) for uid in ends)
+    moved |= {*ends, *(m for g in goldens if g for m in g.members)}
     if not moved:
         return frozenset()
     return frozenset(row["uid"] for row in rows.select("assoc", {"other": among(moved)}))
 
 
-def mark_referrers(rows: Rows, uids: Iterable[Uid]) -> set[str]:
+def mark_referrers(rows: Rows, uids: Iterable[Uid], now: int) -> set[str]:
     """The links of records whose association's other end moved are to be looked at: where."""
     goldens = (state.golden_of(rows, uid) for uid in sorted(uids))
     found = (m for golden in goldens if golden for m in state.members_of(rows, golden))
     members = [m for m in found if m.alive]
-    state.dirty_all(rows, [(m, slots.EDIT) for m in members], 0)
+    state.dirty_all(rows, [(m, slots.EDIT) for m in members], now)
     return {m.system for m in members}
 
 

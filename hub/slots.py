@@ -183,6 +183,11 @@ def close(rows: Rows, item: str) -> None:
     rows.update("parked", {"id": item, "state": "open"}, {"state": "done"})
 
 
+def answer_item(system: str, obj: str, key: str) -> str:
+    """The parked item of something that a tool answered and nobody could read."""
+    return f"answer:{system}:{obj}:{key}"
+
+
 # -- wanted records ------------------------------------------------------------------------------
 
 
@@ -264,9 +269,12 @@ def settle_intents(rows: Rows, records: Iterable[Record]) -> None:
     """The intents of records that have none open any more are settled."""
     folded = {record.uid: record.folded for record in records}
     where = {"uid": among(folded), "status": among(OPEN)}
-    found = rows.select("intent", where, only=("uid", "seq")) if folded else []
+    found = rows.select("intent", where) if folded else []
     done = [row for row in found if row["seq"] <= folded[row["uid"]]]
-    rows.update_many("intent", [{**row, "status": "settled"} for row in done])
+    ended = [{"uid": row["uid"], "seq": row["seq"], "status": "settled"} for row in done]
+    rows.update_many("intent", ended)
+    for row in done:
+        close(rows, answer_item(row["system"], row["object"], row["key"]))
 
 
 # -- holds ---------------------------------------------------------------------------------------

@@ -44,7 +44,8 @@ def page(hub: Hub, system: System, spec: ObjectSpec) -> int:
         intake = Intake(system, spec, "sweep", snapshot=True)
         capture.take_page(rows, hub, intake, found)
         for reading in found.readings:
-            mark_ahead(rows, Link(hub, system, spec), reading)
+            if not inputs.unfit(reading):
+                mark_ahead(rows, Link(hub, system, spec), reading)
         if stream.cursor_in(rows, "sweep") != row:
             return  # somebody has asked for a new pass meanwhile
         if found.done:

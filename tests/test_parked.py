@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from connectors._kit.contract import Hint, Unavailable
+from connectors._kit.contract import Hint, Unreadable
 from connectors._kit.simtool import PERSON, Profile, SimTool
 from hub import browse, capture, commands
 from hub.commands import Wrong
@@ -36,7 +36,7 @@ class Half:
     def read(self, *given: Any) -> Any:
         """See the contract."""
         if self.broken:
-            raise Unavailable("no record can be read now")
+            raise Unreadable("no record can be read now")
         return self.tool.read(*given)
 
 

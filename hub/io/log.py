@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import ceil
 from zlib import crc32
 
 from hub.io.rows import Row, Rows, among, at_least, below
@@ -77,13 +78,16 @@ class Log:
         return int(row["offset"]) if row else 0
 
     def poll(self, rows: Rows, group: str, topics: Sequence[str], limit: int) -> list[Message]:
-        """The next messages of a group, each partition in order, at most `limit`."""
+        """The next messages of a group, each partition in order, at most `limit`.
+
+        Of what is left each partition gets a fair share, so that a long one delays no other.
+        """
         found: list[Message] = []
-        for (topic, partition), start in self.behind(rows, group, topics).items():
-            if len(found) < limit:
-                where = {"topic": topic, "partition": partition, "offset": at_least(start)}
-                rest = limit - len(found)
-                found += map(_message, rows.select("log", where, order=("offset",), limit=rest))
+        behind = self.behind(rows, group, topics)
+        for n, ((topic, partition), start) in enumerate(behind.items()):
+            where = {"topic": topic, "partition": partition, "offset": at_least(start)}
+            share = ceil((limit - len(found)) / (len(behind) - n))
+            found += map(_message, rows.select("log", where, order=("offset",), limit=share))
         return found
 
     def behind(self, rows: Rows, group: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
@@ -143,12 +147,13 @@ class Log:
         return dropped
 
     def _all_passed(self, rows: Rows, end: Row) -> int:
+        """The offset that everybody has come to; what nobody has read yet, somebody will."""
         groups = [
             r["offset"]
             for r in rows.select("position", {"topic": end["topic"], "partition": end["partition"]})
             if r["group"]
         ]
-        return min(groups, default=int(end["offset"]))
+        return min(groups, default=0)
 
 
 def outgoing(

@@ -113,7 +113,8 @@ class Effects:
     `dirty`: records whose slot is to be looked at, `urgent`: those of them whose consent changed.
     `known`: every record that was looked at, as it is now.
     `ended`: records whose write came to an end. `regroup`: uid to (golden id, leads).
-    `moved`: golden records of which a record appeared, went, or came back.
+    `moved`: golden records of which a record appeared, went, or came back. `ends`: records that
+    did, or that their tool calls by another id now: what is associated with them may be too.
     """
 
     records: dict[Uid, Record] = field(default_factory=dict)
@@ -130,6 +131,7 @@ class Effects:
     ended: set[Uid] = field(default_factory=set)
     again: dict[Uid, int] = field(default_factory=dict)
     moved: set[Uid] = field(default_factory=set)
+    ends: set[Uid] = field(default_factory=set)
     contradictions: tuple[Edge, ...] = ()
 
 
@@ -655,6 +657,8 @@ def mark(batch: Batch, effects: Effects) -> None:
         came_to_nothing = after.state in ("failed", "lost")  # also when it was so before the batch
         if came_to_nothing or (after.state, after.departed) != (before.state, before.departed):
             effects.moved.add(effects.regroup[uid][0])
+        if (after.state, after.native_id) != (before.state, before.native_id):
+            effects.ends.add(uid)
 
 
 def observed(record: Record) -> dict[str, object]:

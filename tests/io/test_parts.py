@@ -89,6 +89,49 @@ def test_the_log_is_pruned_behind_every_group(store: Store) -> None:
     ]
 
 
+def announced(store: Store, log: Log, topic: str, count: int) -> None:
+    """So many messages of different keys in a topic."""
+    for n in range(count):
+        key = f"k{n}".encode()
+        store.transact(lambda r, k=key: log.publish(r, topic, k, b"", {}, 1))  # type: ignore[misc]
+    while store.transact(log.relay):
+        pass
+
+
+def test_a_long_topic_does_not_delay_the_others(store: Store) -> None:
+    """Of every partition that has something a fair share is read, and the limit is made use of."""
+    log = Log(4)
+    announced(store, log, "a", 100)
+    announced(store, log, "b", 3)
+    found = store.view(lambda r: log.poll(r, "g", ["a", "b"], 20))
+    assert sum(m.topic == "b" for m in found) == 3
+    assert 15 <= len(found) <= 20
+
+
+def test_more_partitions_than_a_poll_may_read_have_their_turn_one_after_the_other(
+    store: Store,
+) -> None:
+    """The limit holds, and all of it comes to be read."""
+    log = Log(8)
+    announced(store, log, "a", 50)
+    read = 0
+    while found := store.view(lambda r: log.poll(r, "g", ["a"], 3)):
+        assert len(found) <= 3
+        read += len(found)
+        store.transact(lambda r, found=found: log.commit(r, "g", found))  # type: ignore[misc]
+    assert read == 50
+
+
+def test_nothing_is_pruned_before_anybody_has_read_it(store: Store) -> None:
+    """A reader that is far behind finds all of it, however old."""
+    log = Log(1)
+    announced(store, log, "t", 3)
+    assert store.transact(lambda r: log.prune(r, 100)) == 0
+    found = store.view(lambda r: log.poll(r, "g", ["t"], 9))
+    store.transact(lambda r: log.commit(r, "g", found))
+    assert (len(found), store.transact(lambda r: log.prune(r, 100))) == (3, 3)
+
+
 def test_what_failed_is_not_announced(store: Store) -> None:
     """An event of a transaction that failed never reaches the log."""
     log = Log(1)

@@ -1,0 +1,187 @@
+"""Capture under answers that no store would take, and tools of which one half is sick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from connectors._kit.contract import (
+    ConnectorError,
+    Denied,
+    Hint,
+    Inbound,
+    Reading,
+    Unavailable,
+    Unreadable,
+)
+from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
+from hub import capture, commands, inputs, listeners
+from hub.io import state
+from hub.io.rows import Rows
+from hub.tools.world import World
+
+JANE = {"first": "Jane", "last": "Doe", "mail": "jane@x.com"}
+NUL = "a\0b"
+
+
+def parked(world: World) -> list[str]:
+    """Why things were set aside."""
+    return [item["why"] for item in commands.parked(world.hub)["parked"]]
+
+
+def title(world: World, native: str) -> object:
+    """What B holds."""
+    return (world.tools["B"].latest(native) or {}).get("title")
+
+
+def in_two_tools() -> World:
+    """Jane in two tools, linked and at rest."""
+    world = World({"A": Profile(page=10), "B": Profile()})
+    world.tools["A"].act("jane", JANE)
+    world.sync()
+    return world
+
+
+def test_an_id_that_no_store_takes_holds_up_no_page() -> None:
+    """It is shown to a person, once; whatever stands beside it on the page goes on."""
+    world = World({"A": Profile(page=10), "B": Profile()})
+    world.tools["A"].act(NUL, {"mail": "nul@x.com"})
+    world.tools["A"].act("jane", JANE)
+    world.sync()
+    world.tools["A"].act(NUL, {"title": "Nurse"})
+    world.tools["A"].act("jane", {"title": "Nurse"})
+    world.sync()
+    world.sweep("A")
+    assert [title(world, i) for i in world.tools["B"].living()] == ["Nurse"]
+    assert len(parked(world)) == 1
+    assert "NUL" in parked(world)[0]
+
+
+def test_a_link_that_no_store_takes_holds_up_no_write() -> None:
+    """The record that has it is set aside, and the others of the tool are written."""
+    world = in_two_tools()
+    world.tools["A"].act("bob", {"first": "Bob", "last": "Roe", "mail": "bob@x.com"})
+    world.sync()
+    world.tools["B"].act("B-1", {"firms": [NUL]})
+    for native in ("jane", "bob"):
+        world.tools["A"].act(native, {"title": "Nurse"})
+    for _ in range(10):
+        world.round()
+    assert title(world, "B-2") == "Nurse"
+    assert any("NUL" in why for why in parked(world))
+
+
+def test_a_webhook_with_such_an_id_is_set_aside_like_one_that_nobody_understands() -> None:
+    """It was signed, so it is kept; the tool is not asked to send it for ever."""
+    world = in_two_tools()
+    connector: Any = Naming(NUL)
+    system = replace(world.hub.systems["A"], connector=connector)
+    asked = Inbound("POST", "http://hub/webhooks/A", {}, b"{}", world.clock())
+    status, why = listeners.receive(world.hub, system, asked)
+    assert (status, "NUL" in why) == (400, True)
+    assert any("NUL" in why for why in parked(world))
+
+
+@dataclass
+class Naming:
+    """A tool whose webhooks name this record."""
+
+    native_id: str
+
+    def hints(self, *_: Any) -> tuple[Hint, ...]:
+        """See the contract."""
+        return (Hint(PERSON, self.native_id, "key"),)
+
+
+class Half:
+    """A tool of which what `sick` names fails when it is read."""
+
+    def __init__(self, tool: SimTool) -> None:
+        self.tool = tool
+        self.sick: dict[str, ConnectorError] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tool, name)
+
+    def read(self, api: Any, spec: Any, ids: Sequence[str]) -> tuple[Reading, ...]:
+        """See the contract."""
+        if error := self.sick.get(spec.object):
+            raise error
+        return self.tool.read(api, spec, ids)
+
+
+def half_sick(error: ConnectorError, obj: str = COMPANY) -> World:
+    """Acme and Jane are known; a webhook named each of them, and Acme cannot be read."""
+    world = World({"A": Profile(page=10)}, wrap=Half)
+    world.tools["A"].act("acme", {"name": "Acme"}, obj=COMPANY)
+    world.tools["A"].act("jane", JANE)
+    world.sync()
+    sicken(world, {obj: error})
+    hint(world, COMPANY, "acme")
+    hint(world, PERSON, "jane")
+    return world
+
+
+def sicken(world: World, sick: dict[str, ConnectorError]) -> None:
+    """From now on these objects fail."""
+    connector: Any = world.hub.systems["A"].connector
+    connector.sick = sick
+
+
+def hint(world: World, obj: str, native: str) -> None:
+    """A webhook names a record."""
+    system, news = world.hub.systems["A"], [Hint(obj, native, f"news-{native}")]
+    world.store.transact(lambda rows: capture.accept(rows, world.hub, system, news))
+
+
+def states(world: World) -> dict[str, str]:
+    """Of the webhooks' hints."""
+    found = world.store.view(lambda rows: rows.select("hint", {"kind": "changed"}))
+    return {row["native_id"]: row["state"] for row in found}
+
+
+@pytest.mark.parametrize("error", [Unavailable("down"), Denied("no scope"), Unreadable("?")])
+def test_an_object_that_fails_does_not_hold_up_the_other(error: ConnectorError) -> None:
+    """Companies come first, and persons are read all the same; the failure is told."""
+    world = half_sick(error)
+    world.capture("A")
+    assert states(world) == {"acme": "open", "jane": "nothing new"}
+    failed = world.store.view(lambda rows: rows.get("meta", name="failure:A"))
+    assert (failed is None) == isinstance(error, Unreadable)
+
+
+def test_an_outage_makes_no_work_for_people() -> None:
+    """However long a tool was down: when it is back, everything is read by itself."""
+    world = half_sick(Unavailable("down"))
+    for _ in range(50):
+        world.clock.pass_time(capture.BACK_OFF_MS[-1])
+        world.capture("A")
+    assert parked(world) == []
+    sicken(world, {})
+    world.sync()
+    assert states(world) == {"acme": "nothing new", "jane": "nothing new"}
+
+
+def test_a_record_that_was_read_in_the_end_has_all_its_tries_again() -> None:
+    """Failures of last week do not count towards giving up today."""
+    world = half_sick(Unreadable("?"))
+    uid = world.uid("A", "acme", COMPANY)
+
+    def again(rows: Rows) -> None:
+        record = state.load_record(rows, uid or "")
+        assert record is not None
+        inputs.again(rows, record, world.clock(), world.clock())
+
+    for _ in range(5):
+        world.store.transact(again)
+        sicken(world, {COMPANY: Unreadable("?")})
+        for _ in range(capture.GIVE_UP_AFTER - 2):
+            world.clock.pass_time(capture.BACK_OFF_MS[-1])
+            world.capture("A")
+        sicken(world, {})
+        world.clock.pass_time(capture.BACK_OFF_MS[-1])
+        world.capture("A")
+    assert parked(world) == []
