@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,20 @@ def test_sealed_bytes_open_only_for_their_record(plain: bytes) -> None:
     for uid, its_key, data in wrong:
         with pytest.raises(CannotOpen):
             seal.open(uid, its_key, data)
+
+
+def test_many_threads_seal_and_open_at_once() -> None:
+    """One seal serves every loop and listener of the process: each gets its own bytes back."""
+    seal = Seal(b"m" * 32, os.urandom)
+    key = seal.new_key()
+
+    def rounds(n: int) -> bool:
+        plain = f"what thread {n} keeps to itself ".encode() * 12
+        sealed = [seal.seal(UID, key, plain) for _ in range(20)]
+        return all(seal.open(UID, key, s) == plain for _ in range(1_000) for s in sealed)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(rounds, range(8)))
 
 
 def test_an_erased_key_never_comes_back(store: Store) -> None:
