@@ -58,6 +58,19 @@ def held(world: World, tool: str, native: str = "jane") -> dict[str, Any]:
     return world.tools[tool].latest(native) or {}
 
 
+def test_an_association_is_a_write_of_its_own() -> None:
+    """Nobody can say in one answer that the values were taken and their association was not."""
+    acme, bolt = ("company", "1"), ("company", "2")
+    given: Sequence[Mapping[str, Any]] = (
+        {"changes": {"tel": "1"}, "link": acme},
+        {"changes": {"tel": "1"}, "unlink": acme},
+        {"changes": {}, "link": acme, "unlink": bolt},
+    )
+    for parts in given:
+        with pytest.raises(ValueError, match="of its own"):
+            Write("update", "jane", external_id="", key="k", **parts)
+
+
 def test_agreeing_counts_from_the_golden_that_is_agreed_on() -> None:
     """An opt-in that the reading does not show must not come to cover a later refusal."""
     world = both(widens=frozenset("AB"))

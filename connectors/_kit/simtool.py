@@ -33,6 +33,11 @@ from connectors._kit.contract import (
 )
 
 PERSON, COMPANY = "people", "firms"
+LINK_FAULTS = {
+    "link refused": Answer("rejected", why="it takes no such association"),
+    "link busy": Answer("retry", why="too many associations", after_ms=500),
+    "link lost": Answer("unknown", why="nobody knows what became of the association"),
+}
 App = dict[str, Any]
 
 
@@ -385,15 +390,25 @@ class SimTool:
     def write(self, _api: Api, spec: ObjectSpec, writes: Sequence[Write]) -> tuple[Answer, ...]:
         """Row by row, each with its own answer; an armed fault hits the whole request."""
         self.calls["write"] += 1
-        fault = self.faults.pop(0) if self.faults else ""
+        fault = self._fault(writes)
         if self.down or fault == "busy":
             raise Unavailable("too many calls", after_ms=500, sent=False)
         if fault == "error before":
             raise Unavailable("failed before applying")
-        answers = tuple(self._one(spec, w) for w in writes)
+        linking = LINK_FAULTS.get(fault)
+        answers = tuple(
+            linking if linking and (w.link or w.unlink) else self._one(spec, w) for w in writes
+        )
         if fault in ("answer lost", "error after"):
             raise Unavailable("failed after applying")
         return answers
+
+    def _fault(self, writes: Sequence[Write]) -> str:
+        """What this request meets: that of an association waits until there is one."""
+        waits = self.faults and self.faults[0] in LINK_FAULTS
+        if not self.faults or (waits and not any(w.link or w.unlink for w in writes)):
+            return ""
+        return self.faults.pop(0)
 
     def _one(self, spec: ObjectSpec, write: Write) -> Answer:
         if refused := sorted(self.profile.refuses & {k for k, v in write.changes.items() if v}):
@@ -415,21 +430,16 @@ class SimTool:
             return Answer("rejected", why=f"exists as {twins[0]}", fields=("mail",))
         native_id = f"{self.name}-{len(self.held) + 1}"
         external = write.external_id if self.profile.external_ids else ""
-        firms = sorted(i for _, i in write.link)
         self.act(
-            native_id,
-            {**self._altered({}, write), "firms": firms},
-            who="hub",
-            obj=spec.object,
-            external_id=external,
+            native_id, self._altered({}, write), who="hub", obj=spec.object, external_id=external
         )
         self._automate(native_id, write)
         return self._done(native_id)
 
     def _apply(self, native_id: str, write: Write) -> None:
         current = dict(self.latest(native_id) or {})
-        firms = set(current.get("firms") or ()) | {i for _, i in write.link}
-        kept = {"firms": sorted(firms - {i for _, i in write.unlink})}
+        firms = {*(current.get("firms") or ()), *([write.link[1]] if write.link else ())}
+        kept = {"firms": sorted(firms - {write.unlink[1] if write.unlink else ""})}
         self._put(native_id, {**current, **self._altered(current, write), **kept}, "hub")
         self._automate(native_id, write)
 

@@ -129,18 +129,38 @@ def test_memberships_are_complete_and_the_default_comes_first(place: Place) -> N
     """A user's organizations are read and written as what they are, one or several."""
     user = place.act("create", name="Ada")
     firms = [place.act("create", obj="organizations", name=n) for n in "ABC"]
-    links = [("company", f) for f in firms]
-    assert place.write(update(user, link=links[:2])) == ["done"]
-    assert place.write(update(user, link=links[1:], unlink=links[:1])) == ["done"]
+    one, two, three = firms
+    assert place.write(update(user, join=one), update(user, join=two)) == ["done"] * 2
+    for end in ({"leave": one}, {"join": three}, {"join": three}, {"leave": one}):
+        assert place.write(update(user, **end)) == ["done"]
     assert CONNECTOR.read(place.api, USERS, [user])[0].links == {"company": tuple(firms[1:])}
     cursor = place.begin(USERS)
     place.call("PUT", f"users/{user}/organizations/{firms[2]}/make_default")
     (page,) = place.changes(USERS, cursor)
     assert page.readings[0].links == {"company": (firms[2], firms[1])}
-    (answer,) = CONNECTOR.write(
-        place.api, USERS, [update(user, phone="1", link=[("company", "9")])]
-    )
-    assert (answer.outcome, answer.why.partition(":")[0]) == ("done", "association")
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(429, "retry"), (500, "unknown"), (403, "stop"), (422, "rejected")]
+)
+def test_an_organization_that_is_not_joined_spoils_no_other_row(
+    place: Place, status: int, outcome: str
+) -> None:
+    """Values beside it are written; of the membership its own answer tells what is known."""
+    user, other = place.act("create", name="Ada"), place.act("create", name="Bert")
+    firm = place.act("create", obj="organizations", name="A")
+    honest = place.host.handle
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        joins = request.url.path.endswith("/organization_memberships") and request.method == "POST"
+        return httpx.Response(status, json={}) if joins else honest(request)
+
+    budget = Budget(CONNECTOR.limits, place.clock, place.clock.sleep)
+    api = HttpApi(BASE, lambda: CONNECTOR.authorize(place.sandbox.auth), budget,
+                  httpx.MockTransport(handle))  # fmt: skip
+    answers = CONNECTOR.write(api, USERS, [update(user, join=firm), update(other, phone="1")])
+    assert [a.outcome for a in answers] == [outcome, "done"]
+    assert CONNECTOR.read(place.api, USERS, [user])[0].links == {"company": ()}
 
 
 def test_one_organization_each_costs_no_call_of_its_own(place: Place) -> None:
