@@ -408,9 +408,12 @@ class Mailchimp:
         request = {"members": [row(w) for w in rows.values()], "update_existing": False}
         try:
             reply = api.send("POST", f"{place}?skip_merge_validation=true", json=request)
-            answers = self._halved(api, place, rows, reply)
         except (Unavailable, Denied, Unreadable) as error:
-            answers = dict.fromkeys(rows, failed(error))
+            return {numbers[h]: failed(error) for h in rows}
+        try:
+            answers = self._halved(api, place, rows, reply)
+        except (Unavailable, Denied, Unreadable) as error:  # of a read; the batch is applied
+            answers = dict.fromkeys(rows, Answer("unknown", why=str(error)))
         return {numbers[h]: a for h, a in answers.items()}
 
     def _halved(
