@@ -409,12 +409,17 @@ def say_agreed(
 
 
 def send(link: Link, ready: Sequence[Plan]) -> None:
-    """Send in batches; every row gets a receipt, whatever happened to the request."""
+    """Send in batches; every row gets a receipt, whatever happened to the request.
+
+    Before each further batch is asked again whether the system may be written.
+    """
     for start in range(0, len(ready), link.spec.write_batch):
         some = ready[start : start + link.spec.write_batch]
         leases.hold(link.hub.env)
         began = link.hub.env.now()
-        answers = ask_tool(link, [p.write for p in some if p.write])
+        writes = [p.write for p in some if p.write]
+        allowed = not start or link.hub.env.view(lambda rows: may_write(rows, link.system))
+        answers = ask_tool(link, writes) if allowed else called_off(writes)
         link.hub.env.commit(
             lambda rows: receive(rows, link, some, answers, began),  # noqa: B023
             "deliver:receipt",
@@ -433,6 +438,11 @@ def ask_tool(link: Link, writes: Sequence[Write]) -> tuple[Answer, ...]:
         return tuple(Answer("stop", why=str(error)) for _ in writes)
     except ConnectorError as error:
         return tuple(Answer("unknown", why=str(error)) for _ in writes)
+
+
+def called_off(writes: Sequence[Write]) -> tuple[Answer, ...]:
+    """Of what nobody has sent, because writes were stopped meanwhile."""
+    return tuple(Answer("retry", why="writes are stopped") for _ in writes)
 
 
 def receive(

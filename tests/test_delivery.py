@@ -9,7 +9,7 @@ import pytest
 
 from connectors._kit.contract import Answer, Denied, Reading, Unavailable, Write
 from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
-from hub import deliver, inputs
+from hub import commands, deliver, inputs
 from hub.io import state
 from hub.io.rows import Rows, StoreFull
 from hub.links import Link
@@ -56,6 +56,32 @@ def looked(world: World) -> Mapping[str, Reading | None]:
 def held(world: World, tool: str, native: str = "jane") -> dict[str, Any]:
     """What the tool holds."""
     return world.tools[tool].latest(native) or {}
+
+
+def test_writes_that_are_stopped_stop_within_a_pass() -> None:
+    """What is planned and not yet sent is not sent; nothing is lost of it."""
+    world = World({"A": Profile(), "B": Profile()})
+    count = 2 * world.hub.systems["B"].specs[PERSON].write_batch
+    names = [f"p{n}" for n in range(count)]
+    for name in names:
+        person(world, "A", name, mail=f"{name}@x.com")
+    world.sync()
+    for name in names:
+        person(world, "A", name, title="Boss")
+    taken(world, "A")
+
+    def stop(point: str) -> None:
+        if point == "after deliver:receipt":
+            world.env.at_point = lambda _: None
+            commands.stop_writes(world.hub, on=True)
+
+    world.env.at_point = stop
+    before = world.writes()["B"]
+    world.deliver("B")
+    assert world.writes()["B"] == before + 1
+    commands.stop_writes(world.hub, on=False)
+    world.sync()
+    assert all(held(world, "B", own)["title"] == "Boss" for own in world.tools["B"].living())
 
 
 def test_an_association_is_a_write_of_its_own() -> None:

@@ -643,6 +643,21 @@ def closed_behind(world: World, status: int) -> Bend:
 
 
 @check
+def nothing_is_sent_behind_a_closed_door(make: Make) -> None:
+    """A tool that wants to be left alone is: the rows behind the first one are for another time."""
+    world = make()
+    ids = [world.created(n) for n in range(min(5, world.spec.write_batch))]
+    before, calls, start = [world.values(i) for i in ids], world.calls("write"), world.clock()
+    world.host.faults.append(Fault("throttle", 1, 600))
+    answers = world.write(*(update(i, one_text(world.spec, 50)) for i in ids))
+    assert {a.outcome for a in answers} == {"retry"}
+    assert world.calls("write") == calls + 1
+    assert world.clock() - start < MINUTE
+    world.wait(10 * MINUTE)
+    assert [world.values(i) for i in ids] == before
+
+
+@check
 def a_read_is_repeated_but_not_too_soon(make: Make) -> None:
     """Short failures are got over; nobody calls before the tool allows it."""
     for kind, seconds in (("throttle", 7), ("error_before", 0)):

@@ -190,7 +190,8 @@ class Answer:
 
     done: applied; `reading` is the record as the tool answered it, where it did. What is only known
     from a read after the write goes through `read_back` first.
-    retry: certainly not applied; try again after `after_ms`.
+    retry: certainly not applied; try again after `after_ms`. `closed` (also with stop): the tool
+    takes nothing at all now, so that no row behind this one is tried.
     stale: the record moved since `expected`; nothing was applied.
     rejected: the tool refuses these values; `why` is its reason, `fields` the fields it names.
     unknown: it may or may not be applied (time-out, 5xx): only a read-back settles it.
@@ -203,6 +204,7 @@ class Answer:
     why: str = ""
     fields: tuple[str, ...] = ()
     after_ms: int = 0
+    closed: bool = False
 
 
 def read_back(later: Reading, write: Write) -> Reading:

@@ -29,6 +29,7 @@ from connectors._kit.answers import (
     is_a,
     items_of,
     object_of,
+    one_by_one,
     text_of,
 )
 from connectors._kit.contract import (
@@ -475,26 +476,20 @@ class Zendesk:
         creates = {n: w for n, w in rows.items() if w.op == "create"}
         updates = {n: w for n, w in rows.items() if w.op == "update" and "email" not in w.changes}
         alone = {n: w for n, w in rows.items() if n not in creates and n not in updates}
-        done = {n: self._joined(api, w) for n, w in updates.items() if not w.changes}
+        joins = {n: w for n, w in updates.items() if not w.changes}
         updates = {n: w for n, w in updates.items() if w.changes}
+        done: dict[int, Answer] = {}
         for some, many in ((creates, self._create_many), (updates, self._update_many)):
             if len(some) > 1:
                 done |= many(api, spec, some)
             else:
                 alone |= some
-        return done | self._one_by_one(api, spec, alone)
-
-    def _one_by_one(
-        self, api: Api, spec: ObjectSpec, rows: Mapping[int, Write]
-    ) -> dict[int, Answer]:
-        """A call each; nobody knocks again where the door is closed."""
-        done: dict[int, Answer] = {}
-        for n, write in sorted(rows.items()):
-            stopped = next((a for a in done.values() if a.outcome == "stop"), None)
-            done[n] = stopped or self._alone(api, spec, write)
-        return done
+        left = {**alone, **joins}
+        return done | one_by_one(left, lambda w: self._alone(api, spec, w), done.values())
 
     def _alone(self, api: Api, spec: ObjectSpec, write: Write) -> Answer:
+        if write.op == "update" and not write.changes:
+            return self._joined(api, write)
         if write.op == "update" and "email" in write.changes:
             return attempt(lambda: self._with_email(api, spec, write))
         return attempt(lambda: self._sent(api, spec, write))
@@ -552,7 +547,7 @@ class Zendesk:
         try:
             results = self._job(api, spec, "POST", made)
         except Denied:
-            return self._one_by_one(api, spec, rows)
+            return one_by_one(rows, lambda w: self._alone(api, spec, w))
         except (Unavailable, Unreadable) as error:
             return dict.fromkeys(rows, failed(error))
         return self._settled(api, spec, rows, results)

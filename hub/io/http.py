@@ -22,6 +22,7 @@ from connectors._kit.contract import Denied, Limits, Reply, Unavailable, Unreada
 
 LARGEST = 32 * 1024 * 1024
 READ_TRIES = 4
+PATIENCE_MS = 1_000  # of a write: what was checked longer ago is checked anew before it is sent
 TOO_MANY, UNAUTHORIZED, FORBIDDEN, SERVER_ERROR = 429, 401, 403, 500
 LOCKED = (423, 477)
 
@@ -45,6 +46,11 @@ class Budget:
         """Wait for one call's share of the budget, then spend it."""
         while (wait := self._try()) > 0:
             self.sleep(wait / 1000)
+
+    @property
+    def blocked_ms(self) -> int:
+        """How long the tool wants to be left alone from now on."""
+        return max(0, self.blocked_until - self.now())
 
     def _try(self) -> float:
         gap = self.limits.per_ms / self.limits.calls
@@ -133,7 +139,10 @@ class HttpApi:
         form: Sequence[tuple[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """A write; sent once."""
+        """A write; sent once, and not at all while the tool wants to be left alone for long."""
+        if (blocked := self._budget.blocked_ms) > PATIENCE_MS:
+            message = f"{method} {path}: not sent, the tool asked to be left alone"
+            raise Unavailable(message, after_ms=blocked, sent=False)
         self.counts.writes += 1
         more: dict[str, Any] = {"headers": dict(headers or {})}
         if form is not None:

@@ -299,6 +299,26 @@ def test_the_tools_own_limit_is_believed() -> None:
     assert times[1] - times[0] >= 7_000
 
 
+def test_a_write_is_not_kept_waiting() -> None:
+    """While the tool wants to be left alone it is not sent, and whoever asked hears when it may."""
+    clock, times = Clock(), []
+
+    def handler(_request: httpx.Request) -> httpx.Response:
+        times.append(clock.ms)
+        limited = len(times) == 1
+        return httpx.Response(429 if limited else 200, headers={"Retry-After": "600"}, json={})
+
+    client, start = api(handler, clock), clock.ms
+    for _ in range(3):
+        with pytest.raises(Unavailable) as failure:
+            client.send("POST", "/x", json={})
+        assert not failure.value.sent
+        assert 599_000 <= failure.value.after_ms <= 600_000
+    assert (len(times), clock.ms < start + 1_000) == (1, True)
+    clock.sleep(600)
+    assert client.send("POST", "/x", json={}).status == 200
+
+
 def test_the_budget_is_kept() -> None:
     """Ten calls a second are ten calls a second."""
     clock, times = Clock(), []

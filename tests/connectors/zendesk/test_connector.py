@@ -214,6 +214,26 @@ def test_an_address_with_a_refused_name_shows_what_came_of_each(place: Place) ->
     assert answer.why.startswith("Name")
 
 
+def test_an_address_waits_behind_one_that_has_to_wait(place: Place) -> None:
+    """Its identities are not even read: that would wait for Zendesk, and then write unasked."""
+    ids = [place.act("create", name=n, email=f"{n}@x.example") for n in "abc"]
+    honest = place.host.handle
+    seen: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.method)
+        busy = httpx.Response(429, headers={"Retry-After": "600"}, json={})
+        return busy if request.method == "PUT" else honest(request)
+
+    budget = Budget(CONNECTOR.limits, place.clock, place.clock.sleep)
+    api = HttpApi(
+        BASE, lambda: CONNECTOR.authorize(place.sandbox.auth), budget, httpx.MockTransport(handle)
+    )
+    answers = CONNECTOR.write(api, USERS, [update(i, email=f"new{i}@x.example") for i in ids])
+    assert [a.outcome for a in answers] == ["retry"] * 3
+    assert seen == ["GET", "PUT"]
+
+
 def test_tags_go_out_as_the_whole_set(place: Place) -> None:
     """What Zendesk would respell is left out, and what a person added before is in the set."""
     field = USERS.fields.by_name["tags"]
