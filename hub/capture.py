@@ -334,7 +334,7 @@ def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
     new = 0
     for found in hints:
         key = f"{system.name}:{found.key}"
-        if found.object in system.specs:
+        if names_a_record(system, found):
             new += inputs.hint(
                 rows,
                 system.name,
@@ -347,6 +347,11 @@ def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
         else:
             state.count(rows, system.name, "webhooks of other kinds")
     return new
+
+
+def names_a_record(system: System, hint: Hint) -> bool:
+    """Whether there is something of ours to read again; news of an unknown kind may name nothing."""
+    return hint.object in system.specs and hint.kind != "other" and bool(hint.native_id)
 
 
 def guarded(hub: Hub, system: System, work: Callable[[], int]) -> int:

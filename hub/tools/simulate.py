@@ -392,7 +392,7 @@ def keys_of(outside: Outside, inbound: Inbound) -> list[str]:
     except WebhookRefused:
         return []
     known = {s.object for s in outside.objects}
-    return [h.key for h in hints if h.object in known]
+    return [h.key for h in hints if h.object in known and h.kind != "other"]
 
 
 def some_profile(dice: random.Random) -> Profile:

@@ -356,7 +356,17 @@ def test_denied_and_unreadable_answers() -> None:
         api(lambda _: httpx.Response(200, text="<html>"), Clock()).get("/x").json()
 
 
-@pytest.mark.parametrize(("text", "wanted"), [("3", 3_000), ("0.5", 500), ("", 0), ("soon", 0)])
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("3", 3_000), ("0.5", 500), ("", 0), ("soon", 0), ("-3", 0), ("nan", 0), ("-inf", 0),
+        ("inf", HOUR_MS), ("1e400", HOUR_MS), ("9" * 20, HOUR_MS),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", HOUR_MS),
+    ],
+)  # fmt: skip
 def test_retry_after_in_all_its_forms(text: str, wanted: int) -> None:
-    """Seconds, fractions, nothing, nonsense."""
+    """Seconds, fractions, dates, nothing, nonsense; never longer than an hour."""
     assert retry_after_ms({"retry-after": text}, 0) == wanted

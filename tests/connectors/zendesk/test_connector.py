@@ -13,7 +13,9 @@ from connectors._kit.sandbox import Clock, Host, HostTransport
 from connectors.zendesk.connector import CONNECTOR, ORGANIZATIONS, USERS, Position, position
 from connectors.zendesk.sandbox import ZendeskSandbox
 from connectors.zendesk.webhooks import sign, stamp_of
+from hub import listeners
 from hub.io.http import Budget, HttpApi
+from hub.tools.world import World as WholeWorld
 from tests.connectors.zendesk.tools import BASE, MINUTE, T0, Place, create, newest, update
 
 
@@ -390,6 +392,23 @@ def test_the_signature_covers_its_time() -> None:
             CONNECTOR.hints(Inbound("POST", "", {**good, names[0]: moved}, body, T0), secrets)
         with pytest.raises(Stale):
             CONNECTOR.hints(Inbound("POST", "", good, body, T0 + 16 * MINUTE), secrets)
+
+
+def test_an_event_of_an_unknown_kind_asks_for_no_record() -> None:
+    """Also where it is about a user, and where it comes too late: it names nobody to read."""
+    world = WholeWorld({}, vendors=("zendesk",))
+    system = world.hub.systems["zendesk"]
+    secret = system.secrets["webhook_secret"]
+    body = b'{"id":"e1","type":"zen:event-type:user.new_kind","subject":"zen:user:5"}'
+    names = ("x-zendesk-webhook-signature-timestamp", "x-zendesk-webhook-signature")
+    stamp = str(world.clock.time // 1000)
+    headers = dict(zip(names, (stamp, sign(secret, stamp, body)), strict=True))
+    for late, status in ((0, 200), (16 * MINUTE, 400)):
+        inbound = Inbound("POST", "", headers, body, world.clock.time + late)
+        assert listeners.receive(world.hub, system, inbound)[0] == status
+    assert world.store.view(lambda r: r.select("hint")) == []
+    where = {"system": "zendesk", "name": "webhooks of other kinds"}
+    assert world.store.view(lambda r: r.get("counter", **where))["n"] == 1
 
 
 def test_a_million_customers_cost_nothing() -> None:
