@@ -350,7 +350,7 @@ def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
 
 
 def names_a_record(system: System, hint: Hint) -> bool:
-    """Whether there is something of ours to read again; news of an unknown kind may name nothing."""
+    """Whether there is something of ours to read again; news of an unknown kind names nothing."""
     return hint.object in system.specs and hint.kind != "other" and bool(hint.native_id)
 
 

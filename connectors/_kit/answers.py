@@ -138,7 +138,7 @@ def attempt(write: Callable[[], Answer]) -> Answer:
 def one_by_one(
     rows: Mapping[K, Write], write: Callable[[Write], Answer], before: Iterable[Answer] = ()
 ) -> dict[K, Answer]:
-    """A call each, in their order; nobody knocks again where the door is closed, or was `before`."""
+    """A call each, in order; nobody knocks again where the door is closed, or was `before`."""
     closed = next((a for a in before if a.closed), None)
     done: dict[K, Answer] = {}
     for key, row in rows.items():

@@ -198,7 +198,7 @@ class Story:
         return {k: v or None for k, v in given.items()}
 
     def consent(self, text: str) -> Any:
-        """out, in (no proof), proof (a new one), proof:x (this one), old:x (of before the story)."""
+        """out, in (no proof), proof (a new one), proof:x (this one), old:x (from before)."""
         if text.startswith("old:"):
             return {"state": "in", "proof": text.partition(":")[2], "at": START_MS}
         if text.startswith("proof"):
