@@ -310,8 +310,7 @@ class SimTool:
             return Reading(PERSON, native_id, {}, start, self.clock(), state="deleted")
         stamp, fields, revision = held.at(start - self.profile.lag_ms)
         state: State = "live" if fields is not None else "deleted"
-        app = {k: v for k, v in (fields or {}).items() if k != "firms"}
-        firms = tuple((fields or {}).get("firms") or ())
+        app, links = parts_of(held.object, fields)
         return Reading(
             held.object,
             native_id,
@@ -324,7 +323,7 @@ class SimTool:
             external_id=held.external_id,
             actor=Actor("person"),
             aliases=tuple(held.aliases),
-            links={"company": firms} if held.object == PERSON and fields is not None else {},
+            links=links,
         )
 
     def _read_many(self, ids: Iterable[str]) -> tuple[Reading, ...]:
@@ -405,10 +404,11 @@ class SimTool:
 
     def _fault(self, writes: Sequence[Write]) -> str:
         """What this request meets: that of an association waits until there is one."""
-        waits = self.faults and self.faults[0] in LINK_FAULTS
-        if not self.faults or (waits and not any(w.link or w.unlink for w in writes)):
-            return ""
-        return self.faults.pop(0)
+        linking = any(w.link or w.unlink for w in writes)
+        met = next((f for f in self.faults if linking or f not in LINK_FAULTS), "")
+        if met:
+            self.faults.remove(met)
+        return met
 
     def _one(self, spec: ObjectSpec, write: Write) -> Answer:
         if refused := sorted(self.profile.refuses & {k for k, v in write.changes.items() if v}):
@@ -468,7 +468,7 @@ class SimTool:
     def _now(self, native_id: str, start: int, end: int) -> Reading:
         held = self.held[native_id]
         _, fields, revision = held.versions[-1]
-        app = {k: v for k, v in (fields or {}).items() if k != "firms"}
+        app, links = parts_of(held.object, fields)
         return Reading(
             held.object,
             native_id,
@@ -477,6 +477,7 @@ class SimTool:
             end,
             revision=revision if self.profile.revisions else None,
             external_id=held.external_id,
+            links=links,
         )
 
     # -- webhooks ------------------------------------------------------------------------------
@@ -494,6 +495,13 @@ class SimTool:
             return (Hint(**orjson.loads(inbound.body)),)
         except (orjson.JSONDecodeError, TypeError) as error:
             raise Malformed(f"no news of a simulated tool: {error}") from error
+
+
+def parts_of(obj: str, fields: App | None) -> tuple[App, Mapping[Entity, tuple[str, ...]]]:
+    """What a record holds, and what it is associated with; of one that is gone nothing is told."""
+    app = dict(fields or {})
+    firms = tuple(app.pop("firms", None) or ())
+    return app, {"company": firms} if obj == PERSON and fields is not None else {}
 
 
 def _only(spec: ObjectSpec, reading: Reading, names: set[str]) -> Reading:
