@@ -367,7 +367,7 @@ def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
     """Keep the hints of a webhook; returns how many were new. 2xx may be said after the commit."""
     new = 0
     for found in hints:
-        if found.object not in system.specs:
+        if not names_a_record(system, found):
             state.count(rows, system.name, "webhooks of other kinds")
             continue
         key, now = f"{system.name}:{found.key}", hub.env.now()
@@ -403,6 +403,11 @@ def last_sent(rows: Rows, hub: Hub, uid: Uid) -> Mapping[str, Sent]:
         if isinstance(body, Intent):
             return body.sends
     return {}
+
+
+def names_a_record(system: System, hint: Hint) -> bool:
+    """Whether there is something of ours to read again; news of an unknown kind names nothing."""
+    return hint.object in system.specs and hint.kind != "other" and bool(hint.native_id)
 
 
 def guarded(hub: Hub, system: System, work: Callable[[], int]) -> int:

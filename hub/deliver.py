@@ -183,7 +183,8 @@ def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | Chore | None:
     if not golden.claimed:
         return partial(judge_unclaimed, link=link, record=record)
     found = differences(rows, link, row, record, golden)
-    sends, agrees = compare.to_write(found), compare.to_agree(record, found, link.tool)
+    sends = compare.one_write(compare.to_write(found), link.tool)
+    agrees = compare.to_agree(record, found, link.tool)
     if not (sends or agrees) and record.delivered == golden.members:
         return partial(slots.clean, record=record)
     return Plan(record, golden, sends, run=slot["run"] or "", agrees=agrees)
@@ -244,7 +245,7 @@ def commit_intent(rows: Rows, link: Link, plan: Plan) -> Plan:
         key,
         expected=plan.record.revision[1] if link.spec.conditional else None,
         before=held_before(link, plan.record, plan.sends),
-        **associations(rows, link, plan),
+        **association(rows, link, plan),
     )
     return replace(plan, write=write, key=key)
 
@@ -311,16 +312,13 @@ def whole_set(record: Record, sends: Mapping[str, Sent], name: str) -> Value:
     return sorted((held | put) - cut)
 
 
-def associations(rows: Rows, link: Link, plan: Plan) -> dict[str, Any]:
-    """Associations to add and to remove, by the native id of the other end."""
-    added: list[Any] = []
-    removed: list[Any] = []
+def association(rows: Rows, link: Link, plan: Plan) -> dict[str, Any]:
+    """The association to add or to remove, by the native id of the other end."""
     for cell, sent in plan.sends.items():
-        if field_of(cell) in link.tool.links:
-            row = rows.get("record", uid=key_of(cell))
-            if row and row["native_id"]:
-                (added if sent.value else removed).append((row["entity"], row["native_id"]))
-    return {"link": tuple(added), "unlink": tuple(removed)}
+        row = rows.get("record", uid=key_of(cell)) if field_of(cell) in link.tool.links else None
+        if row and row["native_id"]:
+            return {"link" if sent.value else "unlink": (row["entity"], row["native_id"])}
+    return {}
 
 
 def read_again(link: Link, plans: Sequence[Plan]) -> dict[str, Reading | None]:
@@ -435,12 +433,17 @@ def say_agreed(
 
 
 def send(link: Link, ready: Sequence[Plan]) -> None:
-    """Send in batches; every row gets a receipt, whatever happened to the request."""
+    """Send in batches; every row gets a receipt, whatever happened to the request.
+
+    Before each further batch is asked again whether the system may be written.
+    """
     for start in range(0, len(ready), link.spec.write_batch):
         some = ready[start : start + link.spec.write_batch]
         leases.hold(link.hub.env)
         began = link.hub.env.now()
-        answers = ask_tool(link, [p.write for p in some if p.write])
+        writes = [p.write for p in some if p.write]
+        allowed = not start or link.hub.env.view(lambda rows: may_write(rows, link.system))
+        answers = ask_tool(link, writes) if allowed else called_off(writes)
         link.hub.env.commit(
             lambda rows: receive(rows, link, some, answers, began),  # noqa: B023
             "deliver:receipt",
@@ -459,6 +462,11 @@ def ask_tool(link: Link, writes: Sequence[Write]) -> tuple[Answer, ...]:
         return tuple(Answer("stop", why=str(error)) for _ in writes)
     except ConnectorError as error:
         return tuple(Answer("unknown", why=str(error)) for _ in writes)
+
+
+def called_off(writes: Sequence[Write]) -> tuple[Answer, ...]:
+    """Of what nobody has sent, because writes were stopped meanwhile."""
+    return tuple(Answer("retry", why="writes are stopped") for _ in writes)
 
 
 def receive(

@@ -127,7 +127,7 @@ def reread(hub: Hub, system: System, hints: tuple[Hint, ...]) -> None:
     def keep(rows: Rows) -> None:
         state.count(rows, system.name, "webhooks too old")
         for h in hints:
-            if h.object in system.specs:
+            if capture.names_a_record(system, h):
                 inputs.hint(
                     rows,
                     system.name,

@@ -58,6 +58,45 @@ def held(world: World, tool: str, native: str = "jane") -> dict[str, Any]:
     return world.tools[tool].latest(native) or {}
 
 
+def test_writes_that_are_stopped_stop_within_a_pass() -> None:
+    """What is planned and not yet sent is not sent; nothing is lost of it."""
+    world = World({"A": Profile(), "B": Profile()})
+    count = 2 * world.hub.systems["B"].specs[PERSON].write_batch
+    names = [f"p{n}" for n in range(count)]
+    for name in names:
+        person(world, "A", name, mail=f"{name}@x.com")
+    world.sync()
+    for name in names:
+        person(world, "A", name, title="Boss")
+    taken(world, "A")
+
+    def stop(point: str) -> None:
+        if point == "after deliver:receipt":
+            world.env.at_point = lambda _: None
+            commands.stop_writes(world.hub, on=True)
+
+    world.env.at_point = stop
+    before = world.writes()["B"]
+    world.deliver("B")
+    assert world.writes()["B"] == before + 1
+    commands.stop_writes(world.hub, on=False)
+    world.sync()
+    assert all(held(world, "B", own)["title"] == "Boss" for own in world.tools["B"].living())
+
+
+def test_an_association_is_a_write_of_its_own() -> None:
+    """Nobody can say in one answer that the values were taken and their association was not."""
+    acme, bolt = ("company", "1"), ("company", "2")
+    given: Sequence[Mapping[str, Any]] = (
+        {"changes": {"tel": "1"}, "link": acme},
+        {"changes": {"tel": "1"}, "unlink": acme},
+        {"changes": {}, "link": acme, "unlink": bolt},
+    )
+    for parts in given:
+        with pytest.raises(ValueError, match="of its own"):
+            Write("update", "jane", external_id="", key="k", **parts)
+
+
 def test_agreeing_counts_from_the_golden_that_is_agreed_on() -> None:
     """An opt-in that the reading does not show must not come to cover a later refusal."""
     world = both(widens=frozenset("AB"))

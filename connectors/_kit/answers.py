@@ -7,7 +7,7 @@ which part of it. `what` names that part for a person.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -21,11 +21,13 @@ from connectors._kit.contract import (
     Reply,
     Unavailable,
     Unreadable,
+    Write,
 )
 
 Item = dict[str, Any]  # a JSON object
 Broken = tuple[str, bytes]  # why, and what it was
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 # -- types -------------------------------------------------------------------------------------
@@ -118,10 +120,11 @@ def gone(spec: ObjectSpec, native_id: str, reply: Reply) -> Reading:
 def failed(error: Exception, *, sent: bool = True) -> Answer:
     """What an exception means for a write; not `sent` where it came before the write itself."""
     if isinstance(error, Denied):
-        return Answer("stop", why=str(error))
-    doubt = sent and (not isinstance(error, Unavailable) or error.sent)
+        return Answer("stop", why=str(error), closed=True)
+    if sent and (not isinstance(error, Unavailable) or error.sent):
+        return Answer("unknown", why=str(error))
     after = error.after_ms if isinstance(error, Unavailable) else 0
-    return Answer("unknown" if doubt else "retry", why=str(error), after_ms=after)
+    return Answer("retry", why=str(error), after_ms=after, closed=isinstance(error, Unavailable))
 
 
 def attempt(write: Callable[[], Answer]) -> Answer:
@@ -130,3 +133,15 @@ def attempt(write: Callable[[], Answer]) -> Answer:
         return write()
     except (Unavailable, Denied, Unreadable) as error:
         return failed(error)
+
+
+def one_by_one(
+    rows: Mapping[K, Write], write: Callable[[Write], Answer], before: Iterable[Answer] = ()
+) -> dict[K, Answer]:
+    """A call each, in order; nobody knocks again where the door is closed, or was `before`."""
+    closed = next((a for a in before if a.closed), None)
+    done: dict[K, Answer] = {}
+    for key, row in rows.items():
+        done[key] = closed or write(row)
+        closed = done[key] if done[key].closed else None
+    return done

@@ -15,8 +15,10 @@ from typing import Any
 
 import httpx
 import orjson
+from httpx import codes
 
 from connectors._kit.contract import (
+    Answer,
     Denied,
     Forged,
     Hint,
@@ -603,6 +605,58 @@ def a_lost_update_is_settled_by_a_look(make: Make) -> None:
         assert world.calls("write") == calls + 1, kind
         held = world.read(native)[native].app
         assert (wanted.items() <= held.items()) == applied, kind
+
+
+@check
+def what_breaks_after_a_write_does_not_undo_it(make: Make) -> None:
+    """However the reads fail that follow it, nobody is told that it was certainly not applied."""
+    for status in (codes.TOO_MANY_REQUESTS, codes.FORBIDDEN, codes.NOT_FOUND, codes.BAD_GATEWAY):
+        world = make()
+        rows = range(min(3, world.spec.write_batch))
+        writes = [create(world.spec, n) for n in rows]
+        answers = world.over(closed_behind(world, status)).write(*writes)
+        for write, answer in zip(writes, answers, strict=True):
+            made = bool(world.connector.find(world.api, world.spec, write))
+            assert may_be(answer, applied=made), (status, answer)
+        ids = [world.created(n + 10) for n in rows]
+        changes = [world.spec.fields.give(all_fields(world.spec, n + 20)) for n in rows]
+        before = [world.values(native) for native in ids]
+        answers = world.over(closed_behind(world, status)).write(*map(update, ids, changes))
+        for native, held, answer in zip(ids, before, answers, strict=True):
+            assert may_be(answer, applied=world.values(native) != held), (status, answer)
+
+
+def may_be(answer: Answer, *, applied: bool) -> bool:
+    """Whether an answer leaves room for what became of its write."""
+    return answer.outcome == "unknown" or (answer.outcome == "done") == applied
+
+
+def closed_behind(world: World, status: int) -> Bend:
+    """A line on which nothing can be read any more once something was written."""
+    written: list[bool] = []
+
+    def bend(_n: int, request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        if world.host.sandbox.kind(request) == "write":
+            written.append(True)
+            return answer
+        return httpx.Response(status, json={}) if written else answer
+
+    return bend
+
+
+@check
+def nothing_is_sent_behind_a_closed_door(make: Make) -> None:
+    """A tool that wants to be left alone is: the rows behind the first one are for another time."""
+    world = make()
+    ids = [world.created(n) for n in range(min(5, world.spec.write_batch))]
+    before, calls, start = [world.values(i) for i in ids], world.calls("write"), world.clock()
+    world.host.faults.append(Fault("throttle", 1, 600))
+    answers = world.write(*(update(i, one_text(world.spec, 50)) for i in ids))
+    assert {a.outcome for a in answers} == {"retry"}
+    assert world.calls("write") == calls + 1
+    assert world.clock() - start < MINUTE
+    world.wait(10 * MINUTE)
+    assert [world.values(i) for i in ids] == before
 
 
 @check

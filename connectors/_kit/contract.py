@@ -175,10 +175,12 @@ class Write:
 
     `changes` maps the tool's field names to values; None clears. `external_id` is the hub's id of
     the record, kept with the record where the tool has a place for it. `expected` is the revision
-    the write is conditional on, where the tool can do that. `link` and `unlink` are associations
-    to add and to remove: (entity, native id of the other end). `before` is what the tool held of
-    the fields concerned when the write was planned: the elements of a set that differ from it are
-    the ones to add and to remove, and what a field of several parts keeps is told by it.
+    the write is conditional on, where the tool can do that. `link` or `unlink` is an association
+    to add or to remove: (entity, native id of the other end). It is all that its write holds: a
+    tool that took the values and refused the association could not say so in one answer. `before`
+    is what the tool held of the fields concerned when the write was planned: the elements of a set
+    that differ from it are the ones to add and to remove, and what a field of several parts keeps
+    is told by it.
     """
 
     op: Literal["create", "update"]
@@ -187,9 +189,14 @@ class Write:
     external_id: str
     key: str
     expected: int | None = None
-    link: tuple[tuple[Entity, str], ...] = ()
-    unlink: tuple[tuple[Entity, str], ...] = ()
+    link: tuple[Entity, str] | None = None
+    unlink: tuple[Entity, str] | None = None
     before: Mapping[str, Json] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """An association goes by itself; raises ValueError."""
+        if sum(map(bool, (self.changes, self.link, self.unlink))) > 1:
+            raise ValueError("an association is a write of its own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +205,8 @@ class Answer:
 
     done: applied; `reading` is the record as the tool answered it, where it did. What is only known
     from a read after the write goes through `read_back` first.
-    retry: certainly not applied; try again after `after_ms`.
+    retry: certainly not applied; try again after `after_ms`. `closed` (also with stop): the tool
+    takes nothing at all now, so that no row behind this one is tried.
     stale: the record moved since `expected`; nothing was applied.
     rejected: the tool refuses these values; `why` is its reason, `fields` the fields it names.
     unknown: it may or may not be applied (time-out, 5xx): only a read-back settles it.
@@ -211,6 +219,7 @@ class Answer:
     why: str = ""
     fields: tuple[str, ...] = ()
     after_ms: int = 0
+    closed: bool = False
 
 
 def read_back(later: Reading, write: Write) -> Reading:

@@ -33,6 +33,11 @@ from connectors._kit.contract import (
 )
 
 PERSON, COMPANY = "people", "firms"
+LINK_FAULTS = {
+    "link refused": Answer("rejected", why="it takes no such association"),
+    "link busy": Answer("retry", why="too many associations", after_ms=500),
+    "link lost": Answer("unknown", why="nobody knows what became of the association"),
+}
 App = dict[str, Any]
 
 
@@ -305,8 +310,7 @@ class SimTool:
             return Reading(PERSON, native_id, {}, start, self.clock(), state="deleted")
         stamp, fields, revision = held.at(start - self.profile.lag_ms)
         state: State = "live" if fields is not None else "deleted"
-        app = {k: v for k, v in (fields or {}).items() if k != "firms"}
-        firms = tuple((fields or {}).get("firms") or ())
+        app, links = parts_of(held.object, fields)
         return Reading(
             held.object,
             native_id,
@@ -319,7 +323,7 @@ class SimTool:
             external_id=held.external_id,
             actor=Actor("person"),
             aliases=tuple(held.aliases),
-            links={"company": firms} if held.object == PERSON and fields is not None else {},
+            links=links,
         )
 
     def _read_many(self, ids: Iterable[str]) -> tuple[Reading, ...]:
@@ -389,15 +393,26 @@ class SimTool:
     def write(self, _api: Api, spec: ObjectSpec, writes: Sequence[Write]) -> tuple[Answer, ...]:
         """Row by row, each with its own answer; an armed fault hits the whole request."""
         self.calls["write"] += 1
-        fault = self.faults.pop(0) if self.faults else ""
+        fault = self._fault(writes)
         if self.down or fault == "busy":
             raise Unavailable("too many calls", after_ms=500, sent=False)
         if fault == "error before":
             raise Unavailable("failed before applying")
-        answers = tuple(self._one(spec, w) for w in writes)
+        linking = LINK_FAULTS.get(fault)
+        answers = tuple(
+            linking if linking and (w.link or w.unlink) else self._one(spec, w) for w in writes
+        )
         if fault in ("answer lost", "error after"):
             raise Unavailable("failed after applying")
         return answers
+
+    def _fault(self, writes: Sequence[Write]) -> str:
+        """What this request meets: that of an association waits until there is one."""
+        linking = any(w.link or w.unlink for w in writes)
+        met = next((f for f in self.faults if linking or f not in LINK_FAULTS), "")
+        if met:
+            self.faults.remove(met)
+        return met
 
     def _one(self, spec: ObjectSpec, write: Write) -> Answer:
         if refused := sorted(self.profile.refuses & {k for k, v in write.changes.items() if v}):
@@ -419,21 +434,16 @@ class SimTool:
             return Answer("rejected", why=f"exists as {twins[0]}", fields=("mail",))
         native_id = f"{self.name}-{len(self.held) + 1}"
         external = write.external_id if self.profile.external_ids else ""
-        firms = sorted(i for _, i in write.link)
         self.act(
-            native_id,
-            {**self._altered({}, write), "firms": firms},
-            who="hub",
-            obj=spec.object,
-            external_id=external,
+            native_id, self._altered({}, write), who="hub", obj=spec.object, external_id=external
         )
         self._automate(native_id, write)
         return self._done(native_id)
 
     def _apply(self, native_id: str, write: Write) -> None:
         current = dict(self.latest(native_id) or {})
-        firms = set(current.get("firms") or ()) | {i for _, i in write.link}
-        kept = {"firms": sorted(firms - {i for _, i in write.unlink})}
+        firms = {*(current.get("firms") or ()), *([write.link[1]] if write.link else ())}
+        kept = {"firms": sorted(firms - {write.unlink[1] if write.unlink else ""})}
         self._put(native_id, {**current, **self._altered(current, write), **kept}, "hub")
         self._automate(native_id, write)
 
@@ -462,7 +472,7 @@ class SimTool:
     def _now(self, native_id: str, start: int, end: int) -> Reading:
         held = self.held[native_id]
         _, fields, revision = held.versions[-1]
-        app = {k: v for k, v in (fields or {}).items() if k != "firms"}
+        app, links = parts_of(held.object, fields)
         return Reading(
             held.object,
             native_id,
@@ -471,6 +481,7 @@ class SimTool:
             end,
             revision=revision if self.profile.revisions else None,
             external_id=held.external_id,
+            links=links,
         )
 
     # -- webhooks ------------------------------------------------------------------------------
@@ -488,6 +499,13 @@ class SimTool:
             return (Hint(**orjson.loads(inbound.body)),)
         except (orjson.JSONDecodeError, TypeError) as error:
             raise Malformed(f"no news of a simulated tool: {error}") from error
+
+
+def parts_of(obj: str, fields: App | None) -> tuple[App, Mapping[Entity, tuple[str, ...]]]:
+    """What a record holds, and what it is associated with; of one that is gone nothing is told."""
+    app = dict(fields or {})
+    firms = tuple(app.pop("firms", None) or ())
+    return app, {"company": firms} if obj == PERSON and fields is not None else {}
 
 
 def _only(spec: ObjectSpec, reading: Reading, names: set[str]) -> Reading:

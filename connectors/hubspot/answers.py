@@ -362,15 +362,6 @@ def _end(row: Item, side: str) -> str:
     return id_of(object_of(row.get(side), side).get("id"), side)
 
 
-def blame(write: Write, answer: Answer, fault: Answer) -> Answer:
-    """A row whose values went through, but whose association did not."""
-    if fault.outcome == "unknown":
-        return replace(fault, native_id=answer.native_id)
-    if answer.reading is None and write.op == "update":
-        return fault
-    return replace(answer, why=f"association: {fault.why}")
-
-
 def links_of(body: Item, ids: Sequence[str]) -> dict[str, Links]:
     """Links by contact id; a contact is left out where the answer does not say it completely."""
     found = {i: _ordered({}) for i in ids} if _only_without(body) else {}

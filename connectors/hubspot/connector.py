@@ -45,7 +45,6 @@ from connectors.hubspot.answers import (
     Rows,
     advance,
     asked,
-    blame,
     body_of,
     halves,
     hopeless,
@@ -278,14 +277,14 @@ class HubSpot:
         return tuple({r.native_id: r for r in found}.values())
 
     def write(self, api: Api, spec: ObjectSpec, writes: Sequence[Write]) -> tuple[Answer, ...]:
-        """Creates, then updates, then associations of what was applied."""
+        """Creates, then updates, then associations, each in batches."""
         rows = {f"{n}-{w.key}": w for n, w in enumerate(writes)}
         creates = [t for t, w in rows.items() if w.op == "create"]
         updates = [t for t, w in rows.items() if w.op == "update" and w.changes]
         answers = {t: Answer("done", w.native_id) for t, w in rows.items()}
         answers |= self._send(api, spec, "create", {t: rows[t] for t in creates})
         answers |= self._send(api, spec, "update", {t: rows[t] for t in updates})
-        answers |= self._relink(api, spec, rows, answers)
+        answers |= self._relink(api, rows)
         return tuple(answers[t] for t in rows)
 
     def hints(self, inbound: Inbound, secrets: Mapping[str, str]) -> tuple[Hint, ...]:
@@ -414,18 +413,12 @@ class HubSpot:
         first = self._send(api, spec, op, {t: rows[t] for t in left})
         return first | self._send(api, spec, op, {t: rows[t] for t in right})
 
-    def _relink(
-        self, api: Api, spec: ObjectSpec, rows: Rows, answers: Mapping[str, Answer]
-    ) -> dict[str, Answer]:
-        """Associations of the rows that were applied; only what went wrong is answered anew."""
-        if not spec.links:
-            return {}
-        done = {t: w for t, w in rows.items() if answers[t].outcome == "done"}
-        add = [(t, answers[t].native_id, end) for t, w in done.items() for _, end in w.link]
-        remove = [(t, answers[t].native_id, end) for t, w in done.items() for _, end in w.unlink]
+    def _relink(self, api: Api, rows: Rows) -> dict[str, Answer]:
+        """The answers of the associations that could not be made or ended."""
+        add = [(t, w.native_id, w.link[1]) for t, w in rows.items() if w.link]
+        remove = [(t, w.native_id, w.unlink[1]) for t, w in rows.items() if w.unlink]
         faults = self._associate(api, "batch/associate/default", add, pair_input)
-        faults |= self._associate(api, "batch/archive", remove, pairs_input)
-        return {t: blame(rows[t], answers[t], fault) for t, fault in faults.items()}
+        return faults | self._associate(api, "batch/archive", remove, pairs_input)
 
     def _associate(
         self, api: Api, verb: str, pairs: Sequence[Pair], shape: Callable[[Pair], Json]

@@ -119,13 +119,14 @@ def opt_in_of(item: Mapping[str, Any]) -> Item | None:
     """The proof that a person signed up and confirmed it, None where that is not recorded.
 
     Who is subscribed by an app gets a `timestamp_opt` and the app's own `ip_opt` too, so that
-    these two prove nothing by themselves: a sign-up has to stand before them.
+    these two prove nothing by themselves: a sign-up has to stand before them. It is the sign-up
+    that is named and dated, for an app that subscribes somebody again moves the others alone.
     """
     recorded = [text_in(item, name) for name in EVIDENCE]
     if item.get("status") != "subscribed" or not all(recorded):
         return None
-    proof = f"mailchimp:{item['contact_id']}:{item['timestamp_opt']}"
-    return {"proof": proof, "at": second_of(item, "timestamp_opt") * 1000}
+    proof = f"mailchimp:{item['contact_id']}:{item['timestamp_signup']}"
+    return {"proof": proof, "at": second_of(item, "timestamp_signup") * 1000}
 
 
 # -- what became of writes ---------------------------------------------------------------------

@@ -80,6 +80,7 @@ class Member:
     stamps: Mapping[str, Any] = field(default_factory=dict)
     source: str = "API - Generic"
     left_by: str = ""  # the status that an archived member had
+    out_by: str = ""  # who took one that is out off the list: user, admin or api
 
     @property
     def hash(self) -> str:
@@ -319,7 +320,7 @@ class Audience:
         if given.get("status") not in STATUSES[:-1]:
             raise invalid("status", "A status is required.")
         if there and there.left_by in OUT and given["status"] not in OUT:
-            raise compliance(mail)
+            nobody_who_left(there)
         if not lenient:
             self._nothing_required_is_missing(given.get("merge_fields") or {})
         return self._add(mail, given, source, there)
@@ -358,7 +359,7 @@ class Audience:
             raise invalid("status", f"{status!r} is no status")
         widened = member.status in OUT and status not in (*OUT, "archived")
         if widened and source == "api" and status != "pending":
-            raise compliance(member.email)
+            nobody_who_left(member)
         mail = self._address(given) if "email_address" in given else member.email
         other = self.by_email(mail)
         if other and other.contact_id != member.contact_id:
@@ -367,11 +368,14 @@ class Audience:
         if language and language not in LANGUAGES:
             raise invalid("language", f"{language!r} is no language")
         stamps = {k: given[k] for k in ("ip_opt", "ip_signup") if k in given}
+        if source == "api" and status == "subscribed" != member.status:
+            stamps = {"ip_opt": CALLER_IP, "timestamp_opt": self.seconds(), **stamps}
         merge = self._merged(member.merge, given.get("merge_fields") or {}, source)
         return replace(
             member, email=mail, status=status, merge=merge, language=language,
             vip=bool(given.get("vip", member.vip)),
             stamps={**member.stamps, **stamps} if stamps else member.stamps,
+            out_by=source if status in OUT and status != member.status else member.out_by,
         )  # fmt: skip
 
     def _address(self, given: Mapping[str, Any]) -> str:
@@ -439,10 +443,16 @@ class Audience:
         self.hashes[member.hash] = member.contact_id
 
 
-def compliance(mail: str) -> Problem:
-    """Who has left, or bounced, comes back only by an act of their own."""
-    why = f"{mail} is already in a compliance state (unsubscribe, bounce, or compliance review) "
-    return Problem("Member In Compliance State", f"{why}and cannot be subscribed by the API.")
+def nobody_who_left(member: Member) -> None:
+    """Who has left, or bounced, comes back only by an act of their own; raises `Problem`.
+
+    Whom an app took off the list it may put on it again.
+    """
+    if member.out_by == "api":
+        return
+    why = f"{member.email} is already in a compliance state (unsubscribe, bounce, or compliance "
+    why += "review) and cannot be subscribed by the API."
+    raise Problem("Member In Compliance State", why)
 
 
 def news(before: Member, after: Member) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -455,8 +465,8 @@ def news(before: Member, after: Member) -> Iterator[tuple[str, Mapping[str, str]
         yield "unsubscribe", {"action": "unsub", "reason": "manual"}
     if after.status != before.status and after.status == "cleaned":
         yield "cleaned", {"campaign_id": "", "reason": "hard"}
-    same = replace(before, email=after.email, status=after.status, changed=after.changed)
-    if same != after:
+    profile = ("merge", "language", "vip", "email_type")
+    if any(getattr(before, name) != getattr(after, name) for name in profile):
         yield "profile", {}
 
 

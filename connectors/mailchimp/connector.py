@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from httpx import codes
 
-from connectors._kit.answers import Item, body_of, failed, gone, items_of, object_of
+from connectors._kit.answers import Item, body_of, failed, gone, items_of, object_of, one_by_one
 from connectors._kit.contract import (
     Account,
     Answer,
@@ -352,7 +352,7 @@ class Mailchimp:
         left = {n: w for n, w in enumerate(writes) if n not in answers}
         answers |= self._create(api, place, {n: w for n, w in left.items() if w.op == "create"})
         updates = {n: w for n, w in left.items() if w.op == "update"}
-        answers |= {n: self._update(api, place, w) for n, w in updates.items()}
+        answers |= one_by_one(updates, lambda w: self._update(api, place, w))
         return tuple(answers[n] for n in range(len(writes)))
 
     def hints(self, inbound: Inbound, secrets: Mapping[str, str]) -> tuple[Hint, ...]:
@@ -423,9 +423,12 @@ class Mailchimp:
         request = {"members": [row(w) for w in rows.values()], "update_existing": False}
         try:
             reply = api.send("POST", f"{place}?skip_merge_validation=true", json=request)
-            answers = self._halved(api, place, rows, reply)
         except (Unavailable, Denied, Unreadable) as error:
-            answers = dict.fromkeys(rows, failed(error))
+            return {numbers[h]: failed(error) for h in rows}
+        try:
+            answers = self._halved(api, place, rows, reply)
+        except (Unavailable, Denied, Unreadable) as error:  # of a read; the batch is applied
+            answers = dict.fromkeys(rows, Answer("unknown", why=str(error)))
         return {numbers[h]: a for h, a in answers.items()}
 
     def _halved(

@@ -29,6 +29,7 @@ from connectors._kit.answers import (
     is_a,
     items_of,
     object_of,
+    one_by_one,
     text_of,
 )
 from connectors._kit.contract import (
@@ -364,7 +365,7 @@ class Zendesk:
         return tuple(self._shown(api, spec, "external_ids", [write.external_id])[1])
 
     def write(self, api: Api, spec: ObjectSpec, writes: Sequence[Write]) -> tuple[Answer, ...]:
-        """Several plain creates or updates as a job each, the rest one by one; then links."""
+        """Several plain creates or updates as a job each, the rest one by one."""
         answers = {n: misnamed(spec, w) for n, w in enumerate(writes)}
         left = {n: w for n, w in enumerate(writes) if answers[n] is None}
         try:
@@ -373,7 +374,6 @@ class Zendesk:
             unsent = failed(error, sent=False)
             return tuple(answers[n] or unsent for n in range(len(writes)))
         done = self._written(api, spec, left)
-        done |= {n: self._linked(api, left[n], a) for n, a in done.items()}
         return tuple(answers[n] or done[n] for n in range(len(writes)))
 
     def hints(self, inbound: Inbound, secrets: Mapping[str, str]) -> tuple[Hint, ...]:
@@ -486,26 +486,20 @@ class Zendesk:
         creates = {n: w for n, w in rows.items() if w.op == "create"}
         updates = {n: w for n, w in rows.items() if w.op == "update" and "email" not in w.changes}
         alone = {n: w for n, w in rows.items() if n not in creates and n not in updates}
-        done = {n: Answer("done", w.native_id) for n, w in updates.items() if not w.changes}
+        joins = {n: w for n, w in updates.items() if not w.changes}
         updates = {n: w for n, w in updates.items() if w.changes}
+        done: dict[int, Answer] = {}
         for some, many in ((creates, self._create_many), (updates, self._update_many)):
             if len(some) > 1:
                 done |= many(api, spec, some)
             else:
                 alone |= some
-        return done | self._one_by_one(api, spec, alone)
-
-    def _one_by_one(
-        self, api: Api, spec: ObjectSpec, rows: Mapping[int, Write]
-    ) -> dict[int, Answer]:
-        """A call each; nobody knocks again where the door is closed."""
-        done: dict[int, Answer] = {}
-        for n, write in sorted(rows.items()):
-            stopped = next((a for a in done.values() if a.outcome == "stop"), None)
-            done[n] = stopped or self._alone(api, spec, write)
-        return done
+        left = {**alone, **joins}
+        return done | one_by_one(left, lambda w: self._alone(api, spec, w), done.values())
 
     def _alone(self, api: Api, spec: ObjectSpec, write: Write) -> Answer:
+        if write.op == "update" and not write.changes:
+            return self._joined(api, write)
         if write.op == "update" and "email" in write.changes:
             return attempt(lambda: self._with_email(api, spec, write))
         return attempt(lambda: self._sent(api, spec, write))
@@ -563,7 +557,7 @@ class Zendesk:
         try:
             results = self._job(api, spec, "POST", made)
         except Denied:
-            return self._one_by_one(api, spec, rows)
+            return one_by_one(rows, lambda w: self._alone(api, spec, w))
         except (Unavailable, Unreadable) as error:
             return dict.fromkeys(rows, failed(error))
         return self._settled(api, spec, rows, results)
@@ -637,26 +631,22 @@ class Zendesk:
             n: read_back(shown[i.lower()], rows[n]) for n, i in wanted.items() if i.lower() in shown
         }
 
-    def _linked(self, api: Api, write: Write, answer: Answer) -> Answer:
-        """Leave organizations, then join others, of a row that was applied."""
-        if answer.outcome != "done" or not (write.link or write.unlink):
-            return answer
-        user = answer.native_id
-        calls: list[tuple[str, str, Item | None]] = [
-            ("DELETE", f"/api/v2/users/{user}/organizations/{end}", None) for _, end in write.unlink
-        ]
-        calls += [
-            ("POST", "/api/v2/organization_memberships", membership(user, end))
-            for _, end in write.link
-        ]
-        for method, path, made in calls:
-            try:
-                reply = api.send(method, path, json=made)
-            except (Unavailable, Denied, Unreadable) as error:
-                return blamed(write, answer, failed(error))
-            if reply.status >= codes.BAD_REQUEST and not as_wanted(method, reply):
-                return blamed(write, answer, refused(USERS, reply))
-        return answer
+    def _joined(self, api: Api, write: Write) -> Answer:
+        """Join an organization, or leave it; where there is nothing to do, that is done."""
+        user = write.native_id
+        if write.link:
+            path, made = "/api/v2/organization_memberships", membership(user, write.link[1])
+            return attempt(lambda: self._moved(api, write, "POST", path, made))
+        if write.unlink:
+            path = f"/api/v2/users/{user}/organizations/{write.unlink[1]}"
+            return attempt(lambda: self._moved(api, write, "DELETE", path, None))
+        return Answer("done", user)
+
+    def _moved(self, api: Api, write: Write, method: str, path: str, made: Item | None) -> Answer:
+        reply = api.send(method, path, json=made)
+        if reply.status >= codes.BAD_REQUEST and not as_wanted(method, reply):
+            return refused(USERS, reply)
+        return Answer("done", write.native_id)
 
 
 def is_customer(user: Item) -> bool:
@@ -714,15 +704,6 @@ def as_wanted(method: str, reply: Reply) -> bool:
     if method == "DELETE":
         return reply.status == codes.NOT_FOUND
     return reply.status == codes.UNPROCESSABLE_ENTITY and b"already" in reply.body
-
-
-def blamed(write: Write, answer: Answer, fault: Answer) -> Answer:
-    """A row whose values went through, but whose association did not."""
-    if fault.outcome == "unknown":
-        return replace(fault, native_id=answer.native_id)
-    if answer.reading is None and write.op == "update":
-        return fault
-    return replace(answer, why=f"association: {fault.why}")
 
 
 CONNECTOR: Final = Zendesk()

@@ -7,6 +7,7 @@ headers are never shown, and of an address only the path.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from connectors._kit.contract import Denied, Limits, Reply, Unavailable, Unreada
 
 LARGEST = 32 * 1024 * 1024
 READ_TRIES = 4
+LONGEST_WAIT_MS = 3_600_000
+PATIENCE_MS = 1_000  # of a write: what was checked longer ago is checked anew before it is sent
 TOO_MANY, UNAUTHORIZED, FORBIDDEN, SERVER_ERROR = 429, 401, 403, 500
 LOCKED = (423, 477)
 
@@ -46,6 +49,11 @@ class Budget:
         while (wait := self._try()) > 0:
             self.sleep(wait / 1000)
 
+    @property
+    def blocked_ms(self) -> int:
+        """How long the tool wants to be left alone from now on."""
+        return max(0, self.blocked_until - self.now())
+
     def _try(self) -> float:
         gap = self.limits.per_ms / self.limits.calls
         burst = min(self.limits.per_ms, 1_000)
@@ -66,18 +74,25 @@ class Budget:
 
 
 def retry_after_ms(headers: Mapping[str, str], now: int) -> int:
-    """What a Retry-After header asks for, in seconds or as a date; 0 where it asks nothing."""
+    """What a Retry-After header asks for, in seconds or as a date; 0 where it asks nothing.
+
+    Nobody is left alone for longer than `LONGEST_WAIT_MS`: then it is asked again.
+    """
     text = headers.get("retry-after", "").strip()
-    if not text:
-        return 0
     try:
-        return max(0, int(float(text) * 1000))
+        asked = asked_for_ms(text, now)
+    except (ValueError, TypeError, OverflowError):
+        return 0
+    return int(min(max(0, asked), LONGEST_WAIT_MS))
+
+
+def asked_for_ms(text: str, now: int) -> float:
+    """Seconds, or the time until a date; raises where it is neither."""
+    try:
+        seconds = float(text)
     except ValueError:
-        pass
-    try:
-        return max(0, int(parsedate_to_datetime(text).timestamp() * 1000) - now)
-    except (ValueError, TypeError):
-        return 0
+        return parsedate_to_datetime(text).timestamp() * 1000 - now
+    return 0 if math.isnan(seconds) else seconds * 1000
 
 
 @dataclass
@@ -133,7 +148,10 @@ class HttpApi:
         form: Sequence[tuple[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """A write; sent once."""
+        """A write; sent once, and not at all while the tool wants to be left alone for long."""
+        if (blocked := self._budget.blocked_ms) > PATIENCE_MS:
+            message = f"{method} {path}: not sent, the tool asked to be left alone"
+            raise Unavailable(message, after_ms=blocked, sent=False)
         self.counts.writes += 1
         more: dict[str, Any] = {"headers": dict(headers or {})}
         if form is not None:

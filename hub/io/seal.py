@@ -9,6 +9,7 @@ moved to another record.
 from __future__ import annotations
 
 import stat
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
@@ -63,20 +64,27 @@ def _cipher(key: bytes) -> AESGCM:
     return AESGCM(key)
 
 
+class Press(threading.local):
+    """Compresses and back. Each thread has its own pair: shared, they crash the process."""
+
+    def __init__(self) -> None:
+        self.down = zstandard.ZstdCompressor(level=3).compress
+        self.up = zstandard.ZstdDecompressor().decompress
+
+
 class Seal:
-    """Seals and opens. `entropy(n)` gives n unpredictable bytes (the simulation seeds it)."""
+    """Seals and opens, for many threads. `entropy(n)` gives n unpredictable bytes."""
 
     def __init__(self, master: bytes, entropy: Callable[[int], bytes]) -> None:
         """`master`: 32 bytes."""
         self._master = AESGCM(master)
         self._entropy = entropy
-        self._press = zstandard.ZstdCompressor(level=3)
-        self._unpress = zstandard.ZstdDecompressor()
+        self._press = Press()
 
     def seal(self, uid: str, key: bytes, plain: bytes) -> bytes:
         """Compress, then encrypt; bound to the uid."""
         nonce = self._entropy(NONCE)
-        closed = _cipher(key).encrypt(nonce, self._press.compress(plain), uid.encode())
+        closed = _cipher(key).encrypt(nonce, self._press.down(plain), uid.encode())
         return VERSION + nonce + closed
 
     def open(self, uid: str, key: bytes, sealed: bytes) -> bytes:
@@ -86,7 +94,7 @@ class Seal:
             raise CannotOpen(message)
         try:
             pressed = _cipher(key).decrypt(sealed[1 : 1 + NONCE], sealed[1 + NONCE :], uid.encode())
-            return self._unpress.decompress(pressed, max_output_size=LARGEST)
+            return self._press.up(pressed, max_output_size=LARGEST)
         except InvalidTag as error:
             message = f"the bytes of {uid} were changed, or belong to another record or key"
             raise CannotOpen(message) from error

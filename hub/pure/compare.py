@@ -234,6 +234,17 @@ def to_write(differences: Iterable[Difference]) -> dict[str, Sent]:
     }
 
 
+def one_write(sends: Mapping[str, Sent], tool: Tool) -> dict[str, Sent]:
+    """What goes first: all values, or one association by itself, which may fail by itself.
+
+    One that ends goes before one that begins.
+    """
+    ends = [c for c in sends if field_of(c) in tool.links]
+    values = {c: s for c, s in sends.items() if c not in ends}
+    first = sorted(ends, key=lambda c: bool(sends[c].value))[:1]
+    return values or {c: sends[c] for c in first}
+
+
 AGREEING = ("agree", "altered", "ignored")
 
 

@@ -1,9 +1,9 @@
 """Consent is a ratchet: it only widens by newer, explicit, recorded evidence of a person's act.
 
-The facts are claims of `consent[…]` cells: refusals (`out`) and proven opt-ins (`in`). Clocks
-decide nothing: an opt-in lifts exactly the refusals that whoever gave it had seen. A refusal
-counts for every record it spoke for when it was given and every record that it was written to
-since, wherever these are now.
+The facts are claims of `consent[…]` cells: refusals (`out`) and proven opt-ins (`in`). Clocks lift
+nothing: an opt-in lifts exactly the refusals that whoever gave it had seen, and none where its
+proof is dated before them. A refusal counts for every record it spoke for when it was given and
+every record that it was written to since, wherever these are now.
 """
 
 from __future__ import annotations

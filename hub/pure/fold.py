@@ -355,7 +355,13 @@ def coverage(uid: str, cell: Cell) -> tuple[Vector, int]:
     last = cell.claim()
     version = cell.synced.version if cell.synced else Version()
     own = join(last.covers, {uid: last.seq}) if last else {}
-    return join(version.vector, own), max(version.at, last.at if last else 0)
+    return join(version.vector, own), latest_seen(cell)
+
+
+def latest_seen(cell: Cell) -> int:
+    """The latest time (ms) among the claims that somebody who types here has seen."""
+    last = cell.claim()
+    return max(cell.synced.version.at if cell.synced else 0, last.at if last else 0)
 
 
 def next_hop(base: Synced | None) -> int:
@@ -367,12 +373,17 @@ _NO_FACT = object()
 
 
 def consent_fact(cell: Cell, raw: Value) -> Value:
-    """A refusal, or an opt-in with a proof that was not used before; else no fact at all."""
+    """A refusal, or an opt-in with a proof that was not used before; else no fact at all.
+
+    A proof that dates from before what it would cover is an old one, also where it is shown first.
+    """
     if raw == "out":
         return "out"
-    proof = raw.get("proof") if isinstance(raw, Mapping) else None
+    told: Mapping[str, Value] = raw if isinstance(raw, Mapping) else {}
+    proof, at = told.get("proof"), told.get("at")
     used = {c.raw.get("proof") for c in cell.claims if isinstance(c.raw, Mapping)}
-    return "in" if proof and proof not in used else _NO_FACT
+    old = isinstance(at, int) and at <= latest_seen(cell)
+    return "in" if proof and proof not in used and not old else _NO_FACT
 
 
 # -- writes and what came of them --------------------------------------------------------------

@@ -248,8 +248,11 @@ def field_at(outside: Outside, entry: Applied) -> Field | None:
 
 
 def states(field: Field, name: str, value: Any) -> Mapping[str, Any]:
-    """Consent by channel and purpose, as one field of the tool's tells it."""
-    if value is None:
+    """Consent by channel and purpose, as the first field of the tool's tells it.
+
+    Any other belongs to its proof, and goes with it when the hub takes somebody off a list.
+    """
+    if value is None or name != field.app[0]:
         return {}
     held = field.take({**dict.fromkeys(field.app), name: value})
     return held if isinstance(held, Mapping) else {}

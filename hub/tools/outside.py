@@ -15,7 +15,7 @@ import httpx
 
 from connectors._kit.contract import Api, ObjectSpec, Reading
 from connectors._kit.sandbox import Clock, Fault, Host, HostTransport, Outgoing
-from connectors._kit.simtool import Applied, Profile, SimTool
+from connectors._kit.simtool import LINK_FAULTS, Applied, Profile, SimTool
 from hub import wiring
 from hub.io.http import Budget, HttpApi
 from hub.tools.shaky import LIMITED_MS, TROUBLES, Past, Shaky, Trouble
@@ -64,8 +64,9 @@ class Outside(Protocol):
     ) -> str:
         """A person's act: create, update, delete, merge; fields in the tool's names. Its id.
 
-        `who` may also be an automation, which only updates. Raises ValueError where the tool does
-        not let them.
+        Also link and unlink, with the native id of a `company`, where the object has links.
+        `who` may also be an automation, which only updates. Raises ValueError where the
+        tool does not let them.
         """
 
     def fail(self, how: str, count: int) -> None:
@@ -94,6 +95,7 @@ class Simulated:
     secrets: Mapping[str, str] = {}
     failures: tuple[str, ...] = (
         *TROUBLES,
+        *LINK_FAULTS,
         "answer lost",
         "error after",
         "error before",
@@ -133,6 +135,10 @@ class Simulated:
         if op == "merge":
             self.tool.merge(fields["other"], native_id)
             return native_id
+        if op in ("link", "unlink"):
+            firms = set((self.tool.latest(native_id) or {}).get("firms") or ())
+            end = {fields["company"]}
+            fields = {"firms": sorted(firms | end if op == "link" else firms - end)}
         own = native_id or f"{self.name}-p{len(self.tool.held) + 1}"
         return self.tool.act(own, fields, obj=obj, who=who)
 
@@ -147,7 +153,8 @@ class Simulated:
 
     def heal(self) -> None:
         """See `Outside`."""
-        self.tool.down, self.tool.faults = False, []
+        self.tool.down = False
+        self.tool.faults = [f for f in self.tool.faults if f in LINK_FAULTS]  # still to come, once
         self.trouble.heal()
 
     def writes(self) -> int:
@@ -173,6 +180,7 @@ FAULTS = {
     "no answer in time": "hang_after",
     "slow": "slow",
 }
+LINKS: Mapping[str, str] = {"company": "firms"}  # the name of associations in a log
 MERGING = ("hubspot", "zendesk")  # where people can make one record of two
 WINDOWS_MS = {"hubspot": 300_000, "stripe": 300_000, "mailchimp": 300_000, "zendesk": 900_000}
 
@@ -241,6 +249,10 @@ def changes(before: Everything, after: Everything, at: int, who: str) -> Iterato
             was = old.app.get(name) if old else None
             if value != was:
                 yield Applied(at, who, own, name, was, value, op, object=obj)
+        for entity, ends in reading.links.items():
+            were = old.links.get(entity, ()) if old else ()
+            if ends != were:
+                yield Applied(at, who, own, LINKS[entity], were, ends, op, object=obj)
 
 
 class Hosted:

@@ -207,6 +207,40 @@ class People:
         if place and place.type({"consent": {"email.marketing": "out"}}):
             self.note(str(place), "unsubscribes")
 
+    def join(self) -> None:
+        """Somebody says for which company a customer works, a new one where the tool has none."""
+        place = self.some_linked()
+        if place is None:
+            return
+        (firms,) = (s for s in place.outside.objects if s.entity == "company")
+        if not place.outside.holds(firms.object):
+            self.found()
+        end = self.dice.choice(list(place.outside.holds(firms.object)))
+        if end not in place.reading.links.get("company", ()):
+            place.outside.act("link", place.spec.object, place.native_id, {"company": end})
+            self.note(str(place), f"a person joins it to {end}")
+
+    def found(self) -> None:
+        """A company that is known wherever there are any."""
+        self.count += 1
+        values = {"legal_name": f"Firm {self.count}", "domain": f"firm{self.count}.example.com"}
+        for outside in self.world.outside.values():
+            for spec in (s for s in outside.objects if s.entity == "company"):
+                outside.act("create", spec.object, "", spec.fields.give(values))
+
+    def part(self) -> None:
+        """A customer leaves a company."""
+        place = self.some_linked()
+        if place and (ends := place.reading.links.get("company")):
+            end = self.dice.choice(ends)
+            place.outside.act("unlink", place.spec.object, place.native_id, {"company": end})
+            self.note(str(place), f"a person parts it from {end}")
+
+    def some_linked(self) -> Place | None:
+        """A record of some tool that knows associations."""
+        place = self.some()
+        return place if place and place.spec.links else None
+
     def opt_in(self) -> None:
         """A tool shows "subscribed" again, with no proof of anybody's act."""
         place = self.some(field="consent")

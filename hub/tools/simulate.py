@@ -205,6 +205,8 @@ class Run:
             (2, self.clear),
             (3, people.refuse),
             (3, people.opt_in),
+            (6, people.join),
+            (3, people.part),
             (22, self.webhooks),
             (2, self.workflow),
             (1, self.crowd),
@@ -318,6 +320,7 @@ class Run:
         try:
             for _ in range(4):
                 self.people.create()
+                self.people.join()
             for _ in range(self.steps):
                 self.happen()
                 for _ in range(self.dice.randrange(6)):
@@ -392,7 +395,7 @@ def keys_of(outside: Outside, inbound: Inbound) -> list[str]:
     except WebhookRefused:
         return []
     known = {s.object for s in outside.objects}
-    return [h.key for h in hints if h.object in known]
+    return [h.key for h in hints if h.object in known and h.kind != "other"]
 
 
 def some_profile(dice: random.Random) -> Profile:

@@ -40,6 +40,7 @@ class Watch:
         self.world = world
         self.acts: list[Act] = []
         self.clears: list[Cell] = []
+        self.parted: list[tuple[Cell, str]] = []
         self.logged: Counter[str] = Counter()
         self.judged: Counter[str] = Counter()
         self.written: dict[Cell, tuple[str, int]] = {}
@@ -65,6 +66,9 @@ class Watch:
                 self.acts.append(Act(cell_of(outside, e), e.at, token, over))
             if e.who != "hub" and e.old and not e.new and e.native_id in outside.holds(e.object):
                 self.clears.append(cell_of(outside, e))
+            if e.who != "hub" and e.field == "firms":
+                cell = cell_of(outside, e)
+                self.parted += [(cell, end) for end in {*(e.old or ())} - {*(e.new or ())}]
 
     def learn(self) -> None:
         """Which acts the hub knows by now: what is claimed, and what was typed there before."""
@@ -81,6 +85,7 @@ class Watch:
             only_differences(outside, sent)
             read_before(outside, sent)
             self.no_clear_by_itself(outside, sent)
+            self.no_parting_by_itself(outside, sent)
         for name, token in tokens(sent):
             cell = (outside.name, sent.spec.object, sent.write.native_id, name)
             self.no_time_travel(cell, token, sent)
@@ -116,6 +121,21 @@ class Watch:
             cell = (outside.name, sent.spec.object, sent.write.native_id, field.name)
             if was and not left and not self.cleared(cell):
                 raise Broken(f"P8 {cell} held {was} and is cleared, which nobody asked for")
+
+    def no_parting_by_itself(self, outside: Outside, sent: Sent) -> None:
+        """P8: nobody is parted from a company whom nobody has parted from it anywhere."""
+        if sent.write.unlink is None:
+            return
+        cell = (outside.name, sent.spec.object, sent.write.native_id, "")
+        ends = (self.customer(cell), self.firm(outside.name, sent.write.unlink[1]))
+        if ends not in [(self.customer(c), self.firm(c[0], end)) for c, end in self.parted]:
+            raise Broken(f"P8 {cell} is parted from {sent.write.unlink[1]}, by nobody's act")
+
+    def firm(self, system: str, native_id: str) -> str | None:
+        """The golden record of a company."""
+        objects = self.world.outside[system].objects
+        (obj,) = (s.object for s in objects if s.entity == "company")
+        return self.customer((system, obj, native_id, ""))
 
     def cleared(self, cell: Cell) -> bool:
         """Whether somebody has cleared this field of the same customer, wherever that was."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,20 @@ def test_sealed_bytes_open_only_for_their_record(plain: bytes) -> None:
     for uid, its_key, data in wrong:
         with pytest.raises(CannotOpen):
             seal.open(uid, its_key, data)
+
+
+def test_many_threads_seal_and_open_at_once() -> None:
+    """One seal serves every loop and listener of the process: each gets its own bytes back."""
+    seal = Seal(b"m" * 32, os.urandom)
+    key = seal.new_key()
+
+    def rounds(n: int) -> bool:
+        plain = f"what thread {n} keeps to itself ".encode() * 12
+        sealed = [seal.seal(UID, key, plain) for _ in range(20)]
+        return all(seal.open(UID, key, s) == plain for _ in range(1_000) for s in sealed)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(rounds, range(8)))
 
 
 def test_an_erased_key_never_comes_back(store: Store) -> None:
@@ -349,6 +364,26 @@ def test_the_tools_own_limit_is_believed() -> None:
     assert times[1] - times[0] >= 7_000
 
 
+def test_a_write_is_not_kept_waiting() -> None:
+    """While the tool wants to be left alone it is not sent, and whoever asked hears when it may."""
+    clock, times = Clock(), []
+
+    def handler(_request: httpx.Request) -> httpx.Response:
+        times.append(clock.ms)
+        limited = len(times) == 1
+        return httpx.Response(429 if limited else 200, headers={"Retry-After": "600"}, json={})
+
+    client, start = api(handler, clock), clock.ms
+    for _ in range(3):
+        with pytest.raises(Unavailable) as failure:
+            client.send("POST", "/x", json={})
+        assert not failure.value.sent
+        assert 599_000 <= failure.value.after_ms <= 600_000
+    assert (len(times), clock.ms < start + 1_000) == (1, True)
+    clock.sleep(600)
+    assert client.send("POST", "/x", json={}).status == 200
+
+
 def test_the_budget_is_kept() -> None:
     """Ten calls a second are ten calls a second."""
     clock, times = Clock(), []
@@ -386,7 +421,17 @@ def test_denied_and_unreadable_answers() -> None:
         api(lambda _: httpx.Response(200, text="<html>"), Clock()).get("/x").json()
 
 
-@pytest.mark.parametrize(("text", "wanted"), [("3", 3_000), ("0.5", 500), ("", 0), ("soon", 0)])
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("3", 3_000), ("0.5", 500), ("", 0), ("soon", 0), ("-3", 0), ("nan", 0), ("-inf", 0),
+        ("inf", HOUR_MS), ("1e400", HOUR_MS), ("9" * 20, HOUR_MS),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", HOUR_MS),
+    ],
+)  # fmt: skip
 def test_retry_after_in_all_its_forms(text: str, wanted: int) -> None:
-    """Seconds, fractions, nothing, nonsense."""
+    """Seconds, fractions, dates, nothing, nonsense; never longer than an hour."""
     assert retry_after_ms({"retry-after": text}, 0) == wanted

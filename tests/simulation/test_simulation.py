@@ -22,7 +22,8 @@ FAILED_ONCE = [
 KINDS = {
     "answer lost", "busy", "clock skew", "commit lost", "crash", "crash before receipt",
     "disk full", "down", "empty listing", "endpoint limited", "equal time stamps", "error after",
-    "error before", "field cleared", "I/O error", "no answer in time", "record refused",
+    "error before", "field cleared", "I/O error", "link busy", "link lost", "link refused",
+    "no answer in time", "record refused",
     "record unreadable", "rewritten by a workflow", "siege: dead tool", "siege: record refused",
     "siege: record unreadable", "slow", "token expired", "truncated page", "webhook days late",
     "webhook doubled", "webhook forged", "webhook late", "webhook lost", "webhook too late",

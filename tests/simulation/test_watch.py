@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
+from connectors._kit.contract import Answer
 from connectors._kit.fieldmap import FieldMap
 from hub import deliver
 from hub.pure import compare, survivorship
@@ -50,6 +51,17 @@ def never_altered(cell: Any, golden: Any, name: str, tool: Any) -> Any:
 honest_behind = compare.behind
 
 
+def joined_at_any_rate(link: Any, writes: Any) -> tuple[Answer, ...]:
+    """An association that the tool has not taken counts as made."""
+    found = honest_ask_tool(link, writes)
+    return tuple(
+        Answer("done", w.native_id) if w.link else a for w, a in zip(writes, found, strict=True)
+    )
+
+
+honest_ask_tool = deliver.ask_tool
+
+
 def not_while_any_is_down(rows: Any, system: Any) -> bool:
     """Nothing is written anywhere until every tool answers."""
     names = [s["name"] for s in rows.select("system")]
@@ -73,6 +85,7 @@ def all_or_none(link: Any, natives: Any) -> Any:
         ("P8", deliver, "changes", whole_record),
         ("P8", deliver, "moved", lambda *_: False),
         ("P8 .* is cleared", FieldMap, "take", absent_is_cleared),
+        ("P8 .* is parted", deliver, "ask_tool", joined_at_any_rate),
         ("P12", deliver, "may_write", not_while_any_is_down),
         ("P12", deliver, "read_some", all_or_none),
     ],

@@ -39,7 +39,7 @@ from hub.links import Link, differences
 from hub.pure.compare import Difference
 from hub.pure.model import Actor, Decision, Golden, Record
 from hub.pure.rules import FieldRule, Strategy
-from hub.tools.world import World, rules_for
+from hub.tools.world import START_MS, World, rules_for
 
 FLAGS = {
     "conditional": "conditional",
@@ -198,7 +198,9 @@ class Story:
         return {k: v or None for k, v in given.items()}
 
     def consent(self, text: str) -> Any:
-        """out, in (no proof), proof (a new one), or proof:x (this one)."""
+        """out, in (no proof), proof (a new one), proof:x (this one), old:x (from before)."""
+        if text.startswith("old:"):
+            return {"state": "in", "proof": text.partition(":")[2], "at": START_MS}
         if text.startswith("proof"):
             self.proofs += 1
             named = text.partition(":")[2] or f"proof-{self.proofs}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from connectors._kit.contract import Actor, Answer, Entity, Reading, Unreadable, Write
+from connectors._kit.contract import Actor, Answer, Reading, Unreadable, Write
 from connectors.hubspot.connector import COMPANIES, CONNECTOR, CONTACTS
-from tests.connectors.hubspot.tools import Clock, DirectApi, new_sandbox
+from tests.connectors.hubspot.tools import Clock, DirectApi, answering, new_sandbox
 
 
 @dataclass
@@ -68,9 +68,9 @@ def update(native_id: str, **changes: str | None) -> Write:
     return Write("update", native_id, changes, "", f"key-{native_id}")
 
 
-def to(*companies: str) -> tuple[tuple[Entity, str], ...]:
-    """Associations with these companies."""
-    return tuple(("company", company) for company in companies)
+def to(native_id: str, company: str) -> Write:
+    """A contact's association with a company, to be made."""
+    return Write("update", native_id, {}, "", f"key-{company}", link=("company", company))
 
 
 def ids(readings: Sequence[Reading]) -> list[str]:
@@ -104,7 +104,8 @@ def test_a_created_contact_is_read_back_in_our_terms(world: World) -> None:
 def test_listing_and_read_agree(world: World) -> None:
     """Both ways of reading give the same values, links and times."""
     own, first, second = world.contact("a@x.example"), world.company("A"), world.company("B")
-    world.write(Write("update", own, {}, "", "k", link=to(second, first)))
+    world.write(to(own, second))
+    world.write(to(own, first))
     (read,) = world.read(own)
     (listed,) = CONNECTOR.listing(world.api, CONTACTS, "").readings
     assert read.links == listed.links == {"company": (second, first)}
@@ -267,29 +268,36 @@ def test_a_property_missing_in_all_rows_costs_one_call() -> None:
 
 
 def test_links_are_added_and_removed(world: World) -> None:
-    """A create can carry its company; an update can change it."""
+    """One by one, and beside the values of other rows."""
     first, second = world.company("A"), world.company("B")
-    write = Write("create", "", {"email": "a@x.example"}, "u", "k", link=to(first))
-    own = world.write(write)[0].native_id
+    own, other = world.contact("a@x.example"), world.contact("b@x.example")
+    assert [a.outcome for a in world.write(to(own, first), to(other, first))] == ["done"] * 2
     assert world.read(own)[0].links == {"company": (first,)}
-    swap = Write("update", own, {}, "", "k", link=to(second), unlink=to(first))
-    assert world.write(swap)[0].outcome == "done"
-    assert world.read(own)[0].links == {"company": (second,)}
+    parted = Write("update", own, {}, "", "k", unlink=("company", first))
+    answers = world.write(parted, to(other, second), update(other, phone="1"))
+    assert [a.outcome for a in answers] == ["done"] * 3
+    assert world.read(own)[0].links == {"company": ()}
+    assert world.read(other)[0].links == {"company": (first, second)}
 
 
-def test_a_refused_link_is_told_apart_from_its_values(world: World) -> None:
-    """A company that does not exist spoils the link, not the values, nor the other rows."""
+def test_a_refused_link_spoils_no_other_row(world: World) -> None:
+    """A company that does not exist; neither values nor links of others go with it."""
     own, good = world.contact("a@x.example"), world.company("A")
-    bad = to("999999")
-    answers = world.write(
-        Write("update", own, {"phone": "1"}, "", "1", link=bad),
-        Write("create", "", {"email": "b@x.example"}, "u", "2", link=to(good)),
-    )
-    assert [a.outcome for a in answers] == ["done", "done"]
-    assert answers[0].why.startswith("association: ")
-    assert answers[1].why == ""
-    (only,) = world.write(Write("update", own, {}, "", "3", link=bad))
-    assert only.outcome != "done"
+    other = world.contact("b@x.example")
+    answers = world.write(update(own, phone="1"), to(own, "999999"), to(other, good))
+    assert [a.outcome == "done" for a in answers] == [True, False, True]
+    assert world.read(other)[0].links == {"company": (good,)}
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(429, "retry"), (500, "unknown"), (400, "rejected")]
+)
+def test_a_link_that_fails_is_never_done(world: World, status: int, outcome: str) -> None:
+    """Whatever becomes of the call, its row says what is known of the association."""
+    own, company = world.contact("a@x.example"), world.company("A")
+    broken = DirectApi(answering((status, {})), world.clock)
+    (answer,) = CONNECTOR.write(broken, CONTACTS, [to(own, company)])
+    assert answer.outcome == outcome
 
 
 def test_a_lost_create_is_found_again(world: World) -> None:

@@ -9,7 +9,7 @@ import httpx
 import orjson
 import pytest
 
-from connectors._kit.contract import Entity, Hint, Inbound, Write
+from connectors._kit.contract import Hint, Inbound, Write
 from connectors.hubspot.connector import CONNECTOR, CONTACTS
 from tests.connectors.hubspot.tools import BASE, Clock, DirectApi, new_sandbox
 
@@ -95,9 +95,9 @@ def test_an_association_is_told_although_no_search_finds_it(listener: Listener) 
     company = listener.act("POST", "/crm/v3/objects/companies", {"properties": {}})["id"]
     listener.hear()
     before = CONNECTOR.read(listener.api, CONTACTS, [own])[0]
-    link: tuple[tuple[Entity, str], ...] = (("company", str(company)),)
+    joined = Write("update", own, {}, "", "k", link=("company", str(company)))
     listener.clock.sleep(1_000)
-    CONNECTOR.write(listener.api, CONTACTS, [Write("update", own, {}, "", "k", link=link)])
+    CONNECTOR.write(listener.api, CONTACTS, [joined])
     assert set(kinds(listener.hear())) == {("changed", own)}
     after = CONNECTOR.read(listener.api, CONTACTS, [own])[0]
     assert (before.source_ms, after.links) == (after.source_ms, {"company": (str(company),)})

@@ -89,7 +89,8 @@ def test_a_refusal_is_not_blamed_for_the_profile() -> None:
 def test_nobody_is_subscribed_by_the_hub() -> None:
     """A proven opt-in is not even sent, and Mailchimp would refuse it."""
     one = world()
-    native = made(one, "a@x.example", status="unsubscribed")
+    native = one.act("create", email_address="a@x.example")
+    one.act("unsubscribe", native)
     calls = one.calls("write")
     give = MEMBERS.fields.give({"consent": {"email.marketing": "in"}})
     answer = written(one, change(native, **give))
@@ -128,7 +129,25 @@ def test_each_opt_in_has_a_proof_of_its_own() -> None:
     assert consent(one, native) == "out"
     one.wait(MINUTE)
     one.act("sign up", native)
-    assert consent(one, native)["proof"] != first["proof"]
+    second = consent(one, native)
+    assert second["proof"] != first["proof"]
+    assert second["at"] > first["at"]
+
+
+def test_who_is_subscribed_again_by_an_app_proves_nothing_new() -> None:
+    """Mailchimp notes the app's own time and address; the sign-up before it is the old one."""
+    one = world()
+    native = one.act("create", email_address="a@x.example")
+    one.act("sign up", native)
+    first = consent(one, native)
+    one.wait(MINUTE)
+    assert written(one, change(native, status="unsubscribed")).outcome == "done"
+    one.wait(MINUTE)
+    path = f"/3.0/lists/{sandbox_of(one).list_id}/members/{native}"
+    again = one.api.send("PATCH", path, json={"status": "subscribed"}).json()
+    assert isinstance(again, dict)
+    assert again["timestamp_opt"] > again["timestamp_signup"]
+    assert consent(one, native) == first
 
 
 def test_cleaned_is_a_refusal_and_pending_nothing() -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from connectors._kit import serve
 from connectors._kit.serve import Served
+from connectors._kit.simtool import Profile
 from hub import commands, opening
 from hub.env import Hub
 from hub.listeners import wait_for
@@ -16,6 +18,7 @@ from hub.logs import be_quiet
 from hub.opening import Folder
 from hub.running import running
 from hub.status import status
+from hub.tools.world import World
 
 
 def member(served: Served, mail: str) -> dict[str, Any]:
@@ -85,6 +88,55 @@ def test_edits_travel_both_ways(tmp_path: Path) -> None:
         one.stop()
 
 
+def again_by_an_app(world: World, own: str) -> None:
+    """Some other app puts a member on the list again."""
+    mailing = world.outside["mailchimp"]
+    path = f"/3.0/lists/{mailing.secrets['list_id']}/members/{own}"
+    reply = mailing.api().send("PATCH", path, json={"status": "subscribed"})
+    assert reply.status == httpx.codes.OK, reply.body
+
+
+def states(world: World, own: str) -> tuple[object, object]:
+    """Consent as Mailchimp shows it, and as the other tool does."""
+    other = world.tools["A"].latest("jane") or {}
+    return (
+        world.outside["mailchimp"].holds("members")[own].app["status"],
+        (other.get("consent") or {}).get("email.marketing"),
+    )
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known before", "never shown before"])
+def test_a_refusal_outlives_an_app_that_subscribes_again(known: bool) -> None:  # noqa: FBT001
+    """Its own marks beside the sign-up of long ago are no act of the person's."""
+    world = World({"A": Profile()}, vendors=("mailchimp",), widens=frozenset({"A"}))
+    mailing = world.outside["mailchimp"]
+    given = {"email_address": "jane@x.example.com", "FNAME": "Jane", "LNAME": "Doe"}
+    own = mailing.act("create", "members", "", given)
+    mailing.act("sign up", "members", own, {})
+    if not known:
+        path = f"/3.0/lists/{mailing.secrets['list_id']}/members/{own}"
+        mailing.api().send("PATCH", path, json={"status": "unsubscribed"})
+    world.clock.pass_time(60_000)
+    world.tools["A"].act("jane", {"mail": "jane@x.example.com", "first": "Jane", "last": "Doe"})
+    world.sync()
+    if known:
+        world.tools["A"].act("jane", {"consent": {"email.marketing": "out"}})
+        world.clock.pass_time(60_000)
+        world.sync()
+    assert states(world, own) == ("unsubscribed", "out")
+    world.clock.pass_time(60_000)
+    again_by_an_app(world, own)
+    world.clock.pass_time(60_000)
+    world.sync()
+    assert states(world, own) == ("unsubscribed", "out")
+    world.clock.pass_time(60_000)
+    mailing.act("sign up", "members", own, {})
+    world.clock.pass_time(60_000)
+    world.sync()
+    assert states(world, own)[0] == "subscribed"
+    assert states(world, own)[1] != "out"
+
+
 def tags(served: Served, mail: str) -> set[str]:
     """A member's tags."""
     return {tag["name"] for tag in member(served, mail).get("tags", ())}
@@ -116,6 +168,7 @@ def test_two_lists_share_tags_and_refusals_but_no_opt_in(tmp_path: Path) -> None
         assert wait_for(lambda: tags(one, mail) == tags(two, mail) == {"a", "b"}, 30)
         one.host.sandbox.act("unsubscribe", "members", ids["a"], {})
         assert wait_for(lambda: member(two, mail)["status"] == "unsubscribed", 30)
+        one.host.clock.ahead_ms += 1_000  # stamps are whole seconds
         one.host.sandbox.act("sign up", "members", ids["a"], {})
         one.host.sandbox.act("update", "members", ids["a"], {"PHONE": "+442079460000"})
         assert wait_for(lambda: member(two, mail)["merge_fields"]["PHONE"] == "+442079460000", 30)

@@ -156,7 +156,7 @@ def test_nobody_who_left_is_subscribed_by_an_app(call: Caller) -> None:
     """Not by PATCH, PUT or a batch, nor after being archived; only `pending` is allowed."""
     mail = "a@x.example"
     path = f"/members/{hash_of(mail)}"
-    call.add(mail, "unsubscribed")
+    call.sandbox.act("unsubscribe", "members", call.add(mail)["contact_id"], {})
     again = {"email_address": mail, "status": "subscribed"}
     for method in ("PATCH", "PUT"):
         found = call(method, path, again)
@@ -166,6 +166,19 @@ def test_nobody_who_left_is_subscribed_by_an_app(call: Caller) -> None:
     call("DELETE", path)
     assert call.add(mail)["title"] == "Member In Compliance State"
     assert call("PATCH", path, {"status": "pending"})["status"] == "pending"
+
+
+def test_whom_an_app_took_off_the_list_it_may_put_on_again(call: Caller) -> None:
+    """With its own time and address for the confirmation; the sign-up stays what it was."""
+    made = call.add("a@x.example")
+    path = f"/members/{made['contact_id']}"
+    call.sandbox.act("sign up", "members", made["contact_id"], {})
+    before = call("GET", path)
+    call.clock.now_ms += 60_000
+    assert call("PATCH", path, {"status": "unsubscribed"})["status"] == "unsubscribed"
+    after = call("PATCH", path, {"status": "subscribed"})
+    moved = {n for n in before if n.startswith(("ip_", "timestamp_")) and before[n] != after[n]}
+    assert (after["status"], moved) == ("subscribed", {"ip_opt", "timestamp_opt"})
 
 
 def test_an_upsert_needs_a_status_only_for_who_is_new(call: Caller) -> None:

@@ -13,7 +13,9 @@ from connectors._kit.sandbox import Clock, Host, HostTransport
 from connectors.zendesk.connector import CONNECTOR, ORGANIZATIONS, USERS, Position, position
 from connectors.zendesk.sandbox import ZendeskSandbox
 from connectors.zendesk.webhooks import sign, stamp_of
+from hub import listeners
 from hub.io.http import Budget, HttpApi
+from hub.tools.world import World as WholeWorld
 from tests.connectors.zendesk.tools import BASE, MINUTE, T0, Place, create, newest, update
 
 
@@ -129,18 +131,38 @@ def test_memberships_are_complete_and_the_default_comes_first(place: Place) -> N
     """A user's organizations are read and written as what they are, one or several."""
     user = place.act("create", name="Ada")
     firms = [place.act("create", obj="organizations", name=n) for n in "ABC"]
-    links = [("company", f) for f in firms]
-    assert place.write(update(user, link=links[:2])) == ["done"]
-    assert place.write(update(user, link=links[1:], unlink=links[:1])) == ["done"]
+    one, two, three = firms
+    assert place.write(update(user, join=one), update(user, join=two)) == ["done"] * 2
+    for end in ({"leave": one}, {"join": three}, {"join": three}, {"leave": one}):
+        assert place.write(update(user, **end)) == ["done"]
     assert CONNECTOR.read(place.api, USERS, [user])[0].links == {"company": tuple(firms[1:])}
     cursor = place.begin(USERS)
     place.call("PUT", f"users/{user}/organizations/{firms[2]}/make_default")
     (page,) = place.changes(USERS, cursor)
     assert page.readings[0].links == {"company": (firms[2], firms[1])}
-    (answer,) = CONNECTOR.write(
-        place.api, USERS, [update(user, phone="1", link=[("company", "9")])]
-    )
-    assert (answer.outcome, answer.why.partition(":")[0]) == ("done", "association")
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(429, "retry"), (500, "unknown"), (403, "stop"), (422, "rejected")]
+)
+def test_an_organization_that_is_not_joined_spoils_no_other_row(
+    place: Place, status: int, outcome: str
+) -> None:
+    """Values beside it are written; of the membership its own answer tells what is known."""
+    user, other = place.act("create", name="Ada"), place.act("create", name="Bert")
+    firm = place.act("create", obj="organizations", name="A")
+    honest = place.host.handle
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        joins = request.url.path.endswith("/organization_memberships") and request.method == "POST"
+        return httpx.Response(status, json={}) if joins else honest(request)
+
+    budget = Budget(CONNECTOR.limits, place.clock, place.clock.sleep)
+    api = HttpApi(BASE, lambda: CONNECTOR.authorize(place.sandbox.auth), budget,
+                  httpx.MockTransport(handle))  # fmt: skip
+    answers = CONNECTOR.write(api, USERS, [update(user, join=firm), update(other, phone="1")])
+    assert [a.outcome for a in answers] == [outcome, "done"]
+    assert CONNECTOR.read(place.api, USERS, [user])[0].links == {"company": ()}
 
 
 def test_one_organization_each_costs_no_call_of_its_own(place: Place) -> None:
@@ -192,6 +214,26 @@ def test_an_address_with_a_refused_name_shows_what_came_of_each(place: Place) ->
     assert answer.reading is not None
     assert (answer.reading.app["email"], answer.reading.app["name"]) == ("new@x.example", "Ada")
     assert answer.why.startswith("Name")
+
+
+def test_an_address_waits_behind_one_that_has_to_wait(place: Place) -> None:
+    """Its identities are not even read: that would wait for Zendesk, and then write unasked."""
+    ids = [place.act("create", name=n, email=f"{n}@x.example") for n in "abc"]
+    honest = place.host.handle
+    seen: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.method)
+        busy = httpx.Response(429, headers={"Retry-After": "600"}, json={})
+        return busy if request.method == "PUT" else honest(request)
+
+    budget = Budget(CONNECTOR.limits, place.clock, place.clock.sleep)
+    api = HttpApi(
+        BASE, lambda: CONNECTOR.authorize(place.sandbox.auth), budget, httpx.MockTransport(handle)
+    )
+    answers = CONNECTOR.write(api, USERS, [update(i, email=f"new{i}@x.example") for i in ids])
+    assert [a.outcome for a in answers] == ["retry"] * 3
+    assert seen == ["GET", "PUT"]
 
 
 def test_tags_go_out_as_the_whole_set(place: Place) -> None:
@@ -350,6 +392,23 @@ def test_the_signature_covers_its_time() -> None:
             CONNECTOR.hints(Inbound("POST", "", {**good, names[0]: moved}, body, T0), secrets)
         with pytest.raises(Stale):
             CONNECTOR.hints(Inbound("POST", "", good, body, T0 + 16 * MINUTE), secrets)
+
+
+def test_an_event_of_an_unknown_kind_asks_for_no_record() -> None:
+    """Also where it is about a user, and where it comes too late: it names nobody to read."""
+    world = WholeWorld({}, vendors=("zendesk",))
+    system = world.hub.systems["zendesk"]
+    secret = system.secrets["webhook_secret"]
+    body = b'{"id":"e1","type":"zen:event-type:user.new_kind","subject":"zen:user:5"}'
+    names = ("x-zendesk-webhook-signature-timestamp", "x-zendesk-webhook-signature")
+    stamp = str(world.clock.time // 1000)
+    headers = dict(zip(names, (stamp, sign(secret, stamp, body)), strict=True))
+    for late, status in ((0, 200), (16 * MINUTE, 400)):
+        inbound = Inbound("POST", "", headers, body, world.clock.time + late)
+        assert listeners.receive(world.hub, system, inbound)[0] == status
+    assert world.store.view(lambda r: r.select("hint")) == []
+    where = {"system": "zendesk", "name": "webhooks of other kinds"}
+    assert [c["n"] for c in world.store.view(lambda r: r.select("counter", where))] == [1]
 
 
 def test_a_million_customers_cost_nothing() -> None:

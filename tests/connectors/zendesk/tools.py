@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from connectors._kit.contract import ObjectSpec, Page, Reading, Write
+from connectors._kit.contract import Entity, ObjectSpec, Page, Reading, Write
 from connectors._kit.sandbox import Clock, Host, HostTransport
 from connectors.zendesk.connector import CONNECTOR, USERS
 from connectors.zendesk.sandbox import ZendeskSandbox
@@ -16,6 +16,7 @@ from hub.io.http import Budget, HttpApi
 BASE = "http://zendesk.test"
 MINUTE = 60_000
 T0 = 1_790_000_000_000
+End = tuple[Entity, str] | None
 
 
 class VirtualClock:
@@ -92,7 +93,8 @@ def create(key: str, **changes: object) -> Write:
     return Write("create", "", changes, f"uid-{key}", key)
 
 
-def update(native_id: str, **more: Any) -> Write:
-    """An update of a record; `link` and `unlink` beside its changes."""
-    link, unlink = tuple(more.pop("link", ())), tuple(more.pop("unlink", ()))
-    return Write("update", native_id, more, "", f"u{native_id}", link=link, unlink=unlink)
+def update(native_id: str, *, join: str = "", leave: str = "", **changes: Any) -> Write:
+    """An update of a record: its changes, or an organization to join or to leave."""
+    link: End = ("company", join) if join else None
+    unlink: End = ("company", leave) if leave else None
+    return Write("update", native_id, changes, "", f"u{native_id}", link=link, unlink=unlink)
