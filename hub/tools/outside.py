@@ -154,7 +154,8 @@ class Simulated:
     def heal(self) -> None:
         """See `Outside`."""
         self.tool.down = False
-        self.tool.faults = [f for f in self.tool.faults if f in LINK_FAULTS]  # still to come, once
+        left = dict.fromkeys(self.tool.faults)
+        self.tool.faults = [f for f in left if f in LINK_FAULTS]  # still to come, each once
         self.trouble.heal()
 
     def writes(self) -> int:

@@ -18,7 +18,7 @@ from hub.pure.model import Record, Sent, Value
 from hub.tools.simulate import simulate
 from tests.simulation.test_mutants import absent_is_cleared, mutant
 
-SEEDS, STEPS = range(30), 90
+SEEDS, STEPS = range(80), 90
 
 
 @pytest.fixture(autouse=True)
