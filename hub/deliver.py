@@ -192,8 +192,7 @@ def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | Chore | None:
 
 def unsettled_until(record: Record, link: Link) -> int:
     """Until when a lagging tool may still show an older state than was read or written (ms)."""
-    lags = link.tool.lag_ms and not link.tool.revisions
-    return record.changed_at + link.tool.settle_ms if lags else 0
+    return record.changed_at + link.tool.settle_ms if link.tool.lags else 0
 
 
 def judge_unclaimed(rows: Rows, link: Link, record: Record) -> None:

@@ -50,8 +50,7 @@ def differences(
 
 def at_rest(rows: Rows, link: Link, row: Row, record: Record, golden: Golden) -> bool:
     """Whether nothing is to be written, agreed on, judged or waited for."""
-    lags = link.tool.lag_ms and not link.tool.revisions
-    if record.state != "live" or record.intent or lags:
+    if record.state != "live" or record.intent or link.tool.lags:
         return False
     if not (record.native_id and golden.claimed and record.delivered == golden.members):
         return False

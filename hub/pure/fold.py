@@ -136,7 +136,7 @@ def depart(record: Record, seen: Observation, tool: Tool) -> Folded:
 
 def hidden(record: Record, seen: Observation, tool: Tool) -> Folded | None:
     """A lagging tool shows nothing yet of what an open write may just have made."""
-    if record.intent is None or not tool.lag_ms or tool.revisions:
+    if record.intent is None or not tool.lags:
         return None
     due = (record.intent.unknown_at or record.intent.at) + tool.settle_ms
     if seen.start >= due:
@@ -233,7 +233,7 @@ def settled_as_lost(record: Record, intent: OpenIntent, shown: Mapping[str, Valu
 def unsettled(record: Record, seen: Observation, tool: Tool) -> Folded | None:
     """Case e: a lagging tool without revisions, read too soon after a change or write."""
     due = record.changed_at + tool.settle_ms
-    if tool.revisions or not tool.lag_ms or not record.seen or seen.start >= due:
+    if not tool.lags or not record.seen or seen.start >= due:
         return None
     return superseded(record, "the tool had not settled", again_at=due)
 

@@ -102,6 +102,11 @@ class Tool:
     create: Literal["all", "linked", "never"] = "all"
     widens: bool = False
 
+    @property
+    def lags(self) -> bool:
+        """Whether a reading may show an older state, and no revision tells which is newer."""
+        return self.lag_ms > 0 and not self.revisions
+
     def holds(self, cell: str) -> bool:
         """Whether the tool has a place for this cell: a whole set's elements, or one slot."""
         name, key = field_of(cell), key_of(cell)
