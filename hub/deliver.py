@@ -369,12 +369,13 @@ def settle(rows: Rows, link: Link, readings: Mapping[str, Reading | None]) -> li
         if not isinstance(found, Plan):
             found(rows)
         elif blind(link, found) or found.record.native_id in readings:
-            planned = settle_one(rows, link, found, readings.get(found.record.native_id))
-            ready += [commit_intent(rows, link, p) for p in planned if allowed]
+            plan = settle_one(rows, link, found, readings.get(found.record.native_id))
+            if plan and allowed:
+                ready.append(commit_intent(rows, link, plan))
     return ready
 
 
-def settle_one(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> list[Plan]:
+def settle_one(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> Plan | None:
     """The plan, if it is to be sent: not where it was agreed on, or the record had moved."""
     if reading is not None and moved(rows, link, plan, reading):
         intake = Intake(link.system, link.spec, "deliver")
@@ -386,8 +387,8 @@ def settle_one(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> l
         inputs.again(rows, plan.record, link.hub.env.now(), link.hub.env.now())
         slots.postpone(rows, plan.record, link.hub.env.now() + 5_000)
     else:
-        return [plan]
-    return []
+        return plan
+    return None
 
 
 def moved(rows: Rows, link: Link, plan: Plan, reading: Reading) -> bool:

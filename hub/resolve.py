@@ -206,8 +206,10 @@ def mark_all(rows: Rows, hub: Hub, effects: Effects, dirty: set[Uid]) -> set[str
     looked = {uid: record for uid in sorted(dirty) if (record := known[uid])}
     for gone in filter(slots.departed, looked.values()):
         depart(rows, hub, gone)
-    resting = at_rest(rows, hub, looked)
-    slots.clean_all(rows, resting)
+    laid = rows.select("slot", {"uid": among(looked)}, only=("uid", "dirty", "held"))
+    resting = at_rest(rows, hub, looked) - {slot["uid"] for slot in laid if slot["held"]}
+    marked = [s["uid"] for s in laid if s["uid"] in resting and s["dirty"] is not None]
+    slots.clean_all(rows, marked)
     marks = [
         (record, slots.CONSENT if uid in effects.urgent else slots.EDIT)
         for uid, record in looked.items()
@@ -224,10 +226,9 @@ def mark_all(rows: Rows, hub: Hub, effects: Effects, dirty: set[Uid]) -> set[str
 
 
 def at_rest(rows: Rows, hub: Hub, looked: Mapping[Uid, Record]) -> set[Uid]:
-    """Those of these records that are equal to golden, and about which nobody has to decide."""
+    """Those of these records that are equal to golden, with nothing to say about it."""
     known = rows.select("record", {"uid": among(looked)}, only=("uid", "golden", "role"))
     goldens = state.load_goldens(rows, {row["golden"] for row in known})
-    held = rows.select("slot", {"uid": among(looked), "held": True}, only=("uid",))
     resting = set()
     for row in known:
         record, golden = looked[row["uid"]], goldens[row["golden"]]
@@ -235,7 +236,7 @@ def at_rest(rows: Rows, hub: Hub, looked: Mapping[Uid, Record]) -> set[Uid]:
         if golden and system and record.object in system.specs:
             link = Link(hub, system, system.specs[record.object])
             resting |= {record.uid} if links.at_rest(rows, link, row, record, golden) else set()
-    return resting - {row["uid"] for row in held}
+    return resting
 
 
 def project_all(rows: Rows, hub: Hub, effects: Effects) -> set[Uid]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from hub.env import Hub
 from hub.io import state
-from hub.io.rows import Cond, Row, Rows, above, among
+from hub.io.rows import Cond, Row, Rows, among
 from hub.links import Link, differences
 from hub.pure import creates
 from hub.pure.model import Golden, Record, Uid
@@ -355,8 +355,7 @@ def clean(rows: Rows, record: Record) -> None:
 
 def clean_all(rows: Rows, uids: Iterable[Uid]) -> None:
     """Nothing is left to do for these links."""
-    marked = rows.select("slot", {"uid": among(uids), "dirty": above(-1)}, only=("uid",))
-    rows.update_many("slot", [{**row, **DONE} for row in marked])
+    rows.update_many("slot", [{"uid": uid, **DONE} for uid in uids])
 
 
 def postpone(rows: Rows, record: Record, until: int) -> None:
