@@ -64,7 +64,8 @@ def decided(rows: Rows, hub: Hub, uids: list[Uid]) -> Effects:
     known = rows.select("record", {"uid": among(uids)})
     births = {r["uid"]: state.born(r) for r in known}
     inputs = state.folded_inputs(rows, hub.vault, uids)
-    loaded = Loaded(records=dict(births))
+    stored = {u: r for u, r in state.load_records(rows, uids).items() if r is not None}
+    loaded = Loaded(records=dict(births), stored=stored)
     while wanted := need(inputs, uids, loaded, hub.context, births):
         state.fill(rows, hub.vault, loaded, wanted)
     effects = decide(inputs, uids, loaded, hub.context, births)

@@ -53,7 +53,8 @@ class Loaded:
     """What has been read from the store so far. An absent record is a new one.
 
     `edges_of`: records whose edges are all in `edges`. `keys`: match key to the uids that have it.
-    `ends`: record uid to golden id, for the other ends of associations. `batch`: what the inputs
+    `ends`: record uid to golden id, for the other ends of associations. `stored`: records as they
+    are stored, where those in `records` are to be folded from nothing. `batch`: what the inputs
     make of their records, once these are there; it is worked out once.
     """
 
@@ -63,6 +64,7 @@ class Loaded:
     keys: dict[Key, frozenset[Uid]] = field(default_factory=dict)
     golden: dict[Uid, Golden | None] = field(default_factory=dict)
     ends: dict[Uid, Uid] = field(default_factory=dict)
+    stored: Mapping[Uid, Record] = field(default_factory=dict)
     batch: Batch | None = None
 
 
@@ -160,7 +162,8 @@ class Batch:
 
     `together`: whom a record was delivered with on the way. `written`: records that a write, or
     the end of one, was said of. `keys`: the match keys of records in
-    which anything was entered; those of all others are what they were.
+    which anything was entered; those of all others are what they were. `had`: the keys of the same
+    records as they are stored.
     """
 
     before: dict[Uid, Record] = field(default_factory=dict)
@@ -169,6 +172,7 @@ class Batch:
     together: dict[Uid, set[Uid]] = field(default_factory=dict)
     written: set[Uid] = field(default_factory=set)
     keys: dict[Uid, frozenset[Key]] = field(default_factory=dict)
+    had: dict[Uid, frozenset[Key]] = field(default_factory=dict)
 
 
 def fold_all(
@@ -188,11 +192,11 @@ def fold_all(
             batch.together.setdefault(item.uid, set()).update(outcome.record.delivered)
             batch.outcomes[item.uid, item.seq] = outcome
             batch.written |= {item.uid} if isinstance(item.body, Intent | Receipt) else set()
-    batch.keys = {
-        uid: identity.match_keys(after, context.rules)
-        for uid, after in batch.after.items()
-        if claims_of(after) != claims_of(batch.before[uid])
-    }
+    stored = {uid: loaded.stored.get(uid, before) for uid, before in batch.before.items()}
+    for uid, after in batch.after.items():
+        if uid in loaded.stored or claims_of(after) != claims_of(stored[uid]):
+            batch.keys[uid] = identity.match_keys(after, context.rules)
+            batch.had[uid] = identity.match_keys(stored[uid], context.rules)
     return batch
 
 
@@ -216,10 +220,15 @@ def need(
     if missing := first - loaded.records.keys():
         return Need(records=frozenset(missing))
     batch = loaded.batch = loaded.batch or fold_all(inputs, loaded, context, births)
-    wanted_keys = {key for keys in batch.keys.values() for key in keys}
-    if keys := wanted_keys - loaded.keys.keys():
+    if keys := keys_in(batch.keys, batch.had) - loaded.keys.keys():
         return Need(keys=frozenset(keys))
-    reach = first | {u for k in wanted_keys for u in loaded.keys[k]} | named_by(inputs)
+    beside = in_turned_crowds(batch, loaded, context.rules)
+    if missing := beside - loaded.records.keys():
+        return Need(records=frozenset(missing))
+    if keys := keys_in(compared_keys(batch, loaded, context.rules)) - loaded.keys.keys():
+        return Need(keys=frozenset(keys))
+    found = sharing(holders_of(keys_in(batch.keys), batch, loaded), context.rules)
+    reach = first | beside | {u for uids in found.values() for u in uids} | named_by(inputs)
     return _component(reach, batch, loaded, context)
 
 
@@ -281,13 +290,19 @@ def decide(
             effects.again[uid] = max(outcome.again_at, effects.again.get(uid, 0))
     records = {u: r for u, r in {**loaded.records, **batch.after}.items() if r is not None}
     effects.known = records
+    effects.keys = dict(batch.keys)
+    compared = compared_keys(batch, loaded, context.rules)
+    holders = sharing(holders_of(keys_in(compared), batch, loaded), context.rules)
+    compare_evidence(compared, holders, records, loaded, effects)
     relate(inputs, batch, records, loaded, effects)
     edges = {
         k: e
         for k, e in {**loaded.edges, **effects.edges_put}.items()
         if k not in effects.edges_drop
     }
-    seeds = {u for u in {*batch.after, *touched} if u in records and records[u].entity != HUB}
+    seeds = {
+        u for u in {*batch.after, *touched, *compared} if u in records and records[u].entity != HUB
+    }
     known = Neighbours([*edges.values(), *loaded.edges.values()], records)
     for component in known.components(seeds):
         here = [edges[e.id] for e in known.edges_of(component) if e.id in edges]
@@ -344,9 +359,7 @@ def relate(
     loaded: Loaded,
     effects: Effects,
 ) -> None:
-    """Keys and edges that follow from the changed records and from verdicts."""
-    effects.keys = dict(batch.keys)
-    compare_evidence(batch, records, loaded, effects)
+    """Edges that follow from the story of the changed records and from verdicts."""
     for uid, record in batch.after.items():
         for e in standing_edges(record, records, batch.together.get(uid, ())):
             if loaded.edges.get(e.id) != e:
@@ -356,14 +369,17 @@ def relate(
 
 
 def compare_evidence(
-    batch: Batch, records: Mapping[Uid, Record], loaded: Loaded, effects: Effects
+    compared: Mapping[Uid, frozenset[Key]],
+    holders: Mapping[Key, set[Uid]],
+    records: Mapping[Uid, Record],
+    loaded: Loaded,
+    effects: Effects,
 ) -> None:
-    """The evidence of records in which something was entered: put what is new, drop the rest."""
-    holders = holders_of(batch, loaded)
-    standing = evidence_by_record(batch.keys, loaded)
-    for uid, keys in batch.keys.items():
+    """The evidence of these records, by their keys: put what is new, drop the rest."""
+    standing = evidence_by_record(compared, loaded)
+    for uid, keys in compared.items():
         shared: dict[Uid, list[Key]] = {}
-        for key in keys:
+        for key in keys & holders.keys():
             for other in (holders[key] & records.keys()) - {uid}:
                 shared.setdefault(other, []).append(key)
         for other in sorted(shared):
@@ -374,14 +390,45 @@ def compare_evidence(
         effects.edges_drop |= {e.id for other, e in standing[uid].items() if other not in shared}
 
 
-def holders_of(batch: Batch, loaded: Loaded) -> dict[Key, set[Uid]]:
-    """Who has each key of the batch now: as stored, but for the records that it changes."""
-    wanted = {key for keys in batch.keys.values() for key in keys}
-    found = {key: set(loaded.keys[key]).difference(batch.keys) for key in wanted}
-    for uid, keys in batch.keys.items():
-        for key in keys:
+def compared_keys(batch: Batch, loaded: Loaded, rules: Rules) -> dict[Uid, frozenset[Key]]:
+    """The keys of all records whose evidence is compared: those of the batch, those it concerns."""
+    beside = {uid: loaded.records[uid] for uid in in_turned_crowds(batch, loaded, rules)}
+    theirs = {uid: identity.match_keys(r, rules) for uid, r in beside.items() if r}
+    return {**theirs, **batch.keys}
+
+
+def in_turned_crowds(batch: Batch, loaded: Loaded, rules: Rules) -> set[Uid]:
+    """Other records that have a key which tells something by this batch, or no longer does.
+
+    However many records have it, these are fewer than a crowd.
+    """
+    now = holders_of(keys_in(batch.keys, batch.had), batch, loaded)
+    return {
+        uid
+        for key, uids in now.items()
+        if identity.tells(key, len(uids), rules)
+        != identity.tells(key, len(loaded.keys[key]), rules)
+        for uid in loaded.keys[key] - batch.keys.keys()
+    }
+
+
+def holders_of(keys: Iterable[Key], batch: Batch, loaded: Loaded) -> dict[Key, set[Uid]]:
+    """Who has each of these keys now: as stored, but for the records that the batch changes."""
+    found = {key: set(loaded.keys[key]).difference(batch.keys) for key in keys}
+    for uid, theirs in batch.keys.items():
+        for key in theirs & found.keys():
             found[key].add(uid)
     return found
+
+
+def sharing(holders: Mapping[Key, set[Uid]], rules: Rules) -> dict[Key, set[Uid]]:
+    """Those of the keys that tell something, with who has them."""
+    return {key: uids for key, uids in holders.items() if identity.tells(key, len(uids), rules)}
+
+
+def keys_in(*found: Mapping[Uid, frozenset[Key]]) -> set[Key]:
+    """All keys of these records."""
+    return {key for by_record in found for keys in by_record.values() for key in keys}
 
 
 def evidence_by_record(uids: Iterable[Uid], loaded: Loaded) -> dict[Uid, dict[Uid, Edge]]:

@@ -1,8 +1,9 @@
 """When are two records one customer? Match keys that find pairs, and the evidence in a pair.
 
 A record is found by every value that was ever *entered* there (claims), never by copies that the
-hub wrote. Three outcomes for a pair: same, ask a steward, different (no edge). `match_keys` and
-`evidence` are the whole interface: a better matcher replaces this file.
+hub wrote. Three outcomes for a pair: same, ask a steward, different (no edge). What a whole crowd
+shares is no evidence, as long as it is one. `match_keys`, `tells` and `evidence` are the whole
+interface: a better matcher replaces this file.
 """
 
 from __future__ import annotations
@@ -93,12 +94,22 @@ def company_keys(record: Record, _rules: Rules) -> Iterator[tuple[str, str]]:
 SURE = ("email", "domain")
 
 
+def sure(key: Key) -> bool:
+    """Whether records that share it are one customer, unless their names say otherwise."""
+    return key.kind in SURE or key.kind.startswith("id:")
+
+
+def tells(key: Key, holders: int, rules: Rules) -> bool:
+    """Whether sharing it tells anything: a switchboard's number is that of too many records."""
+    return sure(key) or holders < rules.crowd
+
+
 def evidence(one: Record, two: Record, keys: Iterable[Key]) -> Edge:
     """What the keys say that a pair shares."""
     shared = sorted(keys)
-    sure = [k for k in shared if k.kind in SURE or k.kind.startswith("id:")]
-    words = ", ".join(sorted({f"same {k.kind.removeprefix('id:')}" for k in sure or shared}))
-    if not sure:
+    certain = list(filter(sure, shared))
+    words = ", ".join(sorted({f"same {k.kind.removeprefix('id:')}" for k in certain or shared}))
+    if not certain:
         return edge(one.uid, two.uid, "evidence", "ask", why=words)
     if one.entity == "person" and names_clash(one, two):
         why = f"{words}, but the names share no word"

@@ -32,13 +32,17 @@ class FieldRule:
 
 @dataclass(frozen=True)
 class Rules:
-    """One published version of `rules.yaml`. `region`: ISO country for numbers without prefix."""
+    """One published version of `rules.yaml`. `region`: ISO country for numbers without prefix.
+
+    `crowd`: what so many records share, and more, asks nobody whether they are one customer.
+    """
 
     version: int
     entities: Mapping[str, Mapping[str, FieldRule]]
     role_mailboxes: frozenset[str] = frozenset()
     placeholders: frozenset[str] = frozenset()
     region: str = "US"
+    crowd: int = 20
 
     @cached_property
     def references(self) -> Mapping[str, tuple[str, ...]]:
