@@ -46,6 +46,7 @@ from hub.pure.model import (
 from hub.pure.rules import Rules, Tool, Tools
 
 EdgeId = tuple[Uid, Uid, str]
+CAME_TO_NOTHING = ("failed", "lost")  # the states of records that a create should have made
 
 
 @dataclass
@@ -163,7 +164,8 @@ class Batch:
     `together`: whom a record was delivered with on the way. `written`: records that a write, or
     the end of one, was said of. `keys`: the match keys of records in
     which anything was entered; those of all others are what they were. `had`: the keys of the same
-    records as they are stored.
+    records as they are stored. `still`: records that stayed what they are to others: neither whom
+    they belong to, nor what is golden there, can have changed by them.
     """
 
     before: dict[Uid, Record] = field(default_factory=dict)
@@ -173,6 +175,12 @@ class Batch:
     written: set[Uid] = field(default_factory=set)
     keys: dict[Uid, frozenset[Key]] = field(default_factory=dict)
     had: dict[Uid, frozenset[Key]] = field(default_factory=dict)
+    still: set[Uid] = field(default_factory=set)
+
+    @property
+    def stirred(self) -> dict[Uid, Record]:
+        """The records after the fold that are not still."""
+        return {uid: record for uid, record in self.after.items() if uid not in self.still}
 
 
 def fold_all(
@@ -192,12 +200,37 @@ def fold_all(
             batch.together.setdefault(item.uid, set()).update(outcome.record.delivered)
             batch.outcomes[item.uid, item.seq] = outcome
             batch.written |= {item.uid} if isinstance(item.body, Intent | Receipt) else set()
+    batch.still = batch.after.keys() - {i.uid for i in inputs if joins(i)}
+    batch.still = {uid for uid in batch.still if is_still(batch, uid)}
     stored = {uid: loaded.stored.get(uid, before) for uid, before in batch.before.items()}
     for uid, after in batch.after.items():
         if uid in loaded.stored or claims_of(after) != claims_of(stored[uid]):
             batch.keys[uid] = identity.match_keys(after, context.rules)
             batch.had[uid] = identity.match_keys(stored[uid], context.rules)
     return batch
+
+
+def joins(item: Input) -> bool:
+    """Whether an input says something of two records, whatever it does to its own."""
+    body = item.body
+    return isinstance(body, Decision) or (isinstance(body, Observation) and bool(body.successor))
+
+
+def is_still(batch: Batch, uid: Uid) -> bool:
+    """Whether a record that is known already still shows to others what it did."""
+    before, after = batch.before[uid], batch.after[uid]
+    return (
+        bool(before.folded)
+        and after.state not in CAME_TO_NOTHING
+        and batch.together[uid] <= {*before.delivered}
+        and shown(before) == shown(after)
+    )
+
+
+def shown(record: Record) -> tuple[object, ...]:
+    """What clusters and golden records are made of."""
+    own = (record.state, record.departed, record.anchor, record.delivered, record.tightened)
+    return (*own, claims_of(record))
 
 
 def claims_of(record: Record) -> dict[str, tuple[Claim, ...]]:
@@ -228,7 +261,8 @@ def need(
     if keys := keys_in(compared_keys(batch, loaded, context.rules)) - loaded.keys.keys():
         return Need(keys=frozenset(keys))
     found = sharing(holders_of(keys_in(batch.keys), batch, loaded), context.rules)
-    reach = first | beside | {u for uids in found.values() for u in uids} | named_by(inputs)
+    reach = first - batch.still | beside | {u for uids in found.values() for u in uids}
+    reach |= set(touched) | named_by(i for i in inputs if i.uid not in batch.still)
     return _component(reach, batch, loaded, context)
 
 
@@ -249,9 +283,10 @@ def _component(reach: set[Uid], batch: Batch, loaded: Loaded, context: Context) 
     """All records that edges lead to, with their edges; then golden records and ends."""
     if unseen := reach - loaded.edges_of:
         return Need(edges_of=frozenset(unseen), records=frozenset(reach - loaded.records.keys()))
-    reach |= {r.anchor for r in batch.after.values() if r.anchor}
-    reach |= {m for r in batch.after.values() for m in (*r.members, *spoken_for(r))}
-    reach |= {m for found in batch.together.values() for m in found}
+    stirred = batch.stirred
+    reach |= {r.anchor for r in stirred.values() if r.anchor}
+    reach |= {m for r in stirred.values() for m in (*r.members, *spoken_for(r))}
+    reach |= {m for uid in stirred for m in batch.together[uid]}
     reach |= {end for e in loaded.edges.values() for end in (e.a, e.b)}
     if reach - loaded.edges_of or reach - loaded.records.keys():
         return Need(
@@ -261,7 +296,8 @@ def _component(reach: set[Uid], batch: Batch, loaded: Loaded, context: Context) 
     if golden := reach - loaded.golden.keys():
         return Need(golden=frozenset(golden))
     known = {**loaded.records, **batch.after}
-    ends = {end for r in known.values() if r for end in linked(r, context.rules)}
+    found = (known[uid] for uid in reach)
+    ends = {end for record in found if record for end in linked(record, context.rules)}
     return Need(ends=frozenset(ends - loaded.ends.keys()))
 
 
@@ -300,9 +336,8 @@ def decide(
         for k, e in {**loaded.edges, **effects.edges_put}.items()
         if k not in effects.edges_drop
     }
-    seeds = {
-        u for u in {*batch.after, *touched, *compared} if u in records and records[u].entity != HUB
-    }
+    moved = {*batch.stirred, *touched, *compared}
+    seeds = {u for u in moved if u in records and records[u].entity != HUB}
     known = Neighbours([*edges.values(), *loaded.edges.values()], records)
     for component in known.components(seeds):
         here = [edges[e.id] for e in known.edges_of(component) if e.id in edges]
@@ -360,8 +395,8 @@ def relate(
     effects: Effects,
 ) -> None:
     """Edges that follow from the story of the changed records and from verdicts."""
-    for uid, record in batch.after.items():
-        for e in standing_edges(record, records, batch.together.get(uid, ())):
+    for uid, record in batch.stirred.items():
+        for e in standing_edges(record, records, batch.together[uid]):
             if loaded.edges.get(e.id) != e:
                 effects.edges_put[e.id] = e
     for item in inputs:
@@ -701,7 +736,7 @@ def mark(batch: Batch, effects: Effects) -> None:
         effects.ended |= {uid} if ended else set()
         if ended or after.state != before.state or observed(before) != observed(after):
             effects.dirty.add(uid)
-        came_to_nothing = after.state in ("failed", "lost")  # also when it was so before the batch
+        came_to_nothing = after.state in CAME_TO_NOTHING  # also when it was so before the batch
         if came_to_nothing or (after.state, after.departed) != (before.state, before.departed):
             effects.moved.add(effects.regroup[uid][0])
         if (after.state, after.native_id) != (before.state, before.native_id):

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as replaced
 
 from connectors._kit.simtool import PERSON, Profile
 from hub import replay, resolve
 from hub.io.rows import Store
+from hub.pure.decide import Loaded, decide, fold_all, need
 from hub.pure.model import (
     Actor,
     Decision,
@@ -190,3 +192,37 @@ def test_a_refusal_speaks_for_its_members_in_any_batch() -> None:
         Input(two, 1, Observation(20_000, 20_000, proven)),
     ]
     assert folded(inputs, 100) == folded(inputs, 1)
+
+
+def test_a_write_and_its_end_ask_for_nobody_else() -> None:
+    """They change nothing that other records are decided by: none is read, none decided again."""
+    one = UIDS[0]
+    known = folded_by_itself(Input(one, 1, mail("a@x.com")))
+    said = Intent(5_000, "update", {"phone": Sent("+12025550101", Version())}, (one,), one, "k")
+    ended = Receipt("applied", 6_000, 6_001, {"phone": "+12025550101"})
+    inputs = [Input(one, 2, said), Input(one, 3, ended)]
+    loaded = Loaded(records={one: replaced(known, delivered=(one,))})
+    assert not need(inputs, (), loaded, WORLD.hub.context, {})
+    effects = decide(inputs, (), loaded, WORLD.hub.context, {})
+    assert effects.records[one].cell("phone").observed == "+12025550101"
+    assert effects.dirty == effects.ended == {one}
+    assert not effects.regroup
+
+
+def test_a_first_write_asks_for_those_it_was_delivered_with() -> None:
+    """From then on they belong together."""
+    one, two = UIDS[:2]
+    known = folded_by_itself(Input(one, 1, mail("a@x.com")))
+    said = Input(one, 2, Intent(5_000, "update", {}, (one, two), one, "k"))
+    ended = Input(one, 3, Receipt("applied", 6_000, 6_001, members=(one, two)))
+    loaded = Loaded(records={one: known})
+    assert not need([said], (), loaded, WORLD.hub.context, {})
+    loaded.batch = None
+    assert need([said, ended], (), loaded, WORLD.hub.context, {}).edges_of == {one, two}
+
+
+def folded_by_itself(item: Input) -> Record:
+    """A record after its first input."""
+    born = {r.uid: r for r in births()}
+    batch = fold_all([item], Loaded(), WORLD.hub.context, born)
+    return batch.after[item.uid]
