@@ -17,7 +17,7 @@ import structlog
 from hub import inputs, links, slots
 from hub.env import Hub
 from hub.io import history, state
-from hub.io.rows import Rows, StoreFull, above, among
+from hub.io.rows import Row, Rows, StoreFull, above, among
 from hub.io.seal import CannotOpen
 from hub.leases import LeaseLost
 from hub.links import Link
@@ -28,6 +28,7 @@ LOG = structlog.get_logger()
 GROUP = "resolve"
 BATCH = 200
 IDLE_MS = 1_000
+NEW: Row = {"holds": {}}  # the slot of a record that was never marked
 STOPS = (StoreFull, LeaseLost)  # nothing is wrong with the inputs: the step is over, as a whole
 
 
@@ -206,18 +207,18 @@ def mark_all(rows: Rows, hub: Hub, effects: Effects, dirty: set[Uid]) -> set[str
     looked = {uid: record for uid in sorted(dirty) if (record := known[uid])}
     for gone in filter(slots.departed, looked.values()):
         depart(rows, hub, gone)
-    laid = rows.select("slot", {"uid": among(looked)}, only=("uid", "dirty", "held"))
-    resting = at_rest(rows, hub, looked) - {slot["uid"] for slot in laid if slot["held"]}
-    marked = [s["uid"] for s in laid if s["uid"] in resting and s["dirty"] is not None]
-    slots.clean_all(rows, marked)
+    laid = {slot["uid"]: slot for slot in rows.select("slot", {"uid": among(looked)})}
+    resting = at_rest(rows, hub, effects, looked) - {u for u in laid if laid[u]["held"]}
+    slots.clean_all(rows, [u for u in laid if u in resting and laid[u]["dirty"] is not None])
     marks = [
         (record, slots.CONSENT if uid in effects.urgent else slots.EDIT)
         for uid, record in looked.items()
         if record.alive and uid not in resting
     ]
-    for slot in state.dirty_all(rows, marks, hub.env.now()):
-        if "departed" in slot["holds"]:
-            slots.release(rows, looked[slot["uid"]])
+    state.mark_all(rows, marks, laid, hub.env.now())
+    for record, _ in marks:
+        if "departed" in laid.get(record.uid, NEW)["holds"]:
+            slots.release(rows, record)
     for uid in sorted(effects.again):
         if unsettled := known[uid]:
             inputs.again(rows, unsettled, hub.env.now(), effects.again[uid])
@@ -225,10 +226,14 @@ def mark_all(rows: Rows, hub: Hub, effects: Effects, dirty: set[Uid]) -> set[str
     return {record.system for record, _ in marks}
 
 
-def at_rest(rows: Rows, hub: Hub, looked: Mapping[Uid, Record]) -> set[Uid]:
+def at_rest(rows: Rows, hub: Hub, effects: Effects, looked: Mapping[Uid, Record]) -> set[Uid]:
     """Those of these records that are equal to golden, with nothing to say about it."""
-    known = rows.select("record", {"uid": among(looked)}, only=("uid", "golden", "role"))
-    goldens = state.load_goldens(rows, {row["golden"] for row in known})
+    where = {"uid": among(looked.keys() - effects.regroup.keys())}
+    known = rows.select("record", where, only=("uid", "golden", "role"))
+    known += [{"uid": u, **placed(effects, u)} for u in looked if u in effects.regroup]
+    goldens = effects.golden | state.load_goldens(
+        rows, {row["golden"] for row in known} - effects.golden.keys()
+    )
     resting = set()
     for row in known:
         record, golden = looked[row["uid"]], goldens[row["golden"]]

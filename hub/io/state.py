@@ -7,7 +7,7 @@ and purged when a person is erased.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from types import MappingProxyType
@@ -342,16 +342,20 @@ def dirty(rows: Rows, record: Record, at: int, *, rank: int = 1) -> None:
     dirty_all(rows, [(record, rank)], at)
 
 
-def dirty_all(rows: Rows, ranked: Iterable[tuple[Record, int]], at: int) -> list[Row]:
-    """Mark the links of records, each once. The oldest mark is kept. Returns the slots before."""
+def dirty_all(rows: Rows, ranked: Sequence[tuple[Record, int]], at: int) -> None:
+    """Mark the links of records, each once. The oldest mark is kept."""
+    found = rows.select("slot", {"uid": among({record.uid for record, _ in ranked})})
+    mark_all(rows, ranked, {slot["uid"]: slot for slot in found}, at)
+
+
+def mark_all(
+    rows: Rows, ranked: Iterable[tuple[Record, int]], slots: Mapping[Uid, Row], at: int
+) -> None:
+    """The same, given the slots that these records have."""
     ranks = {record.uid: (record, rank) for record, rank in ranked}
-    slots = rows.select("slot", {"uid": among(ranks)}) if ranks else []
-    marks = [(slot, marked(slot, ranks[slot["uid"]][1], at)) for slot in slots]
-    known = {slot["uid"] for slot in slots}
-    fresh = [new_slot(*of, at) for uid, of in ranks.items() if uid not in known]
-    rows.insert_many("slot", fresh)
+    marks = [(slots[uid], marked(slots[uid], ranks[uid][1], at)) for uid in ranks if uid in slots]
+    rows.insert_many("slot", [new_slot(*of, at) for uid, of in ranks.items() if uid not in slots])
     rows.update_many("slot", [mark for slot, mark in marks if not mark.items() <= slot.items()])
-    return slots
 
 
 def new_slot(record: Record, rank: int, at: int) -> Row:

@@ -114,7 +114,8 @@ class Effects:
     """What follows. `statuses`: event (uid, seq) to (status, by). `again`: uid to due time (ms).
 
     `dirty`: records whose slot is to be looked at, `urgent`: those of them whose consent changed.
-    `known`: every record that was looked at, as it is now.
+    `known`: every record that was looked at, as it is now. `golden`: each golden record that was
+    decided, by its id, whether it changed or not.
     `ended`: records whose write came to an end. `regroup`: uid to (golden id, leads).
     `moved`: golden records of which a record appeared, went, or came back. `ends`: records that
     did, or that their tool calls by another id now: what is associated with them may be too.
@@ -127,6 +128,7 @@ class Effects:
     edges_put: dict[EdgeId, Edge] = field(default_factory=dict)
     edges_drop: set[EdgeId] = field(default_factory=set)
     groups: list[Golden] = field(default_factory=list)
+    golden: dict[Uid, Golden] = field(default_factory=dict)
     regroup: dict[Uid, tuple[Uid, bool]] = field(default_factory=dict)
     history: list[ChangeSet] = field(default_factory=list)
     dirty: set[Uid] = field(default_factory=set)
@@ -570,6 +572,7 @@ def resolve_group(  # noqa: PLR0917
             effects.urgent |= set(golden.members)
     if golden != before:
         effects.groups.append(golden)
+    effects.golden[golden.uid] = golden
     leads = set(cluster.primary(members).values())
     effects.regroup |= {u: (group.uid, u in leads) for u in group.members}
 
