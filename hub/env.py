@@ -51,8 +51,11 @@ class Env(Protocol):
     def view(self, work: Callable[[Rows], T]) -> T:
         """Run on a snapshot, without writing."""
 
-    def wake(self, loop: str) -> None:
-        """Tell a loop that there is work: "resolve", "deliver:<system>", "capture:<system>"."""
+    def wake(self, loop: str, after_ms: int = 0) -> None:
+        """Tell a loop that there is work: "resolve", "deliver:<system>", "capture:<system>".
+
+        `after_ms`: what is in no hurry may wait for others of its kind so long.
+        """
 
 
 @dataclass(frozen=True)

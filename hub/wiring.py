@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -50,13 +49,38 @@ class Clock:
             return self._last
 
 
+class Alarm:
+    """What wakes a loop: the earliest time (ms) for which it was set since it last went off."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._due: int | None = None
+
+    def set(self, at: int) -> None:
+        """Go off at this time, or before."""
+        with self._changed:
+            self._due = at if self._due is None else min(self._due, at)
+            self._changed.notify_all()
+
+    def wait(self, until: int) -> None:
+        """Sleep until it goes off, at `until` at the latest."""
+        with self._changed:
+            while (left := self._first(until) - self._clock.now()) > 0:
+                self._changed.wait(left / 1000)
+            self._due = None
+
+    def _first(self, until: int) -> int:
+        return until if self._due is None else min(self._due, until)
+
+
 @dataclass
 class RealEnv:
     """`Env` on this machine."""
 
     store: Store
     clock: Clock = field(default_factory=Clock)
-    _bells: dict[str, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
+    _alarms: dict[str, Alarm] = field(default_factory=dict)
 
     def now(self) -> int:
         """See `Env`."""
@@ -79,15 +103,16 @@ class RealEnv:
         """See `Env`."""
         return self.store.view(work)
 
-    def wake(self, loop: str) -> None:
+    def wake(self, loop: str, after_ms: int = 0) -> None:
         """See `Env`."""
-        self._bells[loop].set()
+        self._alarm(loop).set(self.now() + after_ms)
 
     def wait(self, loop: str, until_ms: int) -> None:
         """Sleep until this time, or until somebody wakes the loop."""
-        bell = self._bells[loop]
-        bell.wait(max(0, until_ms - self.now()) / 1000)
-        bell.clear()
+        self._alarm(loop).wait(until_ms)
+
+    def _alarm(self, loop: str) -> Alarm:
+        return self._alarms.setdefault(loop, Alarm(self.clock))
 
 
 def connector(vendor: str) -> Connector:
