@@ -27,7 +27,7 @@ from hub import inputs, slots
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
-from hub.io.rows import Row, Rows, at_most
+from hub.io.rows import Row, Rows, among, at_most, unlike
 from hub.pure.model import Intent, Sent, Uid
 
 HINTS_AT_ONCE = 100
@@ -155,10 +155,12 @@ def page_of_changes(stream: Stream, changes: Row) -> int:
     return started + every if page.done else hub.env.now()
 
 
-def brought(hub: Hub, system: System, key: str) -> bool:
-    """Whether a webhook has brought this news, and what it told of was read, or was our own."""
-    row = hub.env.view(lambda rows: rows.get("hint", id=f"{system.name}:{key}"))
-    return row is not None and row["state"] not in ("open", "parked")
+def brought(hub: Hub, system: System, keys: Iterable[str]) -> frozenset[str]:
+    """The news that webhooks have brought, of which each was read, or was our own."""
+    ids = {f"{system.name}:{key}": key for key in keys}
+    where = {"id": among(ids), "state": unlike("open")}
+    found = hub.env.view(lambda rows: rows.select("hint", where, only=("id", "state")))
+    return frozenset(ids[row["id"]] for row in found if row["state"] != "parked")
 
 
 def progressed(page: Page, cursor: str, what: str) -> None:

@@ -161,12 +161,13 @@ class Hint:
     shows: tuple[tuple[str, str], ...] = ()
 
 
-Known = Callable[[str], bool]  # whether the record was read since, or written, by a hint's key
+# Of the keys of hints those that a webhook has brought, and whose record was read since, or by us.
+Known = Callable[[Sequence[str]], frozenset[str]]
 
 
-def nothing_known(_key: str) -> bool:
+def nothing_known(_keys: Sequence[str]) -> frozenset[str]:
     """No webhook has ever come."""
-    return False
+    return frozenset()
 
 
 @dataclass(frozen=True, slots=True)

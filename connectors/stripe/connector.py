@@ -56,9 +56,11 @@ EXTERNAL_ID: Final = "synchub_id"
 OUR_KEYS: Final = "synchub:"  # how our idempotency keys begin
 PAGE: Final = 100
 PAGES_AT_ONCE: Final = 10
-OVERLAP_S: Final = 600  # events become visible out of order
+NEAR_S: Final = 60  # events become visible out of order
+OVERLAP_S: Final = 600  # some of them very late: for these a wide round looks now and then
+WIDE_EVERY_S: Final = 300
 HORIZON_S: Final = 30 * 86_400
-SEEN_MOST: Final = 2_000
+SEEN_MOST: Final = 20_000
 PARTS: Final = {
     "line1": "line1",
     "line2": "line2",
@@ -169,8 +171,9 @@ class Round(Cursor):
 
     A round goes through the events since `t`, newest first, type by type: `kind` counts the types
     done, `after` is the last event seen of the next one, `until` the time at which the round began
-    (0: not yet). `seen` are events of the overlap that the last round handled, `kept` those that
-    the next one will not have to.
+    (0: not yet). A `wide` round looks back over the whole overlap, the others only a little;
+    `looked` is the time of the last wide one. `seen` are events of the overlap that were handled
+    and that no webhook has brought, `kept` those that this round has met.
     """
 
     t: int
@@ -179,23 +182,31 @@ class Round(Cursor):
     kind: int = 0
     after: str = ""
     kept: tuple[str, ...] = ()
+    wide: bool = True
+    looked: int = 0
 
     @property
     def over(self) -> bool:
         """Whether the round has been through every type."""
         return self.kind == len(CHANGES)
 
-    def moved(self, events: Iterable[Event], now_s: int, after: str) -> Round:
+    def moved(self, now_s: int, after: str) -> Round:
         """After a page of events; `after` is its last one where there are more of this type."""
-        until = self.until or now_s
-        late = [e.id for e in events if e.at >= until - OVERLAP_S]
-        kept = (*self.kept, *late)[:SEEN_MOST]
         kind = self.kind if after else self.kind + 1
-        return replace(self, until=until, kind=kind, after=after, kept=kept)
+        return replace(self, until=self.until or now_s, kind=kind, after=after)
+
+    def with_kept(self, events: Iterable[Event]) -> Round:
+        """These were met: a later round that meets them again reads nothing."""
+        late = (e.id for e in events if e.at >= self.until - OVERLAP_S)
+        return replace(self, kept=(*self.kept, *late))
 
     def next_round(self) -> Round:
         """The round after this one."""
-        return Round(self.until - OVERLAP_S, self.kept)
+        looked = self.until if self.wide else self.looked
+        wide = self.until - looked >= WIDE_EVERY_S
+        seen = dict.fromkeys((*(() if self.wide else self.seen), *self.kept))
+        t = looked - OVERLAP_S if wide else self.until - NEAR_S
+        return Round(t, tuple(seen)[-SEEN_MOST:], wide=wide, looked=looked)
 
 
 def round_of(stored: str) -> Round:
@@ -321,9 +332,11 @@ class Stripe:
         last, handled = dict[str, Event](), frozenset(at.seen)
         for _ in range(PAGES_AT_ONCE):
             events, at = self._events(api, at)
-            for e in reversed(events):
-                new = e.id not in handled and not known(e.id)
-                if new and e.at >= last.get(e.customer, e).at:
+            brought = known([e.id for e in events])
+            unknown = [e for e in events if e.id not in brought]
+            at = at.with_kept(unknown)
+            for e in reversed(unknown):
+                if e.id not in handled and e.at >= last.get(e.customer, e).at:
                     last[e.customer] = e
             if at.over or len(last) >= PAGE:
                 break
@@ -345,7 +358,7 @@ class Stripe:
         last = id_of(object_of(items[-1], "an event")) if items else at.after
         if more and last == at.after:
             raise Unreadable("a page of events that makes no progress", reply.body)
-        return events, at.moved(events, reply.server_ms // 1000, last if more else "")
+        return events, at.moved(reply.server_ms // 1000, last if more else "")
 
     def read(self, api: Api, _spec: ObjectSpec, ids: Sequence[str]) -> tuple[Reading, ...]:
         """One call each; there is no batch."""

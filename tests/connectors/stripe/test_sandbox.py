@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import stripe
@@ -13,7 +14,7 @@ from connectors._kit.contract import Actor, Forged, Inbound, Limits, Write
 from connectors._kit.sandbox import HostTransport
 from connectors._kit.serve import Served
 from connectors._kit.webhooks import sign
-from connectors.stripe.connector import CONNECTOR, CUSTOMERS
+from connectors.stripe.connector import CONNECTOR, CUSTOMERS, Round
 from hub.io.http import Budget, HttpApi
 
 
@@ -109,3 +110,50 @@ def test_an_event_tells_who_did_it(api: HttpApi, served: Served) -> None:
     assert (actors[theirs].kind, actors[theirs].id[:4]) == ("app", "req_")
     assert actors[ours.native_id].kind == actors[both].kind == "hub"
     assert actors[persons] == Actor("unknown", "", "dashboard or automatic")
+
+
+def test_an_event_that_becomes_visible_late_is_found_once(api: HttpApi, served: Served) -> None:
+    """By a wide round; the rounds between look back a little, and nothing is read twice."""
+    sandbox: Any = served.host.sandbox
+    began = sandbox.clock()
+    time_is = [began]
+    sandbox.clock = lambda: time_is[0]
+    cursor = CONNECTOR.begin(api, CUSTOMERS, began)
+    late, soon = (sandbox.act("create", "customers", "", {"email": f"{n}@x.com"}) for n in "ab")
+    hidden = next(e for e in sandbox.events if e["data"]["object"]["id"] == late)
+    place = sandbox.events.index(hidden)
+    sandbox.events.remove(hidden)
+    found: list[tuple[int, str]] = []
+    looks: list[int] = []
+    for after_s in range(0, 1_500, 30):
+        time_is[0] = began + after_s * 1_000
+        if after_s == 450:
+            sandbox.events.insert(place, hidden)
+        page = CONNECTOR.changes(api, CUSTOMERS, cursor)
+        found += [(after_s, r.native_id) for r in page.readings]
+        assert page.done
+        cursor = page.cursor
+        looks.append(time_is[0] // 1_000 - Round.of(cursor).t)
+    assert sorted(native for _, native in found if native in (late, soon)) == sorted([late, soon])
+    assert 450 <= next(at for at, native in found if native == late) <= 450 + 330
+    assert len({native for _, native in found}) == len(found)
+    assert {look for look in looks if look < 600} == {60}
+    assert sum(look >= 600 for look in looks) <= 1_500 // 300
+
+
+def test_what_a_webhook_brought_is_neither_read_nor_kept(api: HttpApi, served: Served) -> None:
+    """However many there are: the cursor stays small."""
+    cursor = CONNECTOR.begin(api, CUSTOMERS, now())
+    for n in range(150):
+        served.host.sandbox.act("create", "customers", "", {"email": f"{n}@x.com"})
+    asked: list[str] = []
+
+    def known(keys: Sequence[str]) -> frozenset[str]:
+        asked.extend(keys)
+        return frozenset(keys)
+
+    page = CONNECTOR.changes(api, CUSTOMERS, cursor, known)
+    assert page.done
+    assert not page.readings
+    assert len(asked) >= 150
+    assert not Round.of(page.cursor).seen
