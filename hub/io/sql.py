@@ -18,12 +18,13 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.operators import custom_op
 
 from hub.io.rows import Conflict, Refused, Row, StoreFull
-from hub.io.shapes import SHAPES, Shape, Sort, Stored, Term, check_limit, shape_of
+from hub.io.shapes import SHAPES, Reading, Shape, Stored, Term, check_limit, shape_of
 
 T = TypeVar("T")
 CHUNK = 512  # values of an `in` in one statement
 Mark = tuple[int, str, int]  # column's place, operation, how many values
 Signature = tuple[Mark, ...]
+_VOID = {"null", "any"}  # operations without a value
 
 # -- texts ---------------------------------------------------------------------------------------
 
@@ -42,7 +43,7 @@ _CLAUSES: Mapping[str, Callable[[sa.ColumnElement[Any], list[Any]], Any]] = {
 
 
 def _text(statement: Any) -> str:
-    """The finished SQL, its parameters in the order in which `signature` and its like give them."""
+    """The finished SQL, its parameters in the order in which `asked` and its like give them."""
     return str(statement.compile(dialect=_DIALECT))
 
 
@@ -100,21 +101,14 @@ def upsert_text(table: str) -> str:
 
 
 @cache
-def select_text(
-    table: str,
-    signature: Signature,
-    sorts: tuple[Sort, ...],
-    *,
-    limited: bool,
-    only: frozenset[int] = frozenset(),
-) -> str:
+def select_text(reading: Reading, signature: Signature, *, limited: bool) -> str:
     """Read rows; the limit is the last parameter. Instead of a column not asked for, nulls come."""
-    shape = SHAPES[table]
-    columns = [(shape.table.c[shape.names[at]], down) for at, down in sorts]
-    order = [column.desc() if down else column for column, down in columns]
-    read = [c if not only or at in only else sa.null() for at, c in enumerate(shape.table.c)]
-    statement = sa.select(*read).select_from(shape.table).where(*_where(shape, signature))
-    statement = statement.order_by(*order)
+    columns = list(reading.shape.table.c)
+    order = [columns[at].desc() if down else columns[at] for at, down in reading.sorts]
+    needed = {*reading.places, *(at for at, _ in reading.sorts)}
+    read = [c if at in needed else sa.null() for at, c in enumerate(columns)]
+    statement = sa.select(*read).select_from(reading.shape.table)
+    statement = statement.where(*_where(reading.shape, signature)).order_by(*order)
     if limited:
         # Said to be 0, or SQLAlchemy makes a parameter of it.
         statement = statement.limit(sa.bindparam("top")).offset(sa.literal_column("0"))
@@ -151,17 +145,37 @@ def get_text(table: str, names: tuple[str, ...]) -> tuple[Shape, tuple[int, ...]
     shape.whole_key(dict.fromkeys(names))
     places = shape.places(names)
     signature = tuple((at, "eq", 1) for at in places)
-    return shape, places, select_text(table, signature, (), limited=False)
+    return shape, places, select_text(shape.reading((), ()), signature, limited=False)
 
 
 # -- conditions ------------------------------------------------------------------------------------
 
 
-def pieces(terms: Sequence[Term]) -> list[tuple[Term, ...]]:
-    """The same conditions with a long `in` cut up: a database has a limit of parameters.
+def asked(terms: Sequence[Term]) -> list[tuple[Signature, list[Any]]]:
+    """What the text depends on, and its parameters; several where a long `in` is cut up.
 
-    An `in` of nothing is true of nothing: no piece is left.
+    An `in` is filled up to a power of two: few texts. One of nothing is true of nothing: no text.
     """
+    marks: list[Mark] = []
+    values: list[Any] = []
+    for at, op, value in terms:
+        if op == "in":
+            if not 0 < len(value) <= CHUNK:
+                return [call for piece in _pieces(terms) for call in asked(piece)]
+            count = 1 << (len(value) - 1).bit_length()
+            marks.append((at, op, count))
+            values += value
+            values += value[-1:] * (count - len(value))
+        elif op in _VOID:
+            marks.append((at, op, 0))
+        else:
+            marks.append((at, op, 1))
+            values.append(value)
+    return [(tuple(marks), values)]
+
+
+def _pieces(terms: Sequence[Term]) -> list[tuple[Term, ...]]:
+    """The same conditions with each `in` cut up: a database has a limit of parameters."""
     choices = [[(at, op, part) for part in _cut(op, value)] for at, op, value in terms]
     return list(product(*choices))
 
@@ -170,29 +184,6 @@ def _cut(op: str, value: Any) -> list[Any]:
     if op != "in":
         return [value]
     return [value[at : at + CHUNK] for at in range(0, len(value), CHUNK)]
-
-
-def signature(terms: Iterable[Term]) -> Signature:
-    """What the text of a call depends on. An `in` is filled up to a power of two: few texts."""
-    return tuple([(at, op, _count(op, value)) for at, op, value in terms])
-
-
-def _count(op: str, value: Any) -> int:
-    if op == "in":
-        return 1 << (len(value) - 1).bit_length()
-    return 0 if op in {"null", "any"} else 1
-
-
-def values_of(terms: Iterable[Term]) -> list[Any]:
-    """The parameters, in the order of the text."""
-    found: list[Any] = []
-    for _, op, value in terms:
-        if op == "in":
-            found.extend(value)
-            found.extend(value[-1:] * (_count(op, value) - len(value)))
-        elif op not in {"null", "any"}:
-            found.append(value)
-    return found
 
 
 # -- what the driver's errors mean -----------------------------------------------------------------
@@ -326,25 +317,23 @@ class SqlRows:
     def update(self, table: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         """See `Rows`."""
         shape = self._shape(table)
-        bound = shape.bind_changes(changes)
-        places, values = tuple([at for at, _ in bound]), [value for _, value in bound]
-        parts = pieces(shape.terms(where))
+        places, new = shape.bind_changes(changes)
+        calls = asked(shape.terms(where))
 
         def change() -> int:
-            done = 0
-            for terms in parts:
-                text = update_text(table, places, signature(terms))
-                done += self._run(table, text, values + values_of(terms)).rowcount
-            return done
+            return sum(
+                self._run(table, update_text(table, places, signature), new + values).rowcount
+                for signature, values in calls
+            )
 
-        return self._all_or_none(change) if len(parts) > 1 else change()
+        return self._all_or_none(change) if len(calls) > 1 else change()
 
     def delete(self, table: str, where: Mapping[str, Any]) -> int:
         """See `Rows`."""
         shape = self._shape(table)
         return sum(
-            self._run(table, delete_text(table, signature(terms)), values_of(terms)).rowcount
-            for terms in pieces(shape.terms(where))
+            self._run(table, delete_text(table, signature), values).rowcount
+            for signature, values in asked(shape.terms(where))
         )
 
     def get(self, table: str, /, **key: Any) -> Row | None:
@@ -366,21 +355,20 @@ class SqlRows:
         self._ready()
         check_limit(limit)
         shape = shape_of(table)
-        sorts, parts = shape.sorts(order), pieces(shape.terms(where))
-        read = frozenset([*shape.places(only), *(at for at, _ in sorts)] if only else ())
+        reading, calls = shape.reading(order, only), asked(shape.terms(where))
+        top = [] if limit is None else [limit]
         found: list[Stored] = []
-        for terms in parts:
-            text = select_text(table, signature(terms), sorts, limited=limit is not None, only=read)
-            found += self._read(table, text, values_of(terms) + ([] if limit is None else [limit]))
-        if len(parts) > 1:
-            shape.sort(found, sorts)
-        return shape.rows(found[:limit], only)
+        for signature, values in calls:
+            text = select_text(reading, signature, limited=limit is not None)
+            found += self._read(table, text, values + top)
+        if len(calls) > 1:
+            shape.sort(found, reading.sorts)
+        return reading.rows(found[:limit])
 
     def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
         """See `Rows`."""
         self._ready()
-        shape = shape_of(table)
         return sum(
-            self._read(table, count_text(table, signature(terms)), values_of(terms))[0][0]
-            for terms in pieces(shape.terms(where))
+            self._read(table, count_text(table, signature), values)[0][0]
+            for signature, values in asked(shape_of(table).terms(where))
         )
