@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ from hub.io.shapes import SHAPES, Reading, Shape, Stored, Term, check_limit, sha
 
 T = TypeVar("T")
 CHUNK = 512  # values of an `in` in one statement
+FEW = 8  # rows that one statement puts; each number of them has a text of its own
 Mark = tuple[int, str, int]  # column's place, operation, how many values
 Signature = tuple[Mark, ...]
 _VOID = {"null", "any"}  # operations without a value
@@ -72,32 +73,38 @@ def _unindexed(column: sa.Column[Any]) -> sa.UnaryExpression[Any]:
 
 
 @cache
-def insert_text(table: str, *, counted: bool) -> str:
-    """Add a row; `counted` leaves its key to the database, and returns it."""
-    shape = SHAPES[table]
-    statement = sqlite.insert(shape.table)
-    if not counted or shape.generated is None:
-        return _text(statement.values(_given(shape.names)))
-    key = shape.names[shape.generated]
-    given = statement.values(_given([name for name in shape.names if name != key]))
-    return _text(given.returning(shape.table.c[key]))
-
-
-def _given(names: Iterable[str]) -> dict[str, Any]:
-    return {name: sa.bindparam(f"v_{name}") for name in names}
+def insert_text(table: str, count: int) -> str:
+    """Add so many rows."""
+    return _text(_adding(SHAPES[table], count))
 
 
 @cache
-def upsert_text(table: str) -> str:
-    """Add a row, or replace the one with its primary key."""
+def counted_text(table: str, key: str) -> str:
+    """Add a row, but leave its key to the database, which returns it."""
     shape = SHAPES[table]
-    statement = sqlite.insert(shape.table).values(_given(shape.names))
+    given = _given([name for name in shape.names if name != key], 0)
+    return _text(sqlite.insert(shape.table).values(given).returning(shape.table.c[key]))
+
+
+@cache
+def upsert_text(table: str, count: int) -> str:
+    """Add so many rows, or replace those with their primary keys."""
+    shape = SHAPES[table]
+    statement = _adding(shape, count)
     keys = [shape.names[at] for at in shape.key]
     rest = [name for name in shape.names if name not in keys]
     if not rest:
         return _text(statement.on_conflict_do_nothing(index_elements=keys))
     changed = {name: statement.excluded[name] for name in rest}
     return _text(statement.on_conflict_do_update(index_elements=keys, set_=changed))
+
+
+def _adding(shape: Shape, count: int) -> sqlite.Insert:
+    return sqlite.insert(shape.table).values([_given(shape.names, n) for n in range(count)])
+
+
+def _given(names: Iterable[str], row: int) -> dict[str, Any]:
+    return {name: sa.bindparam(f"v{row}_{name}") for name in names}
 
 
 @cache
@@ -263,26 +270,33 @@ class SqlRows:
         stored = shape.bind(row)
         at = shape.generated
         if at is None or stored[at] is not None:
-            self._run(table, insert_text(table, counted=False), stored)
+            self._run(table, insert_text(table, 1), stored)
             return shape.given(row, stored, None)
-        text = insert_text(table, counted=True)
+        text = counted_text(table, shape.names[at])
         made = self._read(table, text, (*stored[:at], *stored[at + 1 :]))
         return shape.given(row, stored, made[0][0])
 
     def insert_many(self, table: str, rows: Iterable[Row]) -> None:
         """See `Rows`."""
         shape = self._shape(table)  # SQLite makes a generated key itself where a null is given
-        self._many(table, insert_text(table, counted=False), [shape.bind(r) for r in rows])
+        self._put(table, insert_text, [shape.bind(row) for row in rows])
 
     def upsert(self, table: str, row: Row) -> None:
         """See `Rows`."""
         shape = self._shape(table)
-        self._run(table, upsert_text(table), shape.bind_whole(row))
+        self._run(table, upsert_text(table, 1), shape.bind_whole(row))
 
     def upsert_many(self, table: str, rows: Iterable[Row]) -> None:
         """See `Rows`."""
         shape = self._shape(table)
-        self._many(table, upsert_text(table), [shape.bind_whole(row) for row in rows])
+        self._put(table, upsert_text, [shape.bind_whole(row) for row in rows])
+
+    def _put(self, table: str, text: Callable[[str, int], str], stored: Sequence[Stored]) -> None:
+        """A few rows in one statement, which needs no savepoint to be all or none of them."""
+        if len(stored) > FEW:
+            self._many(table, text(table, 1), stored)
+        elif stored:
+            self._run(table, text(table, len(stored)), list(chain.from_iterable(stored)))
 
     def _many(self, table: str, text: str, stored: Sequence[Stored]) -> int:
         if len(stored) > 1:
