@@ -53,7 +53,8 @@ class Shape:
         return [may or at == self.generated for at, may in enumerate(self.nullable)]
 
     @cached_property
-    def _whole(self) -> Reading:
+    def whole(self) -> Reading:
+        """All columns are read."""
         return self.reading((), ())
 
     @cached_property
@@ -198,10 +199,6 @@ class Shape:
             for at, down in reversed(tuple(sorts)):
                 key = partial(_null_first, at) if self.nullable[at] else itemgetter(at)
                 found.sort(key=key, reverse=down)
-
-    def row(self, stored: Stored) -> Row:
-        """A stored row as callers see it; nothing of it is shared with the store."""
-        return self._whole.rows([stored])[0]
 
     def given(self, row: Mapping[str, Any], stored: Stored, generated: Any) -> Row:
         """What an insert returns: the row as given, with defaults and the generated key."""

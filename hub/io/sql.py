@@ -152,7 +152,7 @@ def get_text(table: str, names: tuple[str, ...]) -> tuple[Shape, tuple[int, ...]
     shape.whole_key(dict.fromkeys(names))
     places = shape.places(names)
     signature = tuple((at, "eq", 1) for at in places)
-    return shape, places, select_text(shape.reading((), ()), signature, limited=False)
+    return shape, places, select_text(shape.whole, signature, limited=False)
 
 
 # -- conditions ------------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ class SqlRows:
         self._ready()
         shape, places, text = get_text(table, tuple(key))
         found = self._read(table, text, list(map(shape.bind_one, places, key.values())))
-        return shape.row(found[0]) if found else None
+        return shape.whole.rows(found)[0] if found else None
 
     def select(
         self,

@@ -301,7 +301,7 @@ class DictRows:
         else:
             found = self._found(held, key)
             stored = found[0] if found else None
-        return shape.row(stored) if stored else None
+        return shape.whole.rows([stored])[0] if stored else None
 
     def select(
         self,
