@@ -8,15 +8,19 @@ effect. A group that is new starts at the earliest message.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
+from typing import Any
 from zlib import crc32
 
 from hub.io.rows import Row, Rows, among, at_least, below
 
 RELAY_AT_ONCE = 1_000
+Place = tuple[str, int]  # topic and partition
+Offsets = dict[Place, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,14 @@ class Message:
 class Log:
     """The embedded log. Works in the caller's transaction."""
 
-    def __init__(self, partitions: int = 8) -> None:
-        """`partitions` of every topic: fixed for the life of a store."""
+    def __init__(self, partitions: int = 1) -> None:
+        """New messages go into so many `partitions` of each topic; all that exist are read.
+
+        More than one would serve several readers of a group: here is only one. A store that had
+        another number keeps what it holds, but a new message may be read before those of its key
+        that waited in another partition. The resolver does not mind: it reads a record's inputs
+        from the table, in their order.
+        """
         self.partitions = partitions
 
     def publish(
@@ -54,28 +64,21 @@ class Log:
     def relay(self, rows: Rows) -> int:
         """Move what is in the outbox into the topics, in order; returns how many."""
         waiting = rows.select("outbox", order=("id",), limit=RELAY_AT_ONCE)
-        ends: dict[tuple[str, int], int] = {}
-        moved: list[Row] = []
+        if not waiting:
+            return 0
+        topics = {row["topic"] for row in waiting}
+        ends = offsets(rows, {"group": "", "topic": among(topics)})[""]
+        moved: Offsets = {}
         for row in waiting:
-            place = (row["topic"], crc32(row["key"]) % self.partitions)
-            if place not in ends:
-                ends[place] = self.end(rows, *place)
-            kept = {name: row[name] for name in ("key", "value", "headers", "at")}
-            moved.append({"topic": place[0], "partition": place[1], "offset": ends[place], **kept})
-            ends[place] += 1
-        rows.insert_many("log", moved)
-        if waiting:
-            rows.delete("outbox", {"id": among(row["id"] for row in waiting)})
-        for (topic, partition), offset in ends.items():
-            rows.upsert(
-                "position", {"group": "", "topic": topic, "partition": partition, "offset": offset}
-            )
+            row["partition"] = crc32(row["key"]) % self.partitions
+            place = row["topic"], row["partition"]
+            row["offset"] = moved.get(place, ends.get(place, 0))
+            moved[place] = row["offset"] + 1
+        ids = [row.pop("id") for row in waiting]
+        rows.insert_many("log", waiting)
+        rows.delete("outbox", {"id": among(ids)})
+        move(rows, "", moved)
         return len(waiting)
-
-    def end(self, rows: Rows, topic: str, partition: int) -> int:
-        """The offset that the next message will get."""
-        row = rows.get("position", group="", topic=topic, partition=partition)
-        return int(row["offset"]) if row else 0
 
     def poll(self, rows: Rows, group: str, topics: Sequence[str], limit: int) -> list[Message]:
         """The next messages of a group, each partition in order, at most `limit`.
@@ -87,73 +90,75 @@ class Log:
         for n, ((topic, partition), start) in enumerate(behind.items()):
             where = {"topic": topic, "partition": partition, "offset": at_least(start)}
             share = ceil((limit - len(found)) / (len(behind) - n))
-            found += map(_message, rows.select("log", where, order=("offset",), limit=share))
+            read = rows.select("log", where, order=("offset",), limit=share)
+            found += [Message(**row) for row in read]
         return found
 
-    def behind(self, rows: Rows, group: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+    def behind(self, rows: Rows, group: str, topics: Sequence[str]) -> Offsets:
         """Where a group has not read all: topic and partition to the offset that it reads next."""
-        ends, positions = (
-            {(r["topic"], r["partition"]): r["offset"] for r in found}
-            for found in (
-                rows.select("position", {"group": whose, "topic": among(topics)})
-                for whose in ("", group)
-            )
-        )
-        return {at: positions.get(at, 0) for at in sorted(ends) if positions.get(at, 0) < ends[at]}
+        known = offsets(rows, {"group": among(("", group)), "topic": among(topics)})
+        ends, done = known[""], known[group]
+        return {at: done.get(at, 0) for at in sorted(ends) if done.get(at, 0) < ends[at]}
 
     def waiting(self, rows: Rows, group: str, topics: Sequence[str]) -> bool:
         """Whether anything is announced, or there, that a group has not read."""
         return bool(rows.count("outbox") or self.behind(rows, group, topics))
 
-    def position(self, rows: Rows, group: str, topic: str, partition: int) -> int:
-        """The offset that a group reads next."""
-        row = rows.get("position", group=group, topic=topic, partition=partition)
-        return int(row["offset"]) if row else 0
-
     def commit(self, rows: Rows, group: str, messages: Iterable[Message]) -> None:
         """These messages are done; a position never moves back."""
-        done: dict[tuple[str, int], int] = {}
+        done: Offsets = {}
         for m in messages:
-            done[m.topic, m.partition] = max(m.offset + 1, done.get((m.topic, m.partition), 0))
-        for (topic, partition), offset in done.items():
-            if offset > self.position(rows, group, topic, partition):
-                rows.upsert(
-                    "position",
-                    {"group": group, "topic": topic, "partition": partition, "offset": offset},
-                )
+            place = m.topic, m.partition
+            done[place] = max(m.offset + 1, done.get(place, 0))
+        topics = {topic for topic, _ in done}
+        before = offsets(rows, {"group": group, "topic": among(topics)})[group]
+        move(rows, group, {at: n for at, n in done.items() if n > before.get(at, 0)})
 
     def lag(self, rows: Rows, group: str) -> int:
         """How many messages a group has not done yet, over the topics that it has read."""
-        mine = {
-            (r["topic"], r["partition"]): r["offset"]
-            for r in rows.select("position", {"group": group})
-        }
-        return sum(max(0, self.end(rows, *place) - offset) for place, offset in mine.items())
+        known = offsets(rows, {"group": among(("", group))})
+        return sum(max(0, known[""].get(at, 0) - offset) for at, offset in known[group].items())
 
     def prune(self, rows: Rows, before: int) -> int:
-        """Drop messages older than `before` (ms) that every group of their topic has passed."""
-        dropped = 0
-        for row in rows.select("position", {"group": ""}):
-            behind = self._all_passed(rows, row)
-            dropped += rows.delete(
+        """Drop messages older than `before` (ms) that every group of their topic has passed.
+
+        What nobody has read yet, somebody will.
+        """
+        known = offsets(rows, {})
+        ends = known.pop("", {})
+        passed = {at: [done[at] for done in known.values() if at in done] for at in ends}
+        return sum(
+            rows.delete(
                 "log",
                 {
-                    "topic": row["topic"],
-                    "partition": row["partition"],
-                    "offset": below(behind),
+                    "topic": topic,
+                    "partition": partition,
+                    "offset": below(min(passed[topic, partition])),
                     "at": below(before),
                 },
             )
-        return dropped
+            for topic, partition in ends
+            if passed[topic, partition]
+        )
 
-    def _all_passed(self, rows: Rows, end: Row) -> int:
-        """The offset that everybody has come to; what nobody has read yet, somebody will."""
-        groups = [
-            r["offset"]
-            for r in rows.select("position", {"topic": end["topic"], "partition": end["partition"]})
-            if r["group"]
-        ]
-        return min(groups, default=0)
+
+def offsets(rows: Rows, where: Mapping[str, Any]) -> defaultdict[str, Offsets]:
+    """Of each group the offset that it reads next; of the group "" the one that is given next."""
+    found: defaultdict[str, Offsets] = defaultdict(dict)
+    for row in rows.select("position", where):
+        found[row["group"]][row["topic"], row["partition"]] = row["offset"]
+    return found
+
+
+def move(rows: Rows, group: str, to: Offsets) -> None:
+    """Keep the offsets that a group has come to."""
+    rows.upsert_many(
+        "position",
+        [
+            {"group": group, "topic": topic, "partition": partition, "offset": offset}
+            for (topic, partition), offset in to.items()
+        ],
+    )
 
 
 def outgoing(
@@ -171,15 +176,3 @@ def traceparent(trace: str, event_id: str) -> dict[str, str]:
 def digits(text: str, size: int) -> str:
     """Hexadecimal digits of so many bytes that stand for this text, never all zero."""
     return blake2b(text.encode(), digest_size=size).hexdigest()
-
-
-def _message(row: Row) -> Message:
-    return Message(
-        row["topic"],
-        row["partition"],
-        row["offset"],
-        row["key"],
-        row["value"],
-        row["headers"],
-        row["at"],
-    )

@@ -42,7 +42,8 @@ class Shape:
         self.is_uid = tuple(isinstance(column.type, Uid) for column in columns)
         self.nullable = tuple(bool(column.nullable) for column in columns)
         self.generated = next((at for at, c in enumerate(columns) if _counts_up(c)), None)
-        self._sorts: dict[tuple[str, ...], tuple[Sort, ...]] = {}
+        self._readings: dict[tuple[tuple[str, ...], tuple[str, ...]], Reading] = {}
+        self._changes: dict[tuple[str, ...], tuple[int, ...]] = {}
         self._defaults = tuple(_default(column) for column in columns)
         self._steps = tuple(
             zip(self.names, self.puts, self._defaults, self._may_miss(), strict=True)
@@ -50,6 +51,11 @@ class Shape:
 
     def _may_miss(self) -> list[bool]:
         return [may or at == self.generated for at, may in enumerate(self.nullable)]
+
+    @cached_property
+    def whole(self) -> Reading:
+        """All columns are read."""
+        return self.reading((), ())
 
     @cached_property
     def uniques(self) -> tuple[tuple[int, ...], ...]:
@@ -104,14 +110,30 @@ class Shape:
         except _WRONG as why:
             raise Refused(f"{self.name}.{self.names[place]}: {why}") from why
 
-    def bind_changes(self, changes: Mapping[str, Any]) -> tuple[tuple[int, Any], ...]:
-        """The changed columns, in the table's order, as stored."""
-        places = self.places(changes)
+    def bind_each(self, place: int, values: Sequence[Any]) -> Stored:
+        """Several values of a condition, each once; none may be None."""
+        if None in values:
+            self.bind_one(place, None)
+        try:
+            return tuple(dict.fromkeys(map(self.puts[place], values)))
+        except _WRONG as why:
+            raise Refused(f"{self.name}.{self.names[place]}: {why}") from why
+
+    def bind_changes(self, changes: Mapping[str, Any]) -> tuple[tuple[int, ...], list[Any]]:
+        """The places of the changed columns, in the table's order, and their values as stored."""
+        names = tuple(changes)
+        places = self._changes.get(names)
+        if places is None:
+            places = self._changes[names] = self._changeable(names)
+        return places, [self._changed(at, changes[self.names[at]]) for at in places]
+
+    def _changeable(self, names: tuple[str, ...]) -> tuple[int, ...]:
+        places = self.places(names)
         if not places:
             raise Refused(f"{self.name}: no changes given")
         if not set(places).isdisjoint(self.key):
             raise Refused(f"{self.name}: a primary key never changes; delete and insert")
-        return tuple((at, self._changed(at, changes[self.names[at]])) for at in sorted(places))
+        return tuple(sorted(places))
 
     def bind_updates(
         self, rows: Iterable[Mapping[str, Any]]
@@ -150,10 +172,7 @@ class Shape:
         """The conditions, checked and stored, in the order given."""
         if not where:
             return ()
-        places = self.places(where)
-        return tuple(
-            [self._term(at, value) for at, value in zip(places, where.values(), strict=True)]
-        )
+        return tuple(map(self._term, self.places(where), where.values()))
 
     def _term(self, at: int, value: Any) -> Term:
         if value is None:
@@ -161,20 +180,18 @@ class Shape:
         if not isinstance(value, Cond):
             return at, "eq", self.bind_one(at, value)
         if value.op == "in":
-            return at, "in", tuple(dict.fromkeys([self.bind_one(at, one) for one in value.value]))
+            return at, "in", self.bind_each(at, value.value)
         if value.op == "ne" and value.value is None:
             return at, "any", None
         return at, value.op, self.bind_one(at, value.value)
 
-    def sorts(self, order: Sequence[str]) -> tuple[Sort, ...]:
-        """The order asked for, and then the primary key."""
-        asked = tuple(order)
-        if asked not in self._sorts:
-            places = self.places(name.removeprefix("-") for name in asked)
-            downs = [name.startswith("-") for name in asked]
-            rest = [(at, False) for at in self.key if at not in places]
-            self._sorts[asked] = (*zip(places, downs, strict=True), *rest)
-        return self._sorts[asked]
+    def reading(self, order: Sequence[str], only: Sequence[str]) -> Reading:
+        """What is read in this order: all columns, or only these. Raises Refused for others."""
+        asked = tuple(order), tuple(only)
+        found = self._readings.get(asked)
+        if found is None:
+            found = self._readings[asked] = Reading(self, *asked)
+        return found
 
     def sort(self, found: list[Stored], sorts: Iterable[Sort]) -> None:
         """Put stored rows in this order, as a database would: null before every value."""
@@ -182,24 +199,6 @@ class Shape:
             for at, down in reversed(tuple(sorts)):
                 key = partial(_null_first, at) if self.nullable[at] else itemgetter(at)
                 found.sort(key=key, reverse=down)
-
-    def row(self, stored: Sequence[Any]) -> Row:
-        """A stored row as callers see it; nothing of it is shared with the store."""
-        row = dict(zip(self.names, stored, strict=True))
-        _get_all(row, self.gets)
-        return row
-
-    def rows(self, found: Iterable[Stored], only: Sequence[str] = ()) -> list[Row]:
-        """Stored rows as callers see them: all columns, or only these."""
-        if not only:
-            return [self.row(stored) for stored in found]
-        places = self.places(only)
-        pick, named = picker(places), {self.names[at] for at in places}
-        gets = [(name, get) for name, get in self.gets if name in named]
-        rows = [dict(zip(only, pick(stored), strict=True)) for stored in found]
-        for row in rows:
-            _get_all(row, gets)
-        return rows
 
     def given(self, row: Mapping[str, Any], stored: Stored, generated: Any) -> Row:
         """What an insert returns: the row as given, with defaults and the generated key."""
@@ -212,6 +211,33 @@ class Shape:
     def said(self, places: Iterable[int]) -> str:
         """Column names for a message."""
         return ", ".join(self.names[at] for at in places)
+
+
+class Reading:
+    """How rows of a table are read in one order, with all columns or only some."""
+
+    def __init__(self, shape: Shape, order: tuple[str, ...], only: tuple[str, ...]) -> None:
+        """Raises Refused for an unknown column. Equal rows come by primary key."""
+        asked = shape.places(name.removeprefix("-") for name in order)
+        downs = [name.startswith("-") for name in order]
+        rest = [(at, False) for at in shape.key if at not in asked]
+        self.shape = shape
+        self.sorts: tuple[Sort, ...] = (*zip(asked, downs, strict=True), *rest)
+        self.names = only or shape.names
+        self.places = shape.places(self.names)
+        self._pick = picker(self.places) if only else tuple
+        self._gets = [(name, get) for name, get in shape.gets if name in self.names]
+
+    def rows(self, found: Iterable[Stored]) -> list[Row]:
+        """Stored rows as callers see them; nothing of them is shared with the store."""
+        names, pick = self.names, self._pick
+        rows = [dict(zip(names, pick(stored), strict=True)) for stored in found]
+        for name, get in self._gets:
+            for row in rows:
+                value = row[name]
+                if value is not None:
+                    row[name] = get(value)
+        return rows
 
 
 def picker(places: Sequence[int]) -> Callable[[Stored], Stored]:
@@ -238,13 +264,6 @@ def shape_of(table: str) -> Shape:
 
 def _null_first(at: int, stored: Stored) -> tuple[bool, Any]:
     return stored[at] is not None, stored[at]
-
-
-def _get_all(row: Row, gets: Iterable[tuple[str, Callable[[Any], Any]]]) -> None:
-    for name, get in gets:
-        value = row[name]
-        if value is not None:
-            row[name] = get(value)
 
 
 def _put(column: sa.Column[Any]) -> Callable[[Any], Any]:

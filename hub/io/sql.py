@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -18,12 +18,14 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.operators import custom_op
 
 from hub.io.rows import Conflict, Refused, Row, StoreFull
-from hub.io.shapes import SHAPES, Shape, Sort, Stored, Term, check_limit, shape_of
+from hub.io.shapes import SHAPES, Reading, Shape, Stored, Term, check_limit, shape_of
 
 T = TypeVar("T")
 CHUNK = 512  # values of an `in` in one statement
+FEW = 8  # rows that one statement puts; each number of them has a text of its own
 Mark = tuple[int, str, int]  # column's place, operation, how many values
 Signature = tuple[Mark, ...]
+_VOID = {"null", "any"}  # operations without a value
 
 # -- texts ---------------------------------------------------------------------------------------
 
@@ -42,7 +44,7 @@ _CLAUSES: Mapping[str, Callable[[sa.ColumnElement[Any], list[Any]], Any]] = {
 
 
 def _text(statement: Any) -> str:
-    """The finished SQL, its parameters in the order in which `signature` and its like give them."""
+    """The finished SQL, its parameters in the order in which `asked` and its like give them."""
     return str(statement.compile(dialect=_DIALECT))
 
 
@@ -71,26 +73,24 @@ def _unindexed(column: sa.Column[Any]) -> sa.UnaryExpression[Any]:
 
 
 @cache
-def insert_text(table: str, *, counted: bool) -> str:
-    """Add a row; `counted` leaves its key to the database, and returns it."""
-    shape = SHAPES[table]
-    statement = sqlite.insert(shape.table)
-    if not counted or shape.generated is None:
-        return _text(statement.values(_given(shape.names)))
-    key = shape.names[shape.generated]
-    given = statement.values(_given([name for name in shape.names if name != key]))
-    return _text(given.returning(shape.table.c[key]))
-
-
-def _given(names: Iterable[str]) -> dict[str, Any]:
-    return {name: sa.bindparam(f"v_{name}") for name in names}
+def insert_text(table: str, count: int) -> str:
+    """Add so many rows."""
+    return _text(_adding(SHAPES[table], count))
 
 
 @cache
-def upsert_text(table: str) -> str:
-    """Add a row, or replace the one with its primary key."""
+def counted_text(table: str, key: str) -> str:
+    """Add a row, but leave its key to the database, which returns it."""
     shape = SHAPES[table]
-    statement = sqlite.insert(shape.table).values(_given(shape.names))
+    given = _given([name for name in shape.names if name != key], 0)
+    return _text(sqlite.insert(shape.table).values(given).returning(shape.table.c[key]))
+
+
+@cache
+def upsert_text(table: str, count: int) -> str:
+    """Add so many rows, or replace those with their primary keys."""
+    shape = SHAPES[table]
+    statement = _adding(shape, count)
     keys = [shape.names[at] for at in shape.key]
     rest = [name for name in shape.names if name not in keys]
     if not rest:
@@ -99,22 +99,23 @@ def upsert_text(table: str) -> str:
     return _text(statement.on_conflict_do_update(index_elements=keys, set_=changed))
 
 
+def _adding(shape: Shape, count: int) -> sqlite.Insert:
+    return sqlite.insert(shape.table).values([_given(shape.names, n) for n in range(count)])
+
+
+def _given(names: Iterable[str], row: int) -> dict[str, Any]:
+    return {name: sa.bindparam(f"v{row}_{name}") for name in names}
+
+
 @cache
-def select_text(
-    table: str,
-    signature: Signature,
-    sorts: tuple[Sort, ...],
-    *,
-    limited: bool,
-    only: frozenset[int] = frozenset(),
-) -> str:
+def select_text(reading: Reading, signature: Signature, *, limited: bool) -> str:
     """Read rows; the limit is the last parameter. Instead of a column not asked for, nulls come."""
-    shape = SHAPES[table]
-    columns = [(shape.table.c[shape.names[at]], down) for at, down in sorts]
-    order = [column.desc() if down else column for column, down in columns]
-    read = [c if not only or at in only else sa.null() for at, c in enumerate(shape.table.c)]
-    statement = sa.select(*read).select_from(shape.table).where(*_where(shape, signature))
-    statement = statement.order_by(*order)
+    columns = list(reading.shape.table.c)
+    order = [columns[at].desc() if down else columns[at] for at, down in reading.sorts]
+    needed = {*reading.places, *(at for at, _ in reading.sorts)}
+    read = [c if at in needed else sa.null() for at, c in enumerate(columns)]
+    statement = sa.select(*read).select_from(reading.shape.table)
+    statement = statement.where(*_where(reading.shape, signature)).order_by(*order)
     if limited:
         # Said to be 0, or SQLAlchemy makes a parameter of it.
         statement = statement.limit(sa.bindparam("top")).offset(sa.literal_column("0"))
@@ -151,17 +152,37 @@ def get_text(table: str, names: tuple[str, ...]) -> tuple[Shape, tuple[int, ...]
     shape.whole_key(dict.fromkeys(names))
     places = shape.places(names)
     signature = tuple((at, "eq", 1) for at in places)
-    return shape, places, select_text(table, signature, (), limited=False)
+    return shape, places, select_text(shape.whole, signature, limited=False)
 
 
 # -- conditions ------------------------------------------------------------------------------------
 
 
-def pieces(terms: Sequence[Term]) -> list[tuple[Term, ...]]:
-    """The same conditions with a long `in` cut up: a database has a limit of parameters.
+def asked(terms: Sequence[Term]) -> list[tuple[Signature, list[Any]]]:
+    """What the text depends on, and its parameters; several where a long `in` is cut up.
 
-    An `in` of nothing is true of nothing: no piece is left.
+    An `in` is filled up to a power of two: few texts. One of nothing is true of nothing: no text.
     """
+    marks: list[Mark] = []
+    values: list[Any] = []
+    for at, op, value in terms:
+        if op == "in":
+            if not 0 < len(value) <= CHUNK:
+                return [call for piece in _pieces(terms) for call in asked(piece)]
+            count = 1 << (len(value) - 1).bit_length()
+            marks.append((at, op, count))
+            values += value
+            values += value[-1:] * (count - len(value))
+        elif op in _VOID:
+            marks.append((at, op, 0))
+        else:
+            marks.append((at, op, 1))
+            values.append(value)
+    return [(tuple(marks), values)]
+
+
+def _pieces(terms: Sequence[Term]) -> list[tuple[Term, ...]]:
+    """The same conditions with each `in` cut up: a database has a limit of parameters."""
     choices = [[(at, op, part) for part in _cut(op, value)] for at, op, value in terms]
     return list(product(*choices))
 
@@ -170,29 +191,6 @@ def _cut(op: str, value: Any) -> list[Any]:
     if op != "in":
         return [value]
     return [value[at : at + CHUNK] for at in range(0, len(value), CHUNK)]
-
-
-def signature(terms: Iterable[Term]) -> Signature:
-    """What the text of a call depends on. An `in` is filled up to a power of two: few texts."""
-    return tuple([(at, op, _count(op, value)) for at, op, value in terms])
-
-
-def _count(op: str, value: Any) -> int:
-    if op == "in":
-        return 1 << (len(value) - 1).bit_length()
-    return 0 if op in {"null", "any"} else 1
-
-
-def values_of(terms: Iterable[Term]) -> list[Any]:
-    """The parameters, in the order of the text."""
-    found: list[Any] = []
-    for _, op, value in terms:
-        if op == "in":
-            found.extend(value)
-            found.extend(value[-1:] * (_count(op, value) - len(value)))
-        elif op not in {"null", "any"}:
-            found.append(value)
-    return found
 
 
 # -- what the driver's errors mean -----------------------------------------------------------------
@@ -272,26 +270,33 @@ class SqlRows:
         stored = shape.bind(row)
         at = shape.generated
         if at is None or stored[at] is not None:
-            self._run(table, insert_text(table, counted=False), stored)
+            self._run(table, insert_text(table, 1), stored)
             return shape.given(row, stored, None)
-        text = insert_text(table, counted=True)
+        text = counted_text(table, shape.names[at])
         made = self._read(table, text, (*stored[:at], *stored[at + 1 :]))
         return shape.given(row, stored, made[0][0])
 
     def insert_many(self, table: str, rows: Iterable[Row]) -> None:
         """See `Rows`."""
         shape = self._shape(table)  # SQLite makes a generated key itself where a null is given
-        self._many(table, insert_text(table, counted=False), [shape.bind(r) for r in rows])
+        self._put(table, insert_text, [shape.bind(row) for row in rows])
 
     def upsert(self, table: str, row: Row) -> None:
         """See `Rows`."""
         shape = self._shape(table)
-        self._run(table, upsert_text(table), shape.bind_whole(row))
+        self._run(table, upsert_text(table, 1), shape.bind_whole(row))
 
     def upsert_many(self, table: str, rows: Iterable[Row]) -> None:
         """See `Rows`."""
         shape = self._shape(table)
-        self._many(table, upsert_text(table), [shape.bind_whole(row) for row in rows])
+        self._put(table, upsert_text, [shape.bind_whole(row) for row in rows])
+
+    def _put(self, table: str, text: Callable[[str, int], str], stored: Sequence[Stored]) -> None:
+        """A few rows in one statement, which needs no savepoint to be all or none of them."""
+        if len(stored) > FEW:
+            self._many(table, text(table, 1), stored)
+        elif stored:
+            self._run(table, text(table, len(stored)), list(chain.from_iterable(stored)))
 
     def _many(self, table: str, text: str, stored: Sequence[Stored]) -> int:
         if len(stored) > 1:
@@ -326,25 +331,23 @@ class SqlRows:
     def update(self, table: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         """See `Rows`."""
         shape = self._shape(table)
-        bound = shape.bind_changes(changes)
-        places, values = tuple([at for at, _ in bound]), [value for _, value in bound]
-        parts = pieces(shape.terms(where))
+        places, new = shape.bind_changes(changes)
+        calls = asked(shape.terms(where))
 
         def change() -> int:
-            done = 0
-            for terms in parts:
-                text = update_text(table, places, signature(terms))
-                done += self._run(table, text, values + values_of(terms)).rowcount
-            return done
+            return sum(
+                self._run(table, update_text(table, places, signature), new + values).rowcount
+                for signature, values in calls
+            )
 
-        return self._all_or_none(change) if len(parts) > 1 else change()
+        return self._all_or_none(change) if len(calls) > 1 else change()
 
     def delete(self, table: str, where: Mapping[str, Any]) -> int:
         """See `Rows`."""
         shape = self._shape(table)
         return sum(
-            self._run(table, delete_text(table, signature(terms)), values_of(terms)).rowcount
-            for terms in pieces(shape.terms(where))
+            self._run(table, delete_text(table, signature), values).rowcount
+            for signature, values in asked(shape.terms(where))
         )
 
     def get(self, table: str, /, **key: Any) -> Row | None:
@@ -352,7 +355,7 @@ class SqlRows:
         self._ready()
         shape, places, text = get_text(table, tuple(key))
         found = self._read(table, text, list(map(shape.bind_one, places, key.values())))
-        return shape.row(found[0]) if found else None
+        return shape.whole.rows(found)[0] if found else None
 
     def select(
         self,
@@ -366,21 +369,20 @@ class SqlRows:
         self._ready()
         check_limit(limit)
         shape = shape_of(table)
-        sorts, parts = shape.sorts(order), pieces(shape.terms(where))
-        read = frozenset([*shape.places(only), *(at for at, _ in sorts)] if only else ())
+        reading, calls = shape.reading(order, only), asked(shape.terms(where))
+        top = [] if limit is None else [limit]
         found: list[Stored] = []
-        for terms in parts:
-            text = select_text(table, signature(terms), sorts, limited=limit is not None, only=read)
-            found += self._read(table, text, values_of(terms) + ([] if limit is None else [limit]))
-        if len(parts) > 1:
-            shape.sort(found, sorts)
-        return shape.rows(found[:limit], only)
+        for signature, values in calls:
+            text = select_text(reading, signature, limited=limit is not None)
+            found += self._read(table, text, values + top)
+        if len(calls) > 1:
+            shape.sort(found, reading.sorts)
+        return reading.rows(found[:limit])
 
     def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
         """See `Rows`."""
         self._ready()
-        shape = shape_of(table)
         return sum(
-            self._read(table, count_text(table, signature(terms)), values_of(terms))[0][0]
-            for terms in pieces(shape.terms(where))
+            self._read(table, count_text(table, signature), values)[0][0]
+            for signature, values in asked(shape_of(table).terms(where))
         )

@@ -40,6 +40,8 @@ PRAGMAS = (
     "journal_size_limit=67108864",
     "secure_delete=ON",  # what was erased must not be found in the file
 )
+# For the writer: else each savepoint of more than 64 KiB goes through a file outside of our folder.
+UNDO_IN_MEMORY = "temp_store=MEMORY"
 
 
 class Busy(Exception):
@@ -114,6 +116,7 @@ class SqlStore:
             connection = connect(self._path)
             try:
                 migrate(_engine(connection))
+                connection.execute(f"PRAGMA {UNDO_IN_MEMORY}")
                 if pages_max is not None:
                     connection.execute(f"PRAGMA max_page_count={pages_max}").fetchall()
             except BaseException:
@@ -263,10 +266,13 @@ class SqlStore:
 
     def _rewrite(self, job: Job) -> None:
         try:
+            self._connection.execute("PRAGMA temp_store=FILE")  # it copies the whole file
             self._connection.execute("VACUUM")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
             job.failure = _lost(error)
+        finally:
+            self._connection.execute(f"PRAGMA {UNDO_IN_MEMORY}")
         job.tell()
 
     def _uncopied(self) -> int:

@@ -263,7 +263,7 @@ class DictRows:
     def update(self, table: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         """See `Rows`."""
         held = self._writable(table)
-        bound = dict(held.shape.bind_changes(changes))
+        bound = dict(zip(*held.shape.bind_changes(changes), strict=True))
         found = self._found(held, where)
         self._put_all(held, [_changed(old, bound) for old in found])
         return len(found)
@@ -301,7 +301,7 @@ class DictRows:
         else:
             found = self._found(held, key)
             stored = found[0] if found else None
-        return shape.row(stored) if stored else None
+        return shape.whole.rows([stored])[0] if stored else None
 
     def select(
         self,
@@ -314,10 +314,10 @@ class DictRows:
         """See `Rows`."""
         held = self._table(table)
         check_limit(limit)
-        sorts = held.shape.sorts(order)
+        reading = held.shape.reading(order, only)
         found = self._found(held, where)
-        held.shape.sort(found, sorts)
-        return held.shape.rows(found[:limit], only)
+        held.shape.sort(found, reading.sorts)
+        return reading.rows(found[:limit])
 
     def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
         """See `Rows`."""

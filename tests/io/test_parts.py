@@ -20,7 +20,7 @@ from hub.io import codec
 from hub.io.anchor import Anchor, BadAnchor, Line
 from hub.io.codec import Codec, Undecodable, decode
 from hub.io.http import Budget, HttpApi, retry_after_ms
-from hub.io.log import Log
+from hub.io.log import Log, Message
 from hub.io.rows import Rows, Store
 from hub.io.seal import (
     BadKeyFile,
@@ -131,6 +131,37 @@ def test_nothing_is_pruned_before_anybody_has_read_it(store: Store) -> None:
     found = store.view(lambda r: log.poll(r, "g", ["t"], 9))
     store.transact(lambda r: log.commit(r, "g", found))
     assert (len(found), store.transact(lambda r: log.prune(r, 100))) == (3, 3)
+
+
+@pytest.mark.parametrize(("before", "after"), [(8, 1), (1, 8)])
+def test_another_number_of_partitions_loses_nothing(store: Store, before: int, after: int) -> None:
+    """What was written and read before is neither lost nor repeated, and all of it is pruned."""
+    first, second = Log(before), Log(after)
+    announced(store, first, "t", 20)
+    read = polled(store, first, "t", 7)
+    announced(store, second, "t", 20)
+    while found := polled(store, second, "t", 7):
+        read += found
+    assert sorted(m.key for m in read) == sorted(2 * [f"k{n}".encode() for n in range(20)])
+    assert len({(m.partition, m.offset) for m in read}) == 40
+    assert store.view(lambda r: second.lag(r, "g")) == 0
+    assert store.transact(lambda r: second.prune(r, 100)) == 40
+
+
+def polled(store: Store, log: Log, topic: str, limit: int) -> list[Message]:
+    """What a group reads next, and then has done."""
+    found = store.view(lambda r: log.poll(r, "g", [topic], limit))
+    store.transact(lambda r: log.commit(r, "g", found))
+    return found
+
+
+def test_a_position_never_moves_back(store: Store) -> None:
+    """Old messages that are done once more are not read again."""
+    log = Log()
+    announced(store, log, "t", 5)
+    old, new = polled(store, log, "t", 2), polled(store, log, "t", 9)
+    store.transact(lambda r: log.commit(r, "g", old))
+    assert (len(new), polled(store, log, "t", 9)) == (3, [])
 
 
 def test_what_failed_is_not_announced(store: Store) -> None:

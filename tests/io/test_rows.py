@@ -24,6 +24,7 @@ from hub.io.rows import (
     below,
     unlike,
 )
+from hub.io.sql import FEW
 from hub.io.store import SqlStore
 from hub.io.twin import DictStore
 
@@ -38,7 +39,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
-def counter(name: str, n: int) -> dict[str, Any]:
+def counter(name: str, n: int | None) -> dict[str, Any]:
     """A row of a small table."""
     return {"system": "s", "name": name, "n": n}
 
@@ -152,6 +153,30 @@ def test_many_changes_are_all_made_or_none(store: Store, second: dict[str, Any])
     assert store.view(lambda r: r.select("counter")) == [counter("a", 0), counter("b", 0)]
 
 
+@pytest.mark.parametrize("count", [2, 3 * FEW])
+def test_many_new_rows_are_all_kept_or_none(store: Store, count: int) -> None:
+    """One that is there already takes the others with it, and the transaction goes on."""
+    new = [counter(f"n{n:02}", n) for n in range(count)]
+
+    def work(rows: Rows) -> None:
+        rows.insert("counter", new[-1])
+        with pytest.raises(Conflict):
+            rows.insert_many("counter", new)
+        assert rows.select("counter") == [new[-1]]
+        rows.insert_many("counter", new[:-1])
+
+    store.transact(work)
+    assert store.view(lambda r: r.select("counter")) == new
+
+
+@pytest.mark.parametrize("count", [2, 3 * FEW])
+def test_of_many_with_one_key_the_last_is_kept(store: Store, count: int) -> None:
+    """Rows are put in the order in which they are given."""
+    rows = [counter("a", n) for n in range(count)]
+    store.transact(lambda r: r.upsert_many("counter", rows))
+    assert store.view(lambda r: r.select("counter")) == rows[-1:]
+
+
 def test_a_conflict_among_many_changes_undoes_them_all(store: Store) -> None:
     """Where one row may not have a value, none is changed, and the transaction goes on."""
     intents = [
@@ -218,8 +243,13 @@ def test_the_outbox_counts_up(store: Store) -> None:
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 NUMBERS = st.integers(-2, 5)
 WHERES = st.fixed_dictionaries(
-    {}, optional={"name": NAMES, "n": NUMBERS | NUMBERS.map(above) | NUMBERS.map(at_most)}
+    {},
+    optional={
+        "name": NAMES | st.lists(NAMES | st.none(), max_size=3).map(among),
+        "n": NUMBERS | NUMBERS.map(above) | NUMBERS.map(at_most) | NUMBERS.map(unlike) | st.none(),
+    },
 )
+MANY = st.lists(st.tuples(NAMES, NUMBERS | st.none()), max_size=3)
 
 
 class Twins(RuleBasedStateMachine):
@@ -250,18 +280,27 @@ class Twins(RuleBasedStateMachine):
     @rule(name=NAMES, n=NUMBERS | st.none())
     def upsert(self, name: str, n: int | None) -> None:
         """A row, or a refusal."""
-        self.both(lambda r: r.upsert("counter", {"system": "s", "name": name, "n": n}))
+        self.both(lambda r: r.upsert("counter", counter(name, n)))
+
+    @rule(new=MANY)
+    def insert_many(self, new: list[tuple[str, int | None]]) -> None:
+        """All of them, a conflict, or a refusal."""
+        self.both(lambda r: r.insert_many("counter", [counter(name, n) for name, n in new]))
+
+    @rule(new=MANY)
+    def upsert_many(self, new: list[tuple[str, int | None]]) -> None:
+        """All of them, or a refusal."""
+        self.both(lambda r: r.upsert_many("counter", [counter(name, n) for name, n in new]))
 
     @rule(where=WHERES, n=NUMBERS)
     def update(self, where: dict[str, Any], n: int) -> None:
         """Some rows."""
         self.both(lambda r: r.update("counter", where, {"n": n}))
 
-    @rule(changes=st.lists(st.tuples(NAMES, NUMBERS | st.none()), max_size=3))
+    @rule(changes=MANY)
     def update_many(self, changes: list[tuple[str, int | None]]) -> None:
         """Those of these rows that are there."""
-        many = [{"system": "s", "name": name, "n": n} for name, n in changes]
-        self.both(lambda r: r.update_many("counter", many))
+        self.both(lambda r: r.update_many("counter", [counter(name, n) for name, n in changes]))
 
     @rule(where=WHERES)
     def delete(self, where: dict[str, Any]) -> None:

@@ -112,6 +112,27 @@ def test_a_group_shares_a_commit_but_not_a_failure(tmp_path: Path) -> None:
     assert len(failures) == 1
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux lists what is open")
+def test_what_may_be_undone_stays_out_of_other_files(tmp_path: Path) -> None:
+    """However much a work changes, before or after a scrub, it opens no file to undo it from."""
+    store = SqlStore(tmp_path / "hub.db", single_thread=True)
+    rows_put = [{"name": f"n{n}", "value": "x" * 4_000} for n in range(100)]
+    store.transact(lambda r: r.insert_many("meta", rows_put))
+
+    def changed(rows: Rows) -> list[str]:
+        rows.update("meta", {}, {"value": "y" * 4_000})
+        return [
+            path.readlink().name for path in Path("/proc/self/fd").iterdir() if path.is_symlink()
+        ]
+
+    before = store.transact(changed)
+    store.scrub()
+    after = store.transact(changed)
+    store.close()
+    assert "hub.db" in before
+    assert not [name for name in before + after if name.startswith("etilqs")]
+
+
 def test_a_full_disk_keeps_nothing_and_the_store_goes_on(tmp_path: Path) -> None:
     """What does not fit is not acknowledged; when there is room again, work goes on."""
     store = SqlStore(tmp_path / "hub.db")
