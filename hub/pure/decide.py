@@ -439,7 +439,8 @@ def in_turned_crowds(batch: Batch, loaded: Loaded, rules: Rules) -> set[Uid]:
 
     However many records have it, these are fewer than a crowd.
     """
-    now = holders_of(keys_in(batch.keys, batch.had), batch, loaded)
+    moved = {key for uid, keys in batch.keys.items() for key in keys ^ batch.had[uid]}
+    now = holders_of(moved, batch, loaded)
     return {
         uid
         for key, uids in now.items()
