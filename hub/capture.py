@@ -8,7 +8,7 @@ ahead of the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import orjson
@@ -31,6 +31,7 @@ from hub.io.rows import Row, Rows, at_most
 from hub.pure.model import Intent, Sent, Uid
 
 HINTS_AT_ONCE = 100
+TOGETHER_MS = 50  # what was read in so short a time is taken in with one transaction
 BACK_OFF_MS = (1_000, 5_000, 30_000, 300_000)
 GIVE_UP_AFTER = 12
 OUTAGE = 3  # tries that a tool counts for which cannot answer at all, however long it is down
@@ -242,10 +243,11 @@ def answer_hints(hub: Hub, system: System, spec: ObjectSpec) -> int:
     by_native: dict[str, list[Row]] = {}
     for row in due:
         by_native.setdefault(row["native_id"], []).append(row)
+    haul = Haul(hub, Intake(system, spec, "hint"))
     natives = list(by_native)
     for start in range(0, len(natives), spec.read_batch):
-        some = natives[start : start + spec.read_batch]
-        answer_some(hub, system, spec, {n: by_native[n] for n in some})
+        haul.read({n: by_native[n] for n in natives[start : start + spec.read_batch]})
+    haul.keep()
     return hub.env.view(lambda rows: next_hint(rows, system, spec, hub.env.now()))
 
 
@@ -270,25 +272,57 @@ def next_hint(rows: Rows, system: System, spec: ObjectSpec, now: int) -> int:
     return int(found[0]["not_before"]) if found else now + system.poll_ms
 
 
-def answer_some(hub: Hub, system: System, spec: ObjectSpec, wanted: dict[str, list[Row]]) -> None:
-    """Read these records at once; a tool that cannot answer now is asked again later."""
-    try:
-        readings = system.connector.read(system.api, spec, list(wanted))
-    except Unavailable as error:
-        after = error.after_ms
-        hub.env.commit(lambda rows: put_off(rows, hub, wanted, after, OUTAGE), "capture:put off")
-        raise
-    except Unreadable:
-        if len(wanted) == 1:  # it holds up no other
-            hub.env.commit(lambda rows: put_off(rows, hub, wanted), "capture:put off")
-        for native, found in wanted.items() if len(wanted) > 1 else ():
-            answer_some(hub, system, spec, {native: found})
-        return
-    hub.env.commit(
-        lambda rows: close_hints(rows, hub, Intake(system, spec, "hint"), wanted, readings),
-        "capture:hints",
-    )
-    hub.env.wake("resolve")
+@dataclass
+class Haul:
+    """What is read of the records that hints name: a tool that is quick costs few transactions."""
+
+    hub: Hub
+    intake: Intake
+    wanted: dict[str, list[Row]] = field(default_factory=dict)
+    readings: list[Reading] = field(default_factory=list)
+    since: int = 0  # when the first of them was asked for
+
+    def read(self, wanted: dict[str, list[Row]]) -> None:
+        """Read these records at once. Raises what keeps the tool from answering at all."""
+        system, spec, began = self.intake.system, self.intake.spec, self.hub.env.now()
+        try:
+            readings = system.connector.read(system.api, spec, list(wanted))
+        except ConnectorError as error:
+            self.keep()
+            self.fail(wanted, error)
+            return
+        self.since = self.since if self.wanted else began
+        self.wanted |= wanted
+        self.readings += readings
+        if self.hub.env.now() >= self.since + TOGETHER_MS:
+            self.keep()
+
+    def fail(self, wanted: dict[str, list[Row]], error: ConnectorError) -> None:
+        """A tool that cannot answer now is asked again later, as what nobody understands is."""
+        if isinstance(error, Unreadable) and len(wanted) > 1:  # it holds up no other
+            for native, found in wanted.items():
+                self.read({native: found})
+        elif isinstance(error, Unreadable):
+            self.put_off(wanted)
+        else:
+            if isinstance(error, Unavailable):
+                self.put_off(wanted, error.after_ms, OUTAGE)
+            raise error
+
+    def put_off(self, wanted: dict[str, list[Row]], *how: int) -> None:
+        """Ask again later, see `put_off`."""
+        hub = self.hub
+        hub.env.commit(lambda rows: put_off(rows, hub, wanted, *how), "capture:put off")
+
+    def keep(self) -> None:
+        """Take in what was read so far."""
+        if not self.wanted:
+            return
+        wanted, self.wanted, readings, self.readings = self.wanted, {}, self.readings, []
+        self.hub.env.commit(
+            lambda rows: close_hints(rows, self.hub, self.intake, wanted, readings), "capture:hints"
+        )
+        self.hub.env.wake("resolve")
 
 
 def close_hints(
