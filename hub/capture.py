@@ -406,11 +406,35 @@ def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
             continue
         key, now = f"{system.name}:{found.key}", hub.env.now()
         where = (system.name, found.object, found.native_id)
-        fresh = inputs.hint(rows, *where, key, now, kind=found.kind)
+        due = read_at(rows, hub, system, found)
+        fresh = inputs.hint(rows, *where, key, now, kind=found.kind, not_before=due)
         if fresh and by_us(rows, hub, system, found):
             inputs.answer(rows, [key], "our own write")
         new += fresh
     return new
+
+
+def read_at(rows: Rows, hub: Hub, system: System, found: Hint) -> int:
+    """When to read what a hint tells of (ms): at once, or with the confirmation of a write of ours.
+
+    Where a tool does not say whose a change was, one that is no later than our last write is most
+    likely that write. It is read all the same, but together with what is read again anyhow.
+    """
+    if not system.specs[found.object].echoes or found.kind != "changed" or not found.source_ms:
+        return 0
+    uid = state.find_alias(rows, system.name, found.object, found.native_id)
+    latest = inputs.confirmed_at(hub.tool(system.name, found.object), hub.env.now())
+    return confirmed_with(rows, uid, found.source_ms, latest) if uid else 0
+
+
+def confirmed_with(rows: Rows, uid: Uid, at: int, latest: int) -> int:
+    """When a write of ours that may be what happened then is read again, 0 for none."""
+    if rows.select("intent", {"uid": uid, "status": "sent"}, only=("uid",), limit=1):
+        return latest  # until its receipt is there, a reading would be refused
+    note = rows.get("hint", id=f"again:{uid}")
+    if note and note["state"] == "open" and at <= note["at"]:
+        return min(int(note["not_before"]), latest)
+    return 0
 
 
 def by_us(rows: Rows, hub: Hub, system: System, found: Hint) -> bool:

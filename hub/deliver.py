@@ -54,8 +54,6 @@ from hub.pure.model import (
 IDLE_MS = 500
 AT_ONCE = 100
 WAIT_MS = 200
-# Writes of one second are confirmed together, in the batches in which the tool is read.
-TOGETHER_MS = 1_000
 ADOPTED = "adopted"  # the cause of an input: the record took over what was written to another
 
 
@@ -548,7 +546,7 @@ def follow_up(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
         },
     )
     if answer.outcome == "done" and plan.record.native_id:
-        inputs.again(rows, plan.record, now, confirmed_at(link))
+        inputs.again(rows, plan.record, now, inputs.confirmed_at(link.tool, now))
         link.hub.env.wake(f"capture:{link.system.name}")
     elif answer.outcome in ("retry", "stop"):
         slots.retry(rows, *place(link, plan), now, answer.after_ms)
@@ -558,12 +556,6 @@ def follow_up(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
         show_rejected(rows, link, plan, answer)
     if answer.outcome in ("unknown", "rejected", "stop"):
         state.count(rows, link.system.name, f"writes {answer.outcome}")
-
-
-def confirmed_at(link: Link) -> int:
-    """When what is written now is read again: one settle time later, with all of that second."""
-    due = link.hub.env.now() + link.tool.settle_ms
-    return due + -due % TOGETHER_MS
 
 
 def place(link: Link, plan: Plan) -> tuple[str, dict[str, Any]]:
@@ -726,7 +718,7 @@ def receive_create(rows: Rows, link: Link, plan: Plan, answer: Answer, receipt: 
             f"again:{plan.record.uid}",
             link.hub.env.now(),
             kind="again",
-            not_before=confirmed_at(link),
+            not_before=inputs.confirmed_at(link.tool, link.hub.env.now()),
         )
     else:
         adopt(rows, link, plan, str(known), receipt, adopts=plan.golden.uid)

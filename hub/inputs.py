@@ -30,6 +30,10 @@ from hub.pure.model import (
     Uid,
     Value,
 )
+from hub.pure.rules import Tool
+
+# Writes of one second are confirmed together, in the batches in which the tool is read.
+TOGETHER_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +337,12 @@ def hint(
     return True
 
 
+def confirmed_at(tool: Tool, now: int) -> int:
+    """When what is written now is read again: one settle time later, with all of that second."""
+    due = now + tool.settle_ms
+    return due + -due % TOGETHER_MS
+
+
 def again(rows: Rows, record: Record, now: int, due: int) -> None:
     """Read this record again, not before it is due; one open note per record is enough."""
     if not record.native_id:
@@ -356,6 +366,7 @@ def again(rows: Rows, record: Record, now: int, due: int) -> None:
             {"id": key},
             {
                 "state": "open",
+                "at": now,
                 "attempts": row["attempts"] if row["state"] == "open" else 0,
                 "native_id": record.native_id,
                 "not_before": due if row["state"] != "open" else max(due, row["not_before"]),

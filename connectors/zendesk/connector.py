@@ -133,6 +133,7 @@ USERS: Final = ObjectSpec(
     write_batch=PAGE,
     links=("company",),
     webhook_events=events_of("user", USER_EVENTS),
+    echoes=True,
     follows_merges=False,
 )
 ORGANIZATIONS: Final = ObjectSpec(
@@ -154,6 +155,7 @@ ORGANIZATIONS: Final = ObjectSpec(
     read_batch=PAGE,
     write_batch=PAGE,
     webhook_events=events_of("organization", ORGANIZATION_EVENTS),
+    echoes=True,
     tells_deletions=False,
 )
 ONE: Final = {"users": "user", "organizations": "organization"}
