@@ -48,13 +48,13 @@ class Intake:
 
 def append(rows: Rows, hub: Hub, record: Record, body: Body, **more: object) -> int:
     """Append an input to a record and announce it on the log; returns its sequence number."""
-    item = state.append_input(rows, hub.vault, record.uid, body, hub.env.now(), **more)
+    item, trace = state.append_input(rows, hub.vault, record.uid, body, hub.env.now(), **more)
     hub.log.publish(
         rows,
         f"cdc.{record.system}.{record.object}",
         record.uid.encode(),
         hub.codec.cdc(record, item),
-        traceparent(state.input_trace(rows, item.uid, item.seq), item.event_id),
+        traceparent(trace, item.event_id),
         hub.env.now(),
     )
     return item.seq
