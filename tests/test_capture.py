@@ -242,3 +242,34 @@ def test_what_was_read_before_a_failure_is_kept(error: ConnectorError) -> None:
     assert [told[f"p{n}"] for n in range(3)] == ["nothing new"] * 3
     assert told["p3"] == "open"
     assert [told[f"p{n}"] == "open" for n in (4, 5)] == [not isinstance(error, Unreadable)] * 2
+
+
+def test_a_large_page_is_taken_in_parts_and_once_more_after_a_crash() -> None:
+    """Whoever waits to write gets a turn in between; what was kept already is nothing new."""
+    world = World({"A": Profile(page=500)})
+    people = 2 * capture.PAGE_AT_ONCE + 1
+    for n in range(people):
+        world.tools["A"].act(f"p{n}", {"mail": f"p{n}@x.com"})
+
+    def kill(point: str) -> None:
+        if point == "after capture:snapshot" and known(world) > capture.PAGE_AT_ONCE:
+            raise KilledError
+
+    world.env.at_point = kill
+    with pytest.raises(KilledError):
+        world.capture("A")
+    assert known(world) == 2 * capture.PAGE_AT_ONCE
+    world.env.at_point = lambda _: None
+    world.resolve()
+    world.sync()
+    assert known(world) == people
+    assert world.store.view(lambda rows: rows.count("input", {"kind": "observation"})) == people
+
+
+class KilledError(Exception):
+    """The process is gone."""
+
+
+def known(world: World) -> int:
+    """How many people of A the hub has."""
+    return world.store.view(lambda rows: rows.count("record", {"system": "A", "object": PERSON}))

@@ -135,7 +135,8 @@ def looked(world: World, name: str, wait_ms: int) -> int:
     system, before = world.hub.systems[name], reads(world, name)
     world.clock.pass_time(wait_ms)
     for spec in system.specs.values():
-        capture.answer_hints(world.hub, system, spec)
+        waits = world.store.view(capture.Stream(world.hub, system, spec).waits)
+        capture.answer_hints(world.hub, system, spec, waits.hints)
     return reads(world, name) - before
 
 
