@@ -27,7 +27,7 @@ from hub import inputs, slots
 from hub.env import Hub, System
 from hub.inputs import Ahead, Intake
 from hub.io import state
-from hub.io.rows import Row, Rows, at_most
+from hub.io.rows import Row, Rows, among, at_most
 from hub.pure.model import Intent, Sent, Uid
 
 HINTS_AT_ONCE = 100
@@ -104,13 +104,12 @@ class Stream:
     def waits(self, rows: Rows) -> Waits:
         """What there is to do."""
         now = self.hub.env.now()
-        hints = due_hints(rows, self.system, self.spec, now)
-        return Waits(
-            hints,
-            int(hints[0]["not_before"]) if hints else next_hint(rows, self.system, self.spec, now),
-            self.cursor_in(rows, "changes"),
-            self.cursor_in(rows, "snapshot"),
-        )
+        until = next_hint(rows, self.system, self.spec, now)
+        hints = due_hints(rows, self.system, self.spec, now) if until <= now else []
+        here = {"system": self.system.name, "shard": self.spec.object}
+        found = rows.select("cursor", {**here, "stream": among(["changes", "snapshot"])})
+        cursors = {row["stream"]: row for row in found}
+        return Waits(hints, until, cursors.get("changes"), cursors.get("snapshot"))
 
     def save(self, rows: Rows, name: str, value: str, at: int) -> None:
         """Move a named stream, in the caller's transaction."""
@@ -494,8 +493,10 @@ def by_us(rows: Rows, hub: Hub, system: System, found: Hint) -> bool:
     """Whether a hint tells of a write of ours, whose receipt says more than a reading would."""
     if found.cause:
         return rows.get("intent", key=found.cause) is not None
+    if not found.shows:
+        return False
     uid = state.find_alias(rows, system.name, found.object, found.native_id)
-    if not uid or not found.shows:
+    if not uid:
         return False
     spec, sends = system.specs[found.object], last_sent(rows, hub, uid)
     shown = spec.fields.take(dict(found.shows)).values

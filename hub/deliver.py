@@ -468,6 +468,7 @@ def send(link: Link, ready: Sequence[Plan]) -> None:
             "deliver:receipt",
         )
         link.hub.env.wake("resolve")
+        link.hub.env.wake(f"capture:{link.system.name}", inputs.confirmed_at(link.tool, began))
 
 
 def ask_tool(link: Link, writes: Sequence[Write]) -> tuple[Answer, ...]:
@@ -566,7 +567,6 @@ def follow_up(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
     )
     if answer.outcome == "done" and plan.record.native_id:
         inputs.again(rows, plan.record, now, inputs.confirmed_at(link.tool, now))
-        link.hub.env.wake(f"capture:{link.system.name}")
     elif answer.outcome in ("retry", "stop"):
         slots.retry(rows, *place(link, plan), now, answer.after_ms)
     elif answer.outcome == "stale":
@@ -807,8 +807,10 @@ def settle_create(link: Link, row: Row) -> bool:
     except Unreadable as error:
         env.commit(partial(cannot_look, link=link, row=row, error=error), "deliver:call off")
         return False
+    began = env.now()
     env.commit(lambda rows: take_found(rows, link, record, row, readings), "deliver:found")
     env.wake("resolve")
+    env.wake(f"capture:{link.system.name}", inputs.confirmed_at(link.tool, began))
     return True
 
 

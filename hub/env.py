@@ -51,8 +51,11 @@ class Env(Protocol):
     def view(self, work: Callable[[Rows], T]) -> T:
         """Run on a snapshot, without writing."""
 
-    def wake(self, loop: str) -> None:
-        """Tell a loop that there is work: "resolve", "deliver:<system>", "capture:<system>"."""
+    def wake(self, loop: str, at: int = 0) -> None:
+        """Tell a loop that there is work: "resolve", "deliver:<system>", "capture:<system>".
+
+        It is left asleep where it looks by itself when the work is due, not before `at` (ms).
+        """
 
 
 @dataclass(frozen=True)

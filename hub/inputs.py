@@ -15,7 +15,7 @@ from connectors._kit.contract import ObjectSpec, Reading
 from hub.env import Hub, System
 from hub.io import state
 from hub.io.log import traceparent
-from hub.io.rows import Row, Rows, among
+from hub.io.rows import Conflict, Row, Rows, among
 from hub.io.tables import Int, Text
 from hub.pure.fold import expand, renamed
 from hub.pure.model import (
@@ -377,22 +377,21 @@ def hint(
     not_before: int = 0,
 ) -> bool:
     """Leave a note to read a record; a note that is known already is not left twice."""
-    if rows.get("hint", id=key) is not None:
+    note = {
+        "id": key,
+        "system": system,
+        "object": obj,
+        "native_id": native_id,
+        "kind": kind,
+        "state": "open",
+        "at": now,
+        "not_before": not_before,
+        "attempts": 0,
+    }
+    try:
+        rows.insert("hint", note)
+    except Conflict:
         return False
-    rows.insert(
-        "hint",
-        {
-            "id": key,
-            "system": system,
-            "object": obj,
-            "native_id": native_id,
-            "kind": kind,
-            "state": "open",
-            "at": now,
-            "not_before": not_before,
-            "attempts": 0,
-        },
-    )
     return True
 
 

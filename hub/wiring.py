@@ -34,6 +34,7 @@ from hub.pure.model import Uid
 from hub.pure.rules import Tool
 
 T = TypeVar("T")
+AWAKE = 1 << 62  # of a loop that is at work: later than any time at which it would wake
 
 
 class Clock:
@@ -57,6 +58,7 @@ class RealEnv:
     store: Store
     clock: Clock = field(default_factory=Clock)
     _bells: dict[str, threading.Event] = field(default_factory=lambda: defaultdict(threading.Event))
+    _asleep: dict[str, int] = field(default_factory=lambda: defaultdict(lambda: AWAKE))
 
     def now(self) -> int:
         """See `Env`."""
@@ -79,14 +81,17 @@ class RealEnv:
         """See `Env`."""
         return self.store.view(work)
 
-    def wake(self, loop: str) -> None:
-        """See `Env`."""
-        self._bells[loop].set()
+    def wake(self, loop: str, at: int = 0) -> None:
+        """See `Env`. A loop that is at work looks once more: it may have looked already."""
+        if at < self._asleep[loop]:
+            self._bells[loop].set()
 
     def wait(self, loop: str, until_ms: int) -> None:
         """Sleep until this time, or until somebody wakes the loop."""
         bell = self._bells[loop]
+        self._asleep[loop] = until_ms
         bell.wait(max(0, until_ms - self.now()) / 1000)
+        self._asleep[loop] = AWAKE
         bell.clear()
 
 
