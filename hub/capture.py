@@ -8,7 +8,7 @@ ahead of the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import orjson
@@ -25,12 +25,14 @@ from connectors._kit.contract import (
 )
 from hub import inputs, slots
 from hub.env import Hub, System
-from hub.inputs import Intake
+from hub.inputs import Ahead, Intake
 from hub.io import state
 from hub.io.rows import Row, Rows, among, at_most, unlike
 from hub.pure.model import Intent, Sent, Uid
 
 HINTS_AT_ONCE = 100
+PAGE_AT_ONCE = 50  # readings of a page that one transaction takes in
+TOGETHER_MS = 50  # what was read in so short a time is taken in with one transaction
 BACK_OFF_MS = (1_000, 5_000, 30_000, 300_000)
 GIVE_UP_AFTER = 12
 OUTAGE = 3  # tries that a tool counts for which cannot answer at all, however long it is down
@@ -47,12 +49,22 @@ def step(hub: Hub, system: System) -> int:
     failed: list[ConnectorError] = []
     for spec in in_order(system):
         try:
-            due += [answer_hints(hub, system, spec), follow(hub, system, spec)]
+            due.append(turn(hub, system, spec))
         except ConnectorError as error:
             failed.append(error)
     if failed:
         raise failed[0]
     return min(due)
+
+
+def turn(hub: Hub, system: System, spec: ObjectSpec) -> int:
+    """One object's due hints, and its next page; returns when to look again (ms)."""
+    stream = Stream(hub, system, spec)
+    waits = hub.env.view(stream.waits)
+    if waits.hints:
+        answer_hints(hub, system, spec, waits.hints)
+        waits = hub.env.view(stream.waits)
+    return min(waits.until, follow(stream, waits))
 
 
 def in_order(system: System) -> list[ObjectSpec]:
@@ -61,6 +73,16 @@ def in_order(system: System) -> list[ObjectSpec]:
 
 
 # -- snapshot and changes ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What an object has to do: due hints, when the next one is due (ms), and where it stands."""
+
+    hints: list[Row]
+    until: int
+    changes: Row | None
+    listed: Row | None
 
 
 @dataclass(frozen=True)
@@ -79,6 +101,16 @@ class Stream:
         """The same, in the caller's transaction."""
         return rows.get("cursor", system=self.system.name, stream=name, shard=self.spec.object)
 
+    def waits(self, rows: Rows) -> Waits:
+        """What there is to do."""
+        now = self.hub.env.now()
+        until = next_hint(rows, self.system, self.spec, now)
+        hints = due_hints(rows, self.system, self.spec, now) if until <= now else []
+        here = {"system": self.system.name, "shard": self.spec.object}
+        found = rows.select("cursor", {**here, "stream": among(["changes", "snapshot"])})
+        cursors = {row["stream"]: row for row in found}
+        return Waits(hints, until, cursors.get("changes"), cursors.get("snapshot"))
+
     def save(self, rows: Rows, name: str, value: str, at: int) -> None:
         """Move a named stream, in the caller's transaction."""
         rows.upsert(
@@ -93,17 +125,15 @@ class Stream:
         )
 
 
-def follow(hub: Hub, system: System, spec: ObjectSpec) -> int:
+def follow(stream: Stream, waits: Waits) -> int:
     """The next page of whatever this object needs; returns when to look again (ms)."""
-    stream = Stream(hub, system, spec)
-    changes = stream.cursor("changes")
-    if changes is None:
+    if waits.changes is None:
         begin(stream)
-        return hub.env.now()
-    listed = stream.cursor("snapshot")
+        return stream.hub.env.now()
+    listed = waits.listed
     if listed is None or listed["value"] != DONE:
         return page_of_listing(stream, "snapshot", listed["value"] if listed else "")
-    return page_of_changes(stream, changes)
+    return page_of_changes(stream, waits.changes)
 
 
 DONE = "done"
@@ -123,12 +153,10 @@ def page_of_listing(stream: Stream, name: str, cursor: str) -> int:
     page = system.connector.listing(system.api, spec, cursor)
     progressed(page, cursor, f"{system.name} {spec.object} listing")
 
-    def keep(rows: Rows) -> None:
-        take_page(rows, hub, Intake(system, spec, name, snapshot=True), page)
+    def save(rows: Rows) -> None:
         stream.save(rows, name, DONE if page.done else page.cursor, hub.env.now())
 
-    hub.env.commit(keep, f"capture:{name}")
-    hub.env.wake("resolve")
+    keep_page(hub, Intake(system, spec, name, snapshot=True), page, save)
     return hub.env.now()
 
 
@@ -143,15 +171,13 @@ def page_of_changes(stream: Stream, changes: Row) -> int:
     page = system.connector.changes(system.api, spec, changes["value"], known)
     progressed(page, changes["value"], f"{system.name} {spec.object} changes")
 
-    def keep(rows: Rows) -> None:
-        take_page(rows, hub, Intake(system, spec, "changes"), page)
+    def save(rows: Rows) -> None:
         stream.save(rows, "changes", page.cursor, started if page.done else changes["at"])
         if page.expired:
             state.count(rows, system.name, "cursors expired")
             stream.save(rows, "snapshot", "", started)
 
-    hub.env.commit(keep, "capture:changes")
-    hub.env.wake("resolve")
+    keep_page(hub, Intake(system, spec, "changes"), page, save)
     return started + every if page.done else hub.env.now()
 
 
@@ -170,20 +196,47 @@ def progressed(page: Page, cursor: str, what: str) -> None:
         raise Unreadable(message)
 
 
+def keep_page(hub: Hub, intake: Intake, page: Page, save: Callable[[Rows], None]) -> None:
+    """Take a page in, and `save` how far it came, with the last transaction that it takes.
+
+    A large one would keep all other writers waiting. Whatever is in between is read again where
+    the hub dies: the same readings again are nothing new.
+    """
+
+    def keep(rows: Rows) -> None:
+        take_page(rows, hub, intake, replace(page, readings=page.readings[before:]))
+        save(rows)
+
+    point = f"capture:{intake.cause}"
+    before = max(0, len(page.readings) - 1) // PAGE_AT_ONCE * PAGE_AT_ONCE
+    for start in range(0, before, PAGE_AT_ONCE):
+        some = page.readings[start : start + PAGE_AT_ONCE]
+        hub.env.commit(partial(take_all, hub=hub, intake=intake, readings=some), point)
+        hub.env.wake("resolve")
+    hub.env.commit(keep, point)
+    hub.env.wake("resolve")
+
+
 def take_page(rows: Rows, hub: Hub, intake: Intake, page: Page) -> None:
     """Take every reading of a page; what cannot be understood is parked, the rest goes on."""
-    for reading in page.readings:
-        take_or_note(rows, hub, intake, reading)
+    take_all(rows, hub, intake, page.readings)
     for n, (why, raw) in enumerate(page.broken):
         park_broken(rows, hub, intake, f"{hub.env.now()}:{n}", why, raw)
 
 
-def take_or_note(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> str:
+def take_all(rows: Rows, hub: Hub, intake: Intake, readings: Sequence[Reading]) -> None:
+    """Take these readings."""
+    ahead = inputs.look_ahead(rows, intake.system.name, readings)
+    for reading in readings:
+        take_or_note(rows, hub, intake, reading, ahead)
+
+
+def take_or_note(rows: Rows, hub: Hub, intake: Intake, reading: Reading, ahead: Ahead) -> str:
     """Take a reading; one that came too early or too late leaves a note to read again."""
     if why := inputs.unfit(reading):
         park_once(rows, hub, intake, ascii(reading.native_id)[:100], why, reading.raw)
         return "nothing"
-    how = inputs.take(rows, hub, intake, reading)
+    how = inputs.take(rows, hub, intake, reading, ahead)
     if how in ("stale", "early", "wait"):
         due = hub.env.now() + max(EARLY_MS, intake.spec.settle_ms)
         leave_note(rows, hub, intake, reading, due)
@@ -238,17 +291,16 @@ def park_once(rows: Rows, hub: Hub, intake: Intake, key: str, why: str, raw: byt
 # -- hints -------------------------------------------------------------------------------------
 
 
-def answer_hints(hub: Hub, system: System, spec: ObjectSpec) -> int:
-    """Read what the due hints name; returns when the next one is due (ms)."""
-    due = hub.env.view(lambda rows: due_hints(rows, system, spec, hub.env.now()))
+def answer_hints(hub: Hub, system: System, spec: ObjectSpec, due: Sequence[Row]) -> None:
+    """Read what the due hints name."""
     by_native: dict[str, list[Row]] = {}
     for row in due:
         by_native.setdefault(row["native_id"], []).append(row)
+    haul = Haul(hub, Intake(system, spec, "hint"))
     natives = list(by_native)
     for start in range(0, len(natives), spec.read_batch):
-        some = natives[start : start + spec.read_batch]
-        answer_some(hub, system, spec, {n: by_native[n] for n in some})
-    return hub.env.view(lambda rows: next_hint(rows, system, spec, hub.env.now()))
+        haul.read({n: by_native[n] for n in natives[start : start + spec.read_batch]})
+    haul.keep()
 
 
 def due_hints(rows: Rows, system: System, spec: ObjectSpec, now: int) -> list[Row]:
@@ -268,29 +320,62 @@ def next_hint(rows: Rows, system: System, spec: ObjectSpec, now: int) -> int:
         {"system": system.name, "object": spec.object, "state": "open"},
         order=("not_before",),
         limit=1,
+        only=("not_before",),
     )
     return int(found[0]["not_before"]) if found else now + system.poll_ms
 
 
-def answer_some(hub: Hub, system: System, spec: ObjectSpec, wanted: dict[str, list[Row]]) -> None:
-    """Read these records at once; a tool that cannot answer now is asked again later."""
-    try:
-        readings = system.connector.read(system.api, spec, list(wanted))
-    except Unavailable as error:
-        after = error.after_ms
-        hub.env.commit(lambda rows: put_off(rows, hub, wanted, after, OUTAGE), "capture:put off")
-        raise
-    except Unreadable:
-        if len(wanted) == 1:  # it holds up no other
-            hub.env.commit(lambda rows: put_off(rows, hub, wanted), "capture:put off")
-        for native, found in wanted.items() if len(wanted) > 1 else ():
-            answer_some(hub, system, spec, {native: found})
-        return
-    hub.env.commit(
-        lambda rows: close_hints(rows, hub, Intake(system, spec, "hint"), wanted, readings),
-        "capture:hints",
-    )
-    hub.env.wake("resolve")
+@dataclass
+class Haul:
+    """What is read of the records that hints name: a tool that is quick costs few transactions."""
+
+    hub: Hub
+    intake: Intake
+    wanted: dict[str, list[Row]] = field(default_factory=dict)
+    readings: list[Reading] = field(default_factory=list)
+    since: int = 0  # when the first of them was asked for
+
+    def read(self, wanted: dict[str, list[Row]]) -> None:
+        """Read these records at once. Raises what keeps the tool from answering at all."""
+        system, spec, began = self.intake.system, self.intake.spec, self.hub.env.now()
+        try:
+            readings = system.connector.read(system.api, spec, list(wanted))
+        except ConnectorError as error:
+            self.keep()
+            self.fail(wanted, error)
+            return
+        self.since = self.since if self.wanted else began
+        self.wanted |= wanted
+        self.readings += readings
+        if self.hub.env.now() >= self.since + TOGETHER_MS:
+            self.keep()
+
+    def fail(self, wanted: dict[str, list[Row]], error: ConnectorError) -> None:
+        """A tool that cannot answer now is asked again later, as what nobody understands is."""
+        if isinstance(error, Unreadable) and len(wanted) > 1:  # it holds up no other
+            for native, found in wanted.items():
+                self.read({native: found})
+        elif isinstance(error, Unreadable):
+            self.put_off(wanted)
+        else:
+            if isinstance(error, Unavailable):
+                self.put_off(wanted, error.after_ms, OUTAGE)
+            raise error
+
+    def put_off(self, wanted: dict[str, list[Row]], *how: int) -> None:
+        """Ask again later, see `put_off`."""
+        hub = self.hub
+        hub.env.commit(lambda rows: put_off(rows, hub, wanted, *how), "capture:put off")
+
+    def keep(self) -> None:
+        """Take in what was read so far."""
+        if not self.wanted:
+            return
+        wanted, self.wanted, readings, self.readings = self.wanted, {}, self.readings, []
+        self.hub.env.commit(
+            lambda rows: close_hints(rows, self.hub, self.intake, wanted, readings), "capture:hints"
+        )
+        self.hub.env.wake("resolve")
 
 
 def close_hints(
@@ -305,21 +390,22 @@ def close_hints(
         "early": "answered",
         "wait": "answered",
     }
+    ahead = inputs.look_ahead(rows, intake.system.name, readings)
     for reading in readings:
-        names = (reading.native_id, *reading.aliases, reading.asked)
-        asked = [n for n in names if n in wanted]
-        keys = [row["id"] for n in asked for row in wanted[n]]
-        inputs.answer(rows, [k for k in keys if due_before(rows, k, reading.start_ms)], "answered")
-        how = take_or_note(rows, hub, intake, reading)
+        names = dict.fromkeys((*inputs.names_of(reading), reading.asked))
+        keys = [row["id"] for n in names for row in wanted.get(n, ())]
         told = [k for k in keys if not k.startswith("again:")]
-        by = inputs.latest(rows, intake.system.name, reading) if how == "new" else None
+        end_notes(rows, [k for k in keys if k.startswith("again:")], reading.start_ms)
+        how = take_or_note(rows, hub, intake, reading, ahead)
+        by = inputs.latest(rows, intake.system.name, reading) if told and how == "new" else None
         inputs.answer(rows, told, words[how], by)
 
 
-def due_before(rows: Rows, key: str, at: int) -> bool:
-    """Whether a note still asks for no later reading: it may have been put off meanwhile."""
-    row = rows.get("hint", id=key)
-    return bool(row and row["not_before"] <= at)
+def end_notes(rows: Rows, keys: Iterable[str], at: int) -> None:
+    """Close notes of ours, but none that asks for a later reading: it was put off meanwhile."""
+    for key in keys:
+        here = {"id": key, "not_before": at_most(at)}
+        rows.update("hint", here, {"state": "answered", "answer": None})
 
 
 def put_off(
@@ -374,19 +460,45 @@ def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
             continue
         key, now = f"{system.name}:{found.key}", hub.env.now()
         where = (system.name, found.object, found.native_id)
-        fresh = inputs.hint(rows, *where, key, now, kind=found.kind)
+        due = read_at(rows, hub, system, found)
+        fresh = inputs.hint(rows, *where, key, now, kind=found.kind, not_before=due)
         if fresh and by_us(rows, hub, system, found):
             inputs.answer(rows, [key], "our own write")
         new += fresh
     return new
 
 
+def read_at(rows: Rows, hub: Hub, system: System, found: Hint) -> int:
+    """When to read what a hint tells of (ms): at once, or with the confirmation of a write of ours.
+
+    Where a tool does not say whose a change was, one that is no later than our last write is most
+    likely that write. It is read all the same, but together with what is read again anyhow.
+    """
+    if not system.specs[found.object].echoes or found.kind != "changed" or not found.source_ms:
+        return 0
+    uid = state.find_alias(rows, system.name, found.object, found.native_id)
+    latest = inputs.confirmed_at(hub.tool(system.name, found.object), hub.env.now())
+    return confirmed_with(rows, uid, found.source_ms, latest) if uid else 0
+
+
+def confirmed_with(rows: Rows, uid: Uid, at: int, latest: int) -> int:
+    """When a write of ours that may be what happened then is read again, 0 for none."""
+    if rows.select("intent", {"uid": uid, "status": "sent"}, only=("uid",), limit=1):
+        return latest  # until its receipt is there, a reading would be refused
+    note = rows.get("hint", id=f"again:{uid}")
+    if note and note["state"] == "open" and at <= note["at"]:
+        return min(int(note["not_before"]), latest)
+    return 0
+
+
 def by_us(rows: Rows, hub: Hub, system: System, found: Hint) -> bool:
     """Whether a hint tells of a write of ours, whose receipt says more than a reading would."""
     if found.cause:
         return rows.get("intent", key=found.cause) is not None
+    if not found.shows:
+        return False
     uid = state.find_alias(rows, system.name, found.object, found.native_id)
-    if not uid or not found.shows:
+    if not uid:
         return False
     spec, sends = system.specs[found.object], last_sent(rows, hub, uid)
     shown = spec.fields.take(dict(found.shows)).values

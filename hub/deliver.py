@@ -14,7 +14,7 @@ by sending again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -54,6 +54,7 @@ from hub.pure.model import (
 IDLE_MS = 500
 AT_ONCE = 100
 WAIT_MS = 200
+GATHER_MS = 50  # receipts move no other link as a rule: a few of them are folded together
 ADOPTED = "adopted"  # the cause of an input: the record took over what was written to another
 
 
@@ -91,14 +92,15 @@ BROKEN_OFF = ("intent", "")
 
 def waiting(rows: Rows, hub: Hub, system: System) -> set[tuple[str, str]]:
     """What waits in this system, if it may be written: (table, object), and `BROKEN_OFF`."""
-    now, here = hub.env.now(), {"system": system.name}
-    found = {
-        (table, name)
-        for table in ("slot", "wanted")
-        for name in system.specs
-        if rows.select(table, {**here, "object": name, **free(now)}, only=("object",), limit=1)
-    }
-    for row in rows.select("intent", {**here, "status": among(slots.OPEN)}, limit=AT_ONCE):
+    here = {"system": system.name}
+    due = {**here, **free(hub.env.now())}
+    found: set[tuple[str, str]] = set()
+    for table in ("slot", "wanted"):
+        some = rows.select(table, due, only=("object",), limit=AT_ONCE)
+        names = {row["object"] for row in some} if len(some) < AT_ONCE else system.specs
+        found |= {(table, name) for name in names}
+    broken = {**here, "status": among(slots.OPEN)}
+    for row in rows.select("intent", broken, only=("status", "object"), limit=AT_ONCE):
         unknown = row["status"] == "unknown"
         found |= {("intent", row["object"]) if unknown else BROKEN_OFF}
     return found if found and may_write(rows, system) else set()
@@ -112,8 +114,7 @@ def free(now: int) -> dict[str, Any]:
 def may_write(rows: Rows, system: System) -> bool:
     """Nothing is written before the first apply, nor while writes are stopped."""
     row = rows.get("system", name=system.name)
-    flowing = switches.read(rows, "applied") and not switches.read(rows, "writes stopped")
-    return bool(row and row["writes"] and flowing)
+    return bool(row and row["writes"] and switches.flowing(rows))
 
 
 # -- updates -----------------------------------------------------------------------------------
@@ -142,12 +143,12 @@ def look(rows: Rows, link: Link) -> list[Plan | Chore]:
     waiting: list[Row] = []
     plans = 0
     due = due_slots(rows, link)
-    for row in due:
-        if one := plan_one(rows, link, row):
+    for standing in all_standing(rows, due, batch_of(link)):
+        if one := plan_one(rows, link, standing):
             found.append(one)
             plans += isinstance(one, Plan)
         else:
-            waiting.append(row)
+            waiting.append(standing.slot)
         if plans >= batch_of(link):
             return found
     crowded = waiting and len(due) == AT_ONCE
@@ -166,12 +167,31 @@ def due_slots(rows: Rows, link: Link) -> list[Row]:
     return rows.select("slot", where, order=("rank", "dirty", "uid"), limit=AT_ONCE)
 
 
-def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | Chore | None:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A due slot, its record with its row, and the golden record that it belongs to."""
+
+    slot: Row
+    row: Row
+    record: Record
+    golden: Golden | None
+
+
+def all_standing(rows: Rows, due: Sequence[Row], size: int) -> Iterator[Standing]:
+    """These slots as they stand, so many read at once."""
+    for start in range(0, len(due), size):
+        some = due[start : start + size]
+        where = {"uid": among(slot["uid"] for slot in some)}
+        found = {row["uid"]: row for row in rows.select("record", where)}
+        goldens = state.load_goldens(rows, {row["golden"] for row in found.values()})
+        for slot in some:
+            if row := found.get(slot["uid"]):
+                yield Standing(slot, row, state.record_in(row), goldens[row["golden"]])
+
+
+def plan_one(rows: Rows, link: Link, standing: Standing) -> Plan | Chore | None:
     """What this link needs, None where it needs nothing now."""
-    row, record = rows.get("record", uid=slot["uid"]), state.load_record(rows, slot["uid"])
-    golden = state.golden_of(rows, slot["uid"])
-    if row is None or record is None:
-        return None
+    row, record, golden = standing.row, standing.record, standing.golden
     if row["next_seq"] != row["folded"] + 1 or record.intent:
         return None  # something is on its way to the resolver: look again after it
     if record.state != "live":
@@ -187,7 +207,7 @@ def plan_one(rows: Rows, link: Link, slot: Row) -> Plan | Chore | None:
     agrees = compare.to_agree(record, found, link.tool)
     if not (sends or agrees) and record.delivered == golden.members:
         return partial(slots.clean, record=record)
-    return Plan(record, golden, sends, run=slot["run"] or "", agrees=agrees)
+    return Plan(record, golden, sends, run=standing.slot["run"] or "", agrees=agrees)
 
 
 def unsettled_until(record: Record, link: Link) -> int:
@@ -448,7 +468,9 @@ def send(link: Link, ready: Sequence[Plan]) -> None:
             lambda rows: receive(rows, link, some, answers, began),  # noqa: B023
             "deliver:receipt",
         )
-        link.hub.env.wake("resolve")
+        gather = 0 if len(ready) >= batch_of(link) else GATHER_MS
+        link.hub.env.wake("resolve", link.hub.env.now() + gather)
+        link.hub.env.wake(f"capture:{link.system.name}", inputs.confirmed_at(link.tool, began))
 
 
 def ask_tool(link: Link, writes: Sequence[Write]) -> tuple[Answer, ...]:
@@ -546,8 +568,7 @@ def follow_up(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
         },
     )
     if answer.outcome == "done" and plan.record.native_id:
-        inputs.again(rows, plan.record, now, now + link.tool.settle_ms)
-        link.hub.env.wake(f"capture:{link.system.name}")
+        inputs.again(rows, plan.record, now, inputs.confirmed_at(link.tool, now))
     elif answer.outcome in ("retry", "stop"):
         slots.retry(rows, *place(link, plan), now, answer.after_ms)
     elif answer.outcome == "stale":
@@ -718,7 +739,7 @@ def receive_create(rows: Rows, link: Link, plan: Plan, answer: Answer, receipt: 
             f"again:{plan.record.uid}",
             link.hub.env.now(),
             kind="again",
-            not_before=link.hub.env.now() + link.tool.settle_ms,
+            not_before=inputs.confirmed_at(link.tool, link.hub.env.now()),
         )
     else:
         adopt(rows, link, plan, str(known), receipt, adopts=plan.golden.uid)
@@ -788,8 +809,10 @@ def settle_create(link: Link, row: Row) -> bool:
     except Unreadable as error:
         env.commit(partial(cannot_look, link=link, row=row, error=error), "deliver:call off")
         return False
+    began = env.now()
     env.commit(lambda rows: take_found(rows, link, record, row, readings), "deliver:found")
     env.wake("resolve")
+    env.wake(f"capture:{link.system.name}", inputs.confirmed_at(link.tool, began))
     return True
 
 
@@ -901,12 +924,8 @@ DEEDS: Mapping[str, Callable[[Link], bool]] = {
 
 def without_receipt(rows: Rows, system: str = "") -> list[Row]:
     """Writes that were said and never came to an end: nobody is about to receive for them."""
-    where = {"system": system} if system else {}
-    return [
-        row
-        for status in ("planned", "sent")
-        for row in rows.select("intent", {"status": status, **where})
-    ]
+    where: dict[str, Any] = {"system": system} if system else {}
+    return rows.select("intent", {"status": among(["planned", "sent"]), **where})
 
 
 def recover(rows: Rows, hub: Hub, system: str = "") -> int:

@@ -51,10 +51,10 @@ class Env(Protocol):
     def view(self, work: Callable[[Rows], T]) -> T:
         """Run on a snapshot, without writing."""
 
-    def wake(self, loop: str, after_ms: int = 0) -> None:
+    def wake(self, loop: str, at: int = 0) -> None:
         """Tell a loop that there is work: "resolve", "deliver:<system>", "capture:<system>".
 
-        `after_ms`: what is in no hurry may wait for others of its kind so long.
+        `at` (ms): what is in no hurry may wait until then for others of its kind.
         """
 
 

@@ -15,7 +15,7 @@ from connectors._kit.contract import ObjectSpec, Reading
 from hub.env import Hub, System
 from hub.io import state
 from hub.io.log import traceparent
-from hub.io.rows import Row, Rows
+from hub.io.rows import Conflict, Row, Rows, among
 from hub.io.tables import Int, Text
 from hub.pure.fold import expand, renamed
 from hub.pure.model import (
@@ -30,6 +30,10 @@ from hub.pure.model import (
     Uid,
     Value,
 )
+from hub.pure.rules import Tool
+
+# Writes of one second are confirmed together, in the batches in which the tool is read.
+TOGETHER_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +48,13 @@ class Intake:
 
 def append(rows: Rows, hub: Hub, record: Record, body: Body, **more: object) -> int:
     """Append an input to a record and announce it on the log; returns its sequence number."""
-    item = state.append_input(rows, hub.vault, record.uid, body, hub.env.now(), **more)
+    item, trace = state.append_input(rows, hub.vault, record.uid, body, hub.env.now(), **more)
     hub.log.publish(
         rows,
         f"cdc.{record.system}.{record.object}",
         record.uid.encode(),
         hub.codec.cdc(record, item),
-        traceparent(state.input_trace(rows, item.uid, item.seq), item.event_id),
+        traceparent(trace, item.event_id),
         hub.env.now(),
     )
     return item.seq
@@ -59,16 +63,67 @@ def append(rows: Rows, hub: Hub, record: Record, body: Body, **more: object) -> 
 # -- readings ----------------------------------------------------------------------------------
 
 
-def take(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> str:
+@dataclass(slots=True)
+class Ahead:
+    """What some readings ask for, read at once, in the transaction that takes them in.
+
+    `aliases`: (object, native id) to record. `records`: the rows of those records; each is good for
+    one look. `taken`: how many of the readings were taken in, and may have named what is new.
+    """
+
+    aliases: dict[tuple[str, str], Uid]
+    records: dict[Uid, Row]
+    taken: int = 0
+
+    def known(self, rows: Rows, system: str, reading: Reading) -> dict[str, Uid]:
+        """The record that each of its names leads to, where one does."""
+        named = {name: self.aliases.get((reading.object, name)) for name in names_of(reading)}
+        if self.taken:
+            missing = [name for name, uid in named.items() if uid is None]
+            named |= {n: state.find_alias(rows, system, reading.object, n) for n in missing}
+        self.taken += 1
+        return {name: uid for name, uid in named.items() if uid}
+
+    def row(self, rows: Rows, uid: Uid) -> Row | None:
+        """The row of a record."""
+        return self.records.pop(uid, None) or rows.get("record", uid=uid)
+
+
+def look_ahead(rows: Rows, system: str, readings: Iterable[Reading]) -> Ahead:
+    """Read what these readings ask for, but of none of which no store would take the names."""
+    fit = [reading for reading in readings if not unfit(reading)]
+    where = {
+        "system": system,
+        "object": among({reading.object for reading in fit}),
+        "native_id": among({name for reading in fit for name in names_of(reading)}),
+    }
+    named = rows.select("alias", where)
+    aliases = {(row["object"], row["native_id"]): row["uid"] for row in named}
+    records = rows.select("record", {"uid": among(set(aliases.values()))})
+    return Ahead(aliases, {row["uid"]: row for row in records})
+
+
+def names_of(reading: Reading) -> list[str]:
+    """Every id that the tool has for what was read, the present one first."""
+    return list(dict.fromkeys((reading.native_id, *reading.aliases)))
+
+
+def take(rows: Rows, hub: Hub, intake: Intake, reading: Reading, ahead: Ahead | None = None) -> str:
     """Take a reading in. Answers "new", "same", "stale" (read it again) or "nothing"."""
-    uid = identify(rows, hub, intake, reading)
+    ahead = ahead or look_ahead(rows, intake.system.name, [reading])
+    known = ahead.known(rows, intake.system.name, reading)
+    uid = identify(rows, hub, intake, reading, known)
     if uid is None:
         return "nothing" if reading.state != "live" else "wait"
-    rename(rows, hub, intake, reading, uid)
-    row = rows.get("record", uid=uid)
-    record = state.load_record(rows, uid)
-    if row is None or record is None:
-        return "nothing"
+    for lost in rename(rows, hub, intake, reading, uid, known):
+        ahead.records.pop(lost, None)
+    row = ahead.row(rows, uid)
+    return take_of(rows, hub, intake, reading, row) if row else "nothing"
+
+
+def take_of(rows: Rows, hub: Hub, intake: Intake, reading: Reading, row: Row) -> str:
+    """Take in a reading of the record that has this row."""
+    uid, record = row["uid"], state.record_in(row)
     if begun_too_early(reading, row):
         return "stale"
     rows.update("record", {"uid": uid}, {"read_end": max(row["read_end"], reading.end_ms)})
@@ -110,31 +165,34 @@ def begun_too_early(reading: Reading, row: Row) -> bool:
     return not reading.revision and bool(reading.start_ms < row["read_end"])
 
 
-def identify(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> Uid | None:
-    """The record that was read; one never seen before gets its uid now.
+def identify(
+    rows: Rows, hub: Hub, intake: Intake, reading: Reading, known: dict[str, Uid]
+) -> Uid | None:
+    """The record that was read; one never seen before gets its uid now, which is `known` then.
 
     None: nothing is known of a record that is gone, or it may be one of our own creates whose
     receipt is still on its way.
     """
-    system, obj = intake.system.name, reading.object
-    for native in (reading.native_id, *reading.aliases):
-        if known := state.find_alias(rows, system, obj, native):
-            return known
-    if ours := our_create(rows, intake, reading):
-        state.add_alias(rows, system, obj, reading.native_id, ours)
-        return ours
-    if reading.state != "live" or may_be_ours(rows, hub, intake, reading):
+    for native in names_of(reading):
+        if native in known:
+            return known[native]
+    uid = our_create(rows, intake, reading)
+    if uid:
+        state.add_alias(rows, intake.system.name, reading.object, reading.native_id, uid)
+    elif reading.state != "live" or may_be_ours(rows, hub, intake, reading):
         return None
-    return mint(rows, hub, intake.system, intake.spec, reading.native_id)
+    else:
+        uid = mint(rows, hub, intake.system, intake.spec, reading.native_id)
+    known[reading.native_id] = uid
+    return uid
 
 
 def our_create(rows: Rows, intake: Intake, reading: Reading) -> Uid | None:
     """The record whose external id the tool shows, if we sent it there and know no native id."""
     if not reading.external_id:
         return None
-    found = rows.select(
-        "record", {"system": intake.system.name, "object": reading.object, "state": "creating"}
-    )
+    opened = {"system": intake.system.name, "object": reading.object, "state": "creating"}
+    found = rows.select("record", opened, only=("uid", "native_id"))
     return next(
         (r["uid"] for r in found if r["uid"] == reading.external_id and not r["native_id"]), None
     )
@@ -142,9 +200,8 @@ def our_create(rows: Rows, intake: Intake, reading: Reading) -> Uid | None:
 
 def may_be_ours(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> bool:
     """Whether a create is open here whose sent values this record shows."""
-    opened = rows.select(
-        "record", {"system": intake.system.name, "object": reading.object, "state": "creating"}
-    )
+    where = {"system": intake.system.name, "object": reading.object, "state": "creating"}
+    opened = rows.select("record", where, only=("uid",))
     if not opened:
         return False
     values = intake.spec.fields.take(reading.app).values
@@ -176,14 +233,19 @@ def mint(rows: Rows, hub: Hub, system: System, spec: ObjectSpec, native_id: str)
     return record.uid
 
 
-def rename(rows: Rows, hub: Hub, intake: Intake, reading: Reading, uid: Uid) -> None:
-    """Every id the tool uses for it leads to this record; a record merged into it is told so."""
-    system, obj = intake.system.name, reading.object
-    for native in (reading.native_id, *reading.aliases):
-        known = state.find_alias(rows, system, obj, native)
-        if known is None:
-            state.add_alias(rows, system, obj, native, uid)
-        elif known != uid and (lost := state.load_record(rows, known)) and lost.alive:
+def rename(
+    rows: Rows, hub: Hub, intake: Intake, reading: Reading, uid: Uid, known: Mapping[str, Uid]
+) -> set[Uid]:
+    """Every id the tool uses for it leads to this record; a record merged into it is told so.
+
+    Returns the records that `known` led to beside it.
+    """
+    others = {other for other in known.values() if other != uid}
+    for native in names_of(reading):
+        if native not in known:
+            state.add_alias(rows, intake.system.name, reading.object, native, uid)
+    for other in sorted(others):
+        if (lost := state.load_record(rows, other)) and lost.alive:
             gone = Observation(
                 start=reading.start_ms, end=reading.end_ms, state="merged", successor=uid
             )
@@ -196,6 +258,7 @@ def rename(rows: Rows, hub: Hub, intake: Intake, reading: Reading, uid: Uid) -> 
                 end=reading.end_ms,
                 cause=intake.cause,
             )
+    return others
 
 
 def observation(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> Observation:
@@ -314,23 +377,28 @@ def hint(
     not_before: int = 0,
 ) -> bool:
     """Leave a note to read a record; a note that is known already is not left twice."""
-    if rows.get("hint", id=key) is not None:
+    note = {
+        "id": key,
+        "system": system,
+        "object": obj,
+        "native_id": native_id,
+        "kind": kind,
+        "state": "open",
+        "at": now,
+        "not_before": not_before,
+        "attempts": 0,
+    }
+    try:
+        rows.insert("hint", note)
+    except Conflict:
         return False
-    rows.insert(
-        "hint",
-        {
-            "id": key,
-            "system": system,
-            "object": obj,
-            "native_id": native_id,
-            "kind": kind,
-            "state": "open",
-            "at": now,
-            "not_before": not_before,
-            "attempts": 0,
-        },
-    )
     return True
+
+
+def confirmed_at(tool: Tool, now: int) -> int:
+    """When what is written now is read again: one settle time later, with all of that second."""
+    due = now + tool.settle_ms
+    return due + -due % TOGETHER_MS
 
 
 def again(rows: Rows, record: Record, now: int, due: int) -> None:
@@ -356,6 +424,7 @@ def again(rows: Rows, record: Record, now: int, due: int) -> None:
             {"id": key},
             {
                 "state": "open",
+                "at": now,
                 "attempts": row["attempts"] if row["state"] == "open" else 0,
                 "native_id": record.native_id,
                 "not_before": due if row["state"] != "open" else max(due, row["not_before"]),
@@ -372,5 +441,5 @@ def answer(rows: Rows, keys: Iterable[str], how: str, by: str | None = None) -> 
 def latest(rows: Rows, system: str, reading: Reading) -> str | None:
     """The event id of the last input of the record that was read."""
     uid = state.find_alias(rows, system, reading.object, reading.native_id)
-    row = rows.get("record", uid=uid) if uid else None
-    return f"{uid}:{row['next_seq'] - 1}" if row and row["next_seq"] > 1 else None
+    last = state.next_seq(rows, uid) - 1 if uid else 0
+    return f"{uid}:{last}" if last else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from connectors._kit.contract import ObjectSpec
 from hub.env import Hub, System
 from hub.io import state
-from hub.io.rows import Row, Rows
+from hub.io.rows import Row, Rows, among
 from hub.pure import compare
 from hub.pure.compare import Difference, Links
 from hub.pure.model import Golden, Record, Uid, cells_of_field, key_of
@@ -70,9 +70,10 @@ def ends(rows: Rows, link: Link, record: Record, golden: Golden) -> Links:
 def leading(rows: Rows, link: Link, goldens: Iterable[Uid]) -> dict[Uid, Uid]:
     """Of each golden record the living record that leads in this system, where there is one."""
     here: dict[Uid, Uid] = {}
-    for end in sorted(goldens):
-        where = {"golden": end, "system": link.system.name, "state": "live"}
-        for row in rows.select("record", where, order=("role", "uid")):
+    if sought := sorted(goldens):
+        where = {"golden": among(sought), "system": link.system.name, "state": "live"}
+        only = ("golden", "uid", "native_id")
+        for row in rows.select("record", where, order=("role", "uid"), only=only):
             if row["native_id"]:
-                here.setdefault(end, row["uid"])
+                here.setdefault(row["golden"], row["uid"])
     return here

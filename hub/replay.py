@@ -39,7 +39,7 @@ class Still:
         """See `Env`."""
         return self.store.view(work)
 
-    def wake(self, loop: str, after_ms: int = 0) -> None:
+    def wake(self, loop: str, at: int = 0) -> None:
         """Nobody to wake."""
 
 

@@ -57,10 +57,9 @@ def catch_up(hub: Hub, told: Callable[[str], None] = lambda _: None) -> None:
         for spec in capture.in_order(system):
             due = 0
             while due <= hub.env.now():
-                due = capture.follow(hub, system, spec)
+                due = capture.turn(hub, system, spec)
                 resolve_all(hub)
                 told(f"{system.name} {spec.object}: {known(hub, system.name, spec.object)} read")
-            capture.answer_hints(hub, system, spec)
     resolve_all(hub)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from hub import resolve
 from hub.env import Hub
 from hub.io import state
-from hub.io.rows import Rows
+from hub.io.rows import Rows, among
 from hub.pure.model import HUB, Actor, Claim, Decision, Record, Uid
 
 
@@ -47,7 +47,20 @@ def since(rows: Rows, name: str) -> int | None:
     return claim.at if claim else None
 
 
+def flowing(rows: Rows) -> bool:
+    """Whether anything is written: from the first apply on, and not while writes are stopped."""
+    said = _all_said(rows, "applied", "writes stopped")
+    applied, stopped = said["applied"], said["writes stopped"]
+    return bool(applied and applied.value) and not (stopped and stopped.value)
+
+
 def _said(rows: Rows, name: str) -> Claim | None:
-    uid = state.find_alias(rows, HUB, HUB, name)
-    record = state.load_record(rows, uid) if uid else None
-    return record.cell(name).claim() if record else None
+    return _all_said(rows, name)[name]
+
+
+def _all_said(rows: Rows, *names: str) -> dict[str, Claim | None]:
+    here = {"system": HUB, "object": HUB, "native_id": among(names)}
+    uids = {row["native_id"]: row["uid"] for row in rows.select("alias", here)}
+    records = state.load_records(rows, uids.values())
+    found = {name: records[uid] for name, uid in uids.items()}
+    return {n: r.cell(n).claim() if (r := found.get(n)) else None for n in names}

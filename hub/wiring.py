@@ -103,9 +103,9 @@ class RealEnv:
         """See `Env`."""
         return self.store.view(work)
 
-    def wake(self, loop: str, after_ms: int = 0) -> None:
+    def wake(self, loop: str, at: int = 0) -> None:
         """See `Env`."""
-        self._alarm(loop).set(self.now() + after_ms)
+        self._alarm(loop).set(at)
 
     def wait(self, loop: str, until_ms: int) -> None:
         """Sleep until this time, or until somebody wakes the loop."""

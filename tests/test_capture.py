@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -185,3 +185,91 @@ def test_a_record_that_was_read_in_the_end_has_all_its_tries_again() -> None:
         world.clock.pass_time(capture.BACK_OFF_MS[-1])
         world.capture("A")
     assert parked(world) == []
+
+
+class OneByOne:
+    """A tool without batches that takes its time, and at one record cannot answer."""
+
+    def __init__(self, tool: SimTool) -> None:
+        self.tool = tool
+        self.dawdle: Callable[[], None] = lambda: None
+        self.fails: ConnectorError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tool, name)
+
+    def read(self, api: Any, spec: Any, ids: Sequence[str]) -> tuple[Reading, ...]:
+        """See the contract."""
+        if self.fails and "p3" in ids:
+            raise self.fails
+        found = self.tool.read(api, spec, ids)
+        self.dawdle()
+        return found
+
+
+def one_by_one(takes_ms: int, fails: ConnectorError | None = None) -> tuple[World, int]:
+    """Six people of whom webhooks tell are read one by one; in how many transactions."""
+    world = World({"A": Profile(page=10)}, wrap=OneByOne)
+    for n in range(6):
+        world.tools["A"].act(f"p{n}", {"mail": f"p{n}@x.com"})
+    world.sync()
+    system = world.hub.systems["A"]
+    specs = {o: replace(s, read_batch=1) for o, s in system.specs.items()}
+    system = replace(system, specs=specs)
+    world.hub.systems = {"A": system}
+    connector: Any = system.connector
+    connector.dawdle, connector.fails = lambda: world.clock.pass_time(takes_ms), fails
+    for n in range(6):
+        hint(world, PERSON, f"p{n}")
+    points: list[str] = []
+    world.env.at_point = points.append
+    capture.guarded(world.hub, system, lambda: capture.step(world.hub, system))
+    return world, points.count("after capture:hints")
+
+
+def test_a_quick_tool_costs_few_transactions_and_a_slow_ones_answers_are_kept_at_once() -> None:
+    """Nobody waits for the reading of another record."""
+    _, quick = one_by_one(0)
+    _, slow = one_by_one(capture.TOGETHER_MS)
+    assert (quick, slow) == (1, 6)
+
+
+@pytest.mark.parametrize("error", [Unavailable("down"), Denied("no scope"), Unreadable("?")])
+def test_what_was_read_before_a_failure_is_kept(error: ConnectorError) -> None:
+    """The others wait, or are read where only this one is not understood."""
+    world, _ = one_by_one(0, error)
+    told = states(world)
+    assert [told[f"p{n}"] for n in range(3)] == ["nothing new"] * 3
+    assert told["p3"] == "open"
+    assert [told[f"p{n}"] == "open" for n in (4, 5)] == [not isinstance(error, Unreadable)] * 2
+
+
+def test_a_large_page_is_taken_in_parts_and_once_more_after_a_crash() -> None:
+    """Whoever waits to write gets a turn in between; what was kept already is nothing new."""
+    world = World({"A": Profile(page=500)})
+    people = 2 * capture.PAGE_AT_ONCE + 1
+    for n in range(people):
+        world.tools["A"].act(f"p{n}", {"mail": f"p{n}@x.com"})
+
+    def kill(point: str) -> None:
+        if point == "after capture:snapshot" and known(world) > capture.PAGE_AT_ONCE:
+            raise KilledError
+
+    world.env.at_point = kill
+    with pytest.raises(KilledError):
+        world.capture("A")
+    assert known(world) == 2 * capture.PAGE_AT_ONCE
+    world.env.at_point = lambda _: None
+    world.resolve()
+    world.sync()
+    assert known(world) == people
+    assert world.store.view(lambda rows: rows.count("input", {"kind": "observation"})) == people
+
+
+class KilledError(Exception):
+    """The process is gone."""
+
+
+def known(world: World) -> int:
+    """How many people of A the hub has."""
+    return world.store.view(lambda rows: rows.count("record", {"system": "A", "object": PERSON}))

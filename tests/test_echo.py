@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from connectors._kit.contract import Inbound
-from hub import listeners
+from connectors.zendesk.connector import USERS
+from hub import capture, inputs, listeners
 from hub.tools.outside import Outside
 from hub.tools.world import World
 
 OWN = "our own write"
 TYPED = "+1 202 555 0188"
+SETTLED_MS = USERS.settle_ms + inputs.TOGETHER_MS
 
 
 @pytest.fixture
@@ -30,14 +32,9 @@ def world() -> Iterator[World]:
 
 def news(world: World, name: str) -> list[str]:
     """What came of each note that a tool's webhooks leave now."""
-    outside = world.outside[name]
     known = {row["id"] for row in notes(world)}
     world.clock.pass_time(60_000)
-    for sent in list(outside.due(world.clock.time)):
-        headers = {k.lower(): v for k, v in sent.headers.items()}
-        inbound = Inbound(sent.method, sent.url, headers, sent.body, world.clock.time)
-        status, _ = listeners.receive(world.hub, world.hub.systems[name], inbound)
-        outside.settle(sent.id, status)
+    hear(world, name)
     left = [row for row in notes(world) if row["id"] not in known]
     return [row["state"] for row in left if row["kind"] != "again"]
 
@@ -113,3 +110,89 @@ def reads_of_a_poll(world: World) -> int:
     world.clock.pass_time(world.hub.systems["stripe"].poll_ms)
     world.capture("stripe")
     return int(api.counts.reads - before)
+
+
+@pytest.fixture
+def silent() -> Iterator[World]:
+    """Two vendors, in step, of which one does not say whose a change was."""
+    made = World({}, vendors=("stripe", "zendesk"), customers=6)
+    made.sync()
+    for name in made.outside:
+        news(made, name)
+    made.sync()
+    yield made
+    made.store.close()
+
+
+def reads(world: World, name: str) -> int:
+    """How often a tool was asked for something."""
+    api: Any = world.hub.systems[name].api
+    return int(api.counts.reads)
+
+
+def looked(world: World, name: str, wait_ms: int) -> int:
+    """How many reads it costs to answer the notes that are due after a while."""
+    system, before = world.hub.systems[name], reads(world, name)
+    world.clock.pass_time(wait_ms)
+    for spec in system.specs.values():
+        waits = world.store.view(capture.Stream(world.hub, system, spec).waits)
+        capture.answer_hints(world.hub, system, spec, waits.hints)
+    return reads(world, name) - before
+
+
+def written(world: World) -> str:
+    """Somebody types in Stripe, and the hub has just written it to Zendesk; the user's id there."""
+    ids = shared(world)
+    edit(world.outside["stripe"], ids["stripe"], TYPED)
+    assert news(world, "stripe") == ["open"]
+    looked(world, "stripe", 0)
+    world.resolve()
+    world.deliver("zendesk")
+    assert phone(world, "zendesk", ids["zendesk"]).endswith("0188")
+    return ids["zendesk"]
+
+
+def phone(world: World, name: str, native: str) -> str:
+    """What a tool holds."""
+    obj = next(o.object for o in world.outside[name].objects if o.entity == "person")
+    return str(world.outside[name].holds(obj)[native].app["phone"])
+
+
+def hear(world: World, name: str) -> None:
+    """The webhooks of a tool arrive, no time later."""
+    for sent in list(world.outside[name].due(world.clock.time)):
+        headers = {k.lower(): v for k, v in sent.headers.items()}
+        inbound = Inbound(sent.method, sent.url, headers, sent.body, world.clock.time)
+        status, _ = listeners.receive(world.hub, world.hub.systems[name], inbound)
+        world.outside[name].settle(sent.id, status)
+
+
+def test_what_may_be_our_own_write_is_read_with_its_confirmation(silent: World) -> None:
+    """Zendesk tells of our write as of anybody's: one reading answers both."""
+    written(silent)
+    hear(silent, "zendesk")
+    assert looked(silent, "zendesk", 0) == 0
+    assert looked(silent, "zendesk", SETTLED_MS) == 1
+    assert looked(silent, "zendesk", SETTLED_MS) == 0
+
+
+def test_an_edit_that_came_after_our_write_is_read_at_once(silent: World) -> None:
+    """It is later than the write by the tool's own clock, so it cannot be that."""
+    native = written(silent)
+    hear(silent, "zendesk")
+    silent.clock.pass_time(1_000)
+    edit(silent.outside["zendesk"], native, "+1 202 555 0199")
+    hear(silent, "zendesk")
+    assert looked(silent, "zendesk", 0) == 1
+
+
+def test_an_edit_in_the_second_of_our_write_is_not_lost(silent: World) -> None:
+    """Nothing tells it from our write: it is read with the confirmation, and moves on."""
+    native = written(silent)
+    edit(silent.outside["zendesk"], native, "+1 202 555 0199")
+    hear(silent, "zendesk")
+    assert looked(silent, "zendesk", 0) == 0
+    assert looked(silent, "zendesk", SETTLED_MS) == 1
+    silent.resolve()
+    silent.deliver("stripe")
+    assert phone(silent, "stripe", shared(silent)["stripe"]).endswith("0199")

@@ -262,7 +262,8 @@ class ObjectSpec:
     `changes_lag_ms`: how much later than it happened `changes` may show something, where a read by
     id shows it at once. `poll_ms`: changes are not asked for more often, whatever the settings say.
     `read_batch`, `write_batch`: how many ids or writes `read` and `write` are given at most.
-    `webhook_events` are what to subscribe to. `tells_deletions`: changes show what was deleted;
+    `webhook_events` are what to subscribe to. `echoes`: webhooks tell of our own writes like of
+    anybody's, and do not say whose they are. `tells_deletions`: changes show what was deleted;
     elsewhere a webhook tells, or a read by id. `follows_merges`: an id that was merged away leads
     to the record that is left; elsewhere it is read as deleted.
     """
@@ -283,6 +284,7 @@ class ObjectSpec:
     write_batch: int = 1
     links: tuple[Entity, ...] = ()
     webhook_events: tuple[str, ...] = ()
+    echoes: bool = False
     tells_deletions: bool = True
     follows_merges: bool = True
 

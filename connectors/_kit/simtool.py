@@ -209,6 +209,7 @@ class SimTool:
             read_batch=10,
             write_batch=5,
             links=links,
+            echoes=True,
         )
 
     # -- people at work in the tool ------------------------------------------------------------
@@ -251,7 +252,8 @@ class SimTool:
             op,
         )
         self.changed.append((stamp, native_id, tuple(changed)))
-        self.news.append(Hint(held.object, native_id, f"{native_id}:{len(self.changed)}"))
+        key = f"{native_id}:{len(self.changed)}"
+        self.news.append(Hint(held.object, native_id, key, source_ms=stamp))
 
     def _note(
         self, native_id: str, who: str, old: App, new: App, op: str, external_id: str = ""

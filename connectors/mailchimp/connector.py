@@ -162,7 +162,7 @@ MEMBERS: Final = ObjectSpec(
     unique=("email",),
     required=("email",),
     external_ids=True,
-    read_batch=10,
+    read_batch=1,
     write_batch=50,
     webhook_events=EVENTS,
 )

@@ -4,7 +4,7 @@ Changes of users come from the cursor export, which has no seam; those of organi
 time export, whose pages repeat the items of their last second and stand still where one second
 fills a page. Neither shows the last minute, so a webhook is what makes a change arrive sooner.
 
-One write is one call, several are one background job whose rows are settled by reading them back.
+One write is one call, many are one background job whose rows are settled by reading them back.
 An e-mail address is an identity of its own and is written as one: a user's `email` only adds a
 second address. Whoever works in Zendesk is no customer and is never written.
 """
@@ -15,6 +15,7 @@ import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -85,6 +86,9 @@ EMIT_MOST: Final = 200
 LAG_S: Final = 60  # what an export does not show yet
 POLL_MS: Final = 15_000  # both exports together stay below ten calls a minute
 JOB_PAUSES_MS: Final = (200, 300, 500, 1_000, 2_000, 3_000, 5_000)
+JOB_COSTS: Final = 5  # calls: one to start it, three to ask for it, one to read back
+ALONE_MOST: Final = 50  # more updates than that go as a job at once
+QUICK_MS: Final = 500  # about what a job takes before it is even begun
 MERGES_MOST: Final = 5  # of a merged organization that was merged again, and so on
 NAME_LENGTH: Final = 255
 
@@ -133,6 +137,7 @@ USERS: Final = ObjectSpec(
     write_batch=PAGE,
     links=("company",),
     webhook_events=events_of("user", USER_EVENTS),
+    echoes=True,
     follows_merges=False,
 )
 ORGANIZATIONS: Final = ObjectSpec(
@@ -154,6 +159,7 @@ ORGANIZATIONS: Final = ObjectSpec(
     read_batch=PAGE,
     write_batch=PAGE,
     webhook_events=events_of("organization", ORGANIZATION_EVENTS),
+    echoes=True,
     tells_deletions=False,
 )
 ONE: Final = {"users": "user", "organizations": "organization"}
@@ -365,7 +371,7 @@ class Zendesk:
         return tuple(self._shown(api, spec, "external_ids", [write.external_id])[1])
 
     def write(self, api: Api, spec: ObjectSpec, writes: Sequence[Write]) -> tuple[Answer, ...]:
-        """Several plain creates or updates as a job each, the rest one by one."""
+        """Several plain creates, or many updates, as a job each, the rest one by one."""
         answers = {n: misnamed(spec, w) for n, w in enumerate(writes)}
         left = {n: w for n, w in enumerate(writes) if answers[n] is None}
         try:
@@ -489,7 +495,7 @@ class Zendesk:
         joins = {n: w for n, w in updates.items() if not w.changes}
         updates = {n: w for n, w in updates.items() if w.changes}
         done: dict[int, Answer] = {}
-        for some, many in ((creates, self._create_many), (updates, self._update_many)):
+        for some, many in ((creates, self._create_many), (updates, self._update_all)):
             if len(some) > 1:
                 done |= many(api, spec, some)
             else:
@@ -561,6 +567,23 @@ class Zendesk:
         except (Unavailable, Unreadable) as error:
             return dict.fromkeys(rows, failed(error))
         return self._settled(api, spec, rows, results)
+
+    def _update_all(
+        self, api: Api, spec: ObjectSpec, rows: Mapping[int, Write]
+    ) -> dict[int, Answer]:
+        """A call each as long as that is cheap or quick; what is left then goes as one job.
+
+        While a job is waited for, more comes to be written, and would be a job again.
+        """
+        done: dict[int, Answer] = {}
+        left = dict(rows)
+        while left:
+            if not any(a.closed for a in done.values()) and worth_a_job(done, left):
+                return done | self._update_many(api, spec, left)
+            some = dict(islice(left.items(), JOB_COSTS))
+            done |= one_by_one(some, lambda w: self._alone(api, spec, w), done.values())
+            left = {n: w for n, w in left.items() if n not in done}
+        return done
 
     def _update_many(
         self, api: Api, spec: ObjectSpec, rows: Mapping[int, Write]
@@ -663,6 +686,13 @@ def end_of(body: Item, at: Position, *, empty: bool) -> int:
     if not isinstance(end, int) or isinstance(end, bool) or end < at.start:
         raise Unreadable(f"end_time {str(end)[:40]!r} lies before its start")
     return end
+
+
+def worth_a_job(done: Mapping[int, Answer], left: Mapping[int, Write]) -> bool:
+    """Whether so many updates are left, or a call each took so long, that a job is better."""
+    seen = [a.reading for a in done.values() if a.reading]
+    spent = max(r.end_ms for r in seen) - min(r.start_ms for r in seen) if seen else 0
+    return len(left) > (JOB_COSTS if spent >= QUICK_MS else ALONE_MOST)
 
 
 def misnamed(spec: ObjectSpec, write: Write) -> Answer | None:

@@ -133,15 +133,17 @@ def add_alias(rows: Rows, system: str, obj: str, native_id: str, uid: Uid) -> No
 # -- inputs ------------------------------------------------------------------------------------
 
 
-def append_input(rows: Rows, vault: Vault, uid: Uid, body: Body, at: int, **more: Any) -> Input:
-    """The next input of a record, pending. `more`: start, end, cause, run, raw, by."""
-    row = rows.get("record", uid=uid)
-    if row is None:
-        message = f"no record {uid}: an input needs one"
-        raise LookupError(message)
-    seq = int(row["next_seq"])
+def append_input(
+    rows: Rows, vault: Vault, uid: Uid, body: Body, at: int, **more: Any
+) -> tuple[Input, str]:
+    """The next input of a record, pending, and its trace.
+
+    `more`: start, end, cause, run, raw, by. Raises `LookupError` where there is no such record.
+    """
+    seq = next_seq(rows, uid)
     rows.update("record", {"uid": uid}, {"next_seq": seq + 1})
-    raw = more.pop("raw", b"")
+    raw, trace = more.pop("raw", b""), trace_of(rows, uid, seq, body)
+    keys = {uid: subject_key(rows, uid, vault.seal)}
     rows.insert(
         "input",
         {
@@ -152,13 +154,21 @@ def append_input(rows: Rows, vault: Vault, uid: Uid, body: Body, at: int, **more
             "at": at,
             "start": more.pop("start", at),
             "end": more.pop("end", at),
-            "body": vault.close(rows, uid, pack.pack(body)),
-            "raw": vault.close(rows, uid, raw) if raw else None,
-            "trace": trace_of(rows, uid, seq, body),
+            "body": vault.close(rows, uid, pack.pack(body), keys),
+            "raw": vault.close(rows, uid, raw, keys) if raw else None,
+            "trace": trace,
             **more,
         },
     )
-    return Input(uid, seq, body)
+    return Input(uid, seq, body), trace
+
+
+def next_seq(rows: Rows, uid: Uid) -> int:
+    """The number of a record's next input; raises `LookupError` where there is none."""
+    for row in rows.select("record", {"uid": uid}, only=("next_seq",)):
+        return int(row["next_seq"])
+    message = f"no record {uid}: an input needs one"
+    raise LookupError(message)
 
 
 def trace_of(rows: Rows, uid: Uid, seq: int, body: Body) -> str:
@@ -168,7 +178,8 @@ def trace_of(rows: Rows, uid: Uid, seq: int, body: Body) -> str:
     """
     found = ""
     if isinstance(body, Intent):
-        last = rows.select("history", {"golden": body.golden}, order=("-version",), limit=1)
+        here = {"golden": body.golden}
+        last = rows.select("history", here, order=("-version",), limit=1, only=("head",))
         found = last[0]["head"]["trace"] if last else ""
     elif isinstance(body, Receipt):
         found = input_trace(rows, uid, seq - 1)
@@ -177,8 +188,8 @@ def trace_of(rows: Rows, uid: Uid, seq: int, body: Body) -> str:
 
 def input_trace(rows: Rows, uid: Uid, seq: int) -> str:
     """The trace that an input belongs to, "" where there is no such input."""
-    row = rows.get("input", uid=uid, seq=seq)
-    return str(row["trace"]) if row else ""
+    found = rows.select("input", {"uid": uid, "seq": seq}, only=("trace",))
+    return str(found[0]["trace"]) if found else ""
 
 
 def pending_inputs(rows: Rows, uids: Iterable[Uid]) -> list[dict[str, Any]]:
@@ -319,10 +330,13 @@ def golden_ids(rows: Rows, uids: Iterable[Uid]) -> dict[Uid, Uid]:
 
 def golden_of(rows: Rows, uid: Uid) -> Golden | None:
     """The golden record that a record, or an old golden id, belongs to now."""
-    row = rows.get("record", uid=uid)
-    if row is None:
-        return None
-    return load_goldens(rows, [row["golden"]])[row["golden"]]
+    found = rows.select("record", {"uid": uid}, only=("golden",))
+    return next((load_goldens(rows, row.values())[row["golden"]] for row in found), None)
+
+
+def record_in(row: Row) -> Record:
+    """The record that a whole row of its table holds."""
+    return pack.unpack(Record, row["doc"])
 
 
 def members_of(

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any, cast
@@ -297,9 +298,15 @@ def read_all(hub: Hub, edited: set[Uid], began: int) -> None:
             raise commands.Wrong(f"{len(missing)} edits did not show up in {PATIENCE_S} s")
         for system in hub.systems.values():
             for spec in capture.in_order(system):
-                capture.guarded(hub, system, lambda: capture.follow(hub, system, spec))  # noqa: B023
+                stream = capture.Stream(hub, system, spec)
+                capture.guarded(hub, system, partial(page, stream))
         hub.env.sleep(0.2)
     runs.resolve_all(hub)
+
+
+def page(stream: capture.Stream) -> int:
+    """The next page of whatever an object needs, and no hint; returns when to look again (ms)."""
+    return capture.follow(stream, stream.hub.env.view(stream.waits))
 
 
 def seen_since(hub: Hub, began: int) -> set[Uid]:

@@ -125,7 +125,7 @@ class WorldEnv:
         """See `Env`."""
         return self.store.view(work)
 
-    def wake(self, loop: str, after_ms: int = 0) -> None:
+    def wake(self, loop: str, at: int = 0) -> None:
         """Nobody sleeps here."""
 
 
