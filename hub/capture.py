@@ -452,7 +452,10 @@ def park_hint(rows: Rows, hub: Hub, row: Row) -> None:
 
 
 def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
-    """Keep the hints of a webhook; returns how many were new. 2xx may be said after the commit."""
+    """Keep the hints of a webhook; 2xx may be said after the commit.
+
+    Returns how many are new, and tell of more than our own writes.
+    """
     new = 0
     for found in hints:
         if not names_a_record(system, found):
@@ -464,7 +467,8 @@ def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
         fresh = inputs.hint(rows, *where, key, now, kind=found.kind, not_before=due)
         if fresh and by_us(rows, hub, system, found):
             inputs.answer(rows, [key], "our own write")
-        new += fresh
+        else:
+            new += fresh
     return new
 
 

@@ -112,7 +112,8 @@ def receive(hub: Hub, system: System, inbound: Inbound) -> tuple[int, str]:
         return 400, str(error)
     except StoreFull:
         return 503, "cannot keep it now; send it again"
-    hub.env.wake(f"capture:{system.name}")
+    if new:
+        hub.env.wake(f"capture:{system.name}")
     return 200, f"{new} new"
 
 

@@ -33,31 +33,31 @@ STOPS = (StoreFull, LeaseLost)  # nothing is wrong with the inputs: the step is 
 
 
 def step(hub: Hub) -> int:
-    """One micro-batch; returns when to look again (ms)."""
+    """One micro-batch; returns when to look again (ms): who brings more later says so."""
     if not hub.env.view(lambda rows: hub.log.waiting(rows, GROUP, topics(hub))):
         return hub.env.now() + IDLE_MS
     try:
-        marked = hub.env.commit(lambda rows: batch(rows, hub), "resolve:commit")
+        marked, taken = hub.env.commit(lambda rows: batch(rows, hub), "resolve:commit")
     except STOPS:
         raise
     except Exception as error:  # noqa: BLE001  whatever breaks it, only its own record may wait
-        marked = one_by_one(hub, error)
+        marked, taken = one_by_one(hub, error), BATCH
     for system in sorted(marked):
         hub.env.wake(f"deliver:{system}")
-    return hub.env.now()
+    return hub.env.now() + (IDLE_MS if taken < BATCH else 0)
 
 
-def batch(rows: Rows, hub: Hub) -> set[str]:
-    """Take what was announced next and resolve it; returns the systems to be looked at."""
+def batch(rows: Rows, hub: Hub) -> tuple[set[str], int]:
+    """Take what was announced next and resolve it: the systems to be looked at, how many it was."""
     hub.log.relay(rows)
     messages = hub.log.poll(rows, GROUP, topics(hub), BATCH)
     if not messages:
-        return set()
+        return set(), 0
     with uncollected():
         marked = resolve(rows, hub, {m.key.decode() for m in messages})
     hub.log.commit(rows, GROUP, messages)
     hub.log.relay(rows)  # what followed goes out with it
-    return marked
+    return marked, len(messages)
 
 
 @contextmanager
