@@ -243,7 +243,9 @@ class Listener:
 
 def tcp(host: str, port: int, setting: str) -> socket.socket:
     """A socket at this port; raises OSError that says what to do. `setting`: where it is set."""
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named in full: asyncio lets no answer wait for an ACK (40 ms) only where it knows it is TCP.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
