@@ -34,8 +34,6 @@ STOPS = (StoreFull, LeaseLost)  # nothing is wrong with the inputs: the step is 
 
 def step(hub: Hub) -> int:
     """One micro-batch; returns when to look again (ms): who brings more later says so."""
-    if not hub.env.view(lambda rows: hub.log.waiting(rows, GROUP, topics(hub))):
-        return hub.env.now() + IDLE_MS
     try:
         marked, taken = hub.env.commit(lambda rows: batch(rows, hub), "resolve:commit")
     except STOPS:

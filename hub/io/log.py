@@ -100,10 +100,6 @@ class Log:
         ends, done = known[""], known[group]
         return {at: done.get(at, 0) for at in sorted(ends) if done.get(at, 0) < ends[at]}
 
-    def waiting(self, rows: Rows, group: str, topics: Sequence[str]) -> bool:
-        """Whether anything is announced, or there, that a group has not read."""
-        return bool(rows.count("outbox") or self.behind(rows, group, topics))
-
     def commit(self, rows: Rows, group: str, messages: Iterable[Message]) -> None:
         """These messages are done; a position never moves back."""
         done: Offsets = {}
@@ -127,19 +123,16 @@ class Log:
         known = offsets(rows, {})
         ends = known.pop("", {})
         passed = {at: [done[at] for done in known.values() if at in done] for at in ends}
-        return sum(
-            rows.delete(
-                "log",
-                {
-                    "topic": topic,
-                    "partition": partition,
-                    "offset": below(min(passed[topic, partition])),
-                    "at": below(before),
-                },
-            )
-            for topic, partition in ends
-            if passed[topic, partition]
-        )
+        return sum(drop(rows, place, min(passed[place]), before) for place in ends if passed[place])
+
+
+def drop(rows: Rows, place: Place, passed: int, before: int) -> int:
+    """Drop what was passed, up to the first message that is young enough to be kept."""
+    here = {"topic": place[0], "partition": place[1]}
+    young = {**here, "at": at_least(before)}
+    kept = rows.select("log", young, order=("offset",), limit=1, only=("offset",))
+    end = min(passed, kept[0]["offset"]) if kept else passed
+    return rows.delete("log", {**here, "offset": below(end)})
 
 
 def offsets(rows: Rows, where: Mapping[str, Any]) -> defaultdict[str, Offsets]:
