@@ -15,6 +15,7 @@ from hub.io.rows import Rows, StoreFull, above
 from hub.links import Link
 from hub.pure.model import Actor, Decision, Tick
 from hub.pure.rules import FieldRule
+from hub.tools import bench
 from hub.tools.world import World, rules_for
 
 JANE = {"first": "Jane", "last": "Doe", "mail": "jane@x.com"}
@@ -535,3 +536,12 @@ def test_people_of_a_company_that_went_or_came_back_are_looked_at_in_their_turn(
         assert world.uid("A", "p0") in marks(world)
         assert min(marks(world).values()) > before
         world.sync()
+
+
+def test_a_long_backlog_beside_a_short_one_is_resolved_without_a_pause() -> None:
+    """The resolver only rests where nothing is left."""
+    world = World({"A": Profile(), "B": Profile()})
+    bench.take(world, [("A", n, f"+1202{n:07d}") for n in range(2 * resolve.BATCH)])
+    bench.take(world, [("B", 0, "+12020000000")])
+    bench.drain(world)
+    assert not world.store.view(lambda rows: rows.count("input", {"status": "pending"}))

@@ -83,22 +83,25 @@ class Log:
     def poll(self, rows: Rows, group: str, topics: Sequence[str], limit: int) -> list[Message]:
         """The next messages of a group, each partition in order, at most `limit`.
 
-        Of what is left each partition gets a fair share, so that a long one delays no other.
+        Each partition gets a fair share, so that a long one delays no other. The shortest come
+        first: what they leave goes to the others, and fewer than `limit` is all that there is.
         """
         found: list[Message] = []
-        behind = self.behind(rows, group, topics)
-        for n, ((topic, partition), start) in enumerate(behind.items()):
-            where = {"topic": topic, "partition": partition, "offset": at_least(start)}
-            share = ceil((limit - len(found)) / (len(behind) - n))
+        left = self.left(rows, group, topics)
+        shortest = sorted(left, key=lambda place: (len(left[place]), place))
+        for n, (topic, partition) in enumerate(shortest):
+            first = left[topic, partition].start
+            where = {"topic": topic, "partition": partition, "offset": at_least(first)}
+            share = ceil((limit - len(found)) / (len(left) - n))
             read = rows.select("log", where, order=("offset",), limit=share)
             found += [Message(**row) for row in read]
         return found
 
-    def behind(self, rows: Rows, group: str, topics: Sequence[str]) -> Offsets:
-        """Where a group has not read all: topic and partition to the offset that it reads next."""
+    def left(self, rows: Rows, group: str, topics: Sequence[str]) -> dict[Place, range]:
+        """The offsets that a group has not read yet, of each partition that has such."""
         known = offsets(rows, {"group": among(("", group)), "topic": among(topics)})
         ends, done = known[""], known[group]
-        return {at: done.get(at, 0) for at in sorted(ends) if done.get(at, 0) < ends[at]}
+        return {at: range(done.get(at, 0), ends[at]) for at in ends if done.get(at, 0) < ends[at]}
 
     def commit(self, rows: Rows, group: str, messages: Iterable[Message]) -> None:
         """These messages are done; a position never moves back."""
