@@ -9,6 +9,7 @@ Why each case is there is told by the stories in tests/stories (the number is th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -172,8 +173,8 @@ def settle_by_reading(record: Record, seen: Observation, terms: Terms) -> Record
     if intent is None or intent.unknown_at is None or seen.start <= intent.unknown_at:
         return None
     shown = dict(expand(record, seen, terms.tool))
-    if any(proves(cell, sent, shown, terms.tool) for cell, sent in telling(intent.sends).items()):
-        return settled_as_applied(record, intent, shown, seen, terms.tool)
+    if any(proves(record, c, sent, shown, terms) for c, sent in telling(intent.sends).items()):
+        return settled_as_applied(record, intent, shown, seen, terms)
     if seen.start < intent.unknown_at + terms.tool.settle_ms:
         return None
     return settled_as_lost(record, intent, shown)
@@ -184,20 +185,33 @@ def telling(sends: Mapping[str, Sent]) -> Mapping[str, Sent]:
     return {cell: sent for cell, sent in sends.items() if not key_of(cell)} or sends
 
 
-def proves(cell: str, sent: Sent, shown: Mapping[str, Value], tool: Tool) -> bool:
+def proves(record: Record, cell: str, sent: Sent, shown: Mapping[str, Value], terms: Terms) -> bool:
     """Whether the reading shows what only our write can have put there."""
-    normal = tool.normal(cell, sent.value)
-    return cell in shown and shown[cell] in (normal, sent.value) and shown[cell] != sent.before
+    if cell not in shown or shown[cell] == sent.before:
+        return False
+    return is_answer(record, cell, sent, shown[cell], terms)
+
+
+def is_answer(record: Record, cell: str, sent: Sent, raw: Value, terms: Terms) -> bool:
+    """Whether this is what we sent, perhaps in a form that the tool has made of it."""
+    if raw in (sent.value, terms.tool.normal(cell, sent.value)):
+        return True
+    if raw is None or sent.value is None or key_of(cell):
+        return False
+    meant = terms.tool.lift(cell, sent.value, raw)
+    with suppress(standardize.Invalid):
+        return bool(in_standard(cell, meant, record.entity, terms.rules) == sent.value)
+    return False
 
 
 def settled_as_applied(
-    record: Record, intent: OpenIntent, shown: Mapping[str, Value], seen: Observation, tool: Tool
+    record: Record, intent: OpenIntent, shown: Mapping[str, Value], seen: Observation, terms: Terms
 ) -> Record:
-    """Every sent cell was answered in its normal form; what differs now was typed over it."""
+    """Every sent cell was answered in the tool's form; what differs now was typed over it."""
     values = {
         cell: shown[cell]
-        if cell in shown and shown[cell] == sent.value
-        else tool.normal(cell, sent.value)
+        if cell in shown and is_answer(record, cell, sent, shown[cell], terms)
+        else terms.tool.normal(cell, sent.value)
         for cell, sent in intent.sends.items()
     }
     done = answered(record, intent.sends, values, intent.members)
@@ -342,12 +356,17 @@ def claimed(
 
 def standardised(claim: Claim, name: str, meant: Value, entity: str, rules: Rules) -> Claim:
     """The claim with its standard value, or quarantined with the reason."""
-    rule = rules.of(entity, name)
     try:
-        value = standardize.standard(rule.kind if rule else "", meant, rules)
+        value = in_standard(name, meant, entity, rules)
     except standardize.Invalid as error:
         return replace(claim, value=meant, status="quarantined", why=str(error))
     return replace(claim, value=value)
+
+
+def in_standard(name: str, value: Value, entity: str, rules: Rules) -> Value:
+    """The value as its kind of field writes it; raises `Invalid`."""
+    rule = rules.of(entity, name)
+    return standardize.standard(rule.kind if rule else "", value, rules)
 
 
 def coverage(uid: str, cell: Cell) -> tuple[Vector, int]:

@@ -67,6 +67,25 @@ def test_proof_counts_from_the_receipt_that_the_outcome_is_unknown() -> None:
     assert later.cell("note").synced is not None
 
 
+def test_a_form_that_the_tool_made_of_our_value_is_nobodys_edit() -> None:
+    """Of an unknown write too: it proves the write, and is observed without a claim."""
+    ours = {"phone": Sent("+12025550107", Version({"v": 1}, 0), before="+12025550106")}
+    said = Intent(10, "update", ours, ("u", "v"), "u", "key")
+
+    def shows(phone: str, at: int) -> Observation:
+        return Observation(start=at, end=at, values={"phone": phone})
+
+    start = (shows("+1 202 555 0106", 1), said, Receipt("unknown", 20, 20))
+    record = folded(*start, shows("+1 2025550107", 40))
+    cell = record.cell("phone")
+    assert record.intent is None
+    assert (cell.observed, cell.synced and cell.synced.answered) == ("+1 2025550107",) * 2
+    assert [c.value for c in cell.claims] == ["+12025550106"]
+    typed = folded(*start, shows("+1 202 555 0108", 40)).cell("phone").claim()
+    assert typed is not None
+    assert typed.value == "+12025550108"
+
+
 def test_only_a_reading_one_settle_time_later_proves_that_nothing_was_applied() -> None:
     """The old value shown at once may be an older state of the tool."""
     unknown = Receipt("unknown", 20, 20)
