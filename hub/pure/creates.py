@@ -24,6 +24,8 @@ def refusal(golden: Golden, members: list[Record], tool: Tool) -> str:
         return "this system creates nothing"
     if any((r.system, r.object) == (tool.system, tool.object) and holds_place(r) for r in members):
         return "it has a record here"
+    if (tool.system, tool.object) in golden.beside:
+        return "a double of it has a record here"
     if why := unfit(golden, members):
         return why
     if lacks := next((n for n in tool.required if first_value(golden, tool, n) is None), ""):

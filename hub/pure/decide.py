@@ -19,7 +19,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from hub.pure import cluster, consent, identity, survivorship
+from hub.pure import cluster, consent, creates, identity, survivorship
 from hub.pure.fold import Folded, Terms, fold
 from hub.pure.identity import Key
 from hub.pure.model import (
@@ -553,6 +553,7 @@ def resolve_group(  # noqa: PLR0917
         rules=context.rules.version,
         asks=group.asks,
         duplicate_of=min((owner[d] for d in group.doubles if owner[d] < group.uid), default=""),
+        beside=places({owner[d] for d in group.doubles}, found, component),
     )
     changes = differences(before, golden, members)
     moved = before is None or before.members != golden.members or bool(before.merged_into)
@@ -576,6 +577,14 @@ def resolve_group(  # noqa: PLR0917
     effects.golden[golden.uid] = golden
     leads = set(cluster.primary(members).values())
     effects.regroup |= {u: (group.uid, u in leads) for u in group.members}
+
+
+def places(
+    doubles: set[Uid], found: cluster.Partition, component: Mapping[Uid, Record]
+) -> tuple[tuple[str, str], ...]:
+    """Where these golden records have a record."""
+    members = (component[u] for g in found.groups if g.uid in doubles for u in g.members)
+    return tuple(sorted({(r.system, r.object) for r in members if creates.holds_place(r)}))
 
 
 def untouched(
@@ -716,6 +725,7 @@ def retire(
                 number=before.number + 1,
                 asks=(),
                 duplicate_of="",
+                beside=(),
             )
             effects.groups.append(gone)
             effects.history.append(

@@ -303,8 +303,8 @@ def look(record: Record, seq: int, name: str, raw: Value, seen: Observation, ter
     if first and cell.synced and raw == cell.synced.answered:
         return replace(cell, observed=raw, known=True)
     looked = replace(cell, observed=raw, known=True, refused=None)
-    if first and raw is None:
-        return looked
+    if raw is None and (first or renamed(record, seen)):
+        return looked  # also of a record that ours was merged into: it never held the value
     claim = claimed(record, seq, name, raw, seen, terms)
     return looked if claim is None else with_claim(looked, claim)
 

@@ -365,7 +365,8 @@ class Golden(Struct, frozen=True, omit_defaults=True):
     """One customer: the records that are it, and the value of every cell.
 
     `number` counts versions for people and topics. `asks`: records that may be the same customer.
-    `duplicate_of`: the golden record whose tool record this one doubles.
+    `duplicate_of`: the golden record whose tool record this one doubles. `beside`: (system, object)
+    where a golden record that doubles this one has a record: another would be a second of the same.
     """
 
     uid: Uid
@@ -377,6 +378,7 @@ class Golden(Struct, frozen=True, omit_defaults=True):
     asks: tuple[Uid, ...] = ()
     duplicate_of: Uid = ""
     merged_into: Uid = ""
+    beside: tuple[tuple[str, str], ...] = ()
 
     @property
     def claimed(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from connectors._kit import fieldmap as fm
 from hub.pure import creates
 from hub.pure.model import Golden, GoldenCell, Record, Version
@@ -24,3 +26,11 @@ def test_nobody_is_created_without_what_a_tool_requires() -> None:
     assert "without email" in why
     assert creates.refusal(golden(job_title="Nurse", email=None), HELD, LIST) == why
     assert creates.refusal(golden(email="ann@x.com"), HELD, LIST) == ""
+
+
+def test_no_second_record_is_made_where_a_double_has_one() -> None:
+    """Two customers who are the same by evidence, kept apart as one tool has both."""
+    doubled = replace(golden(email="ann@x.com"), beside=(("list", "members"),))
+    assert "double" in creates.refusal(doubled, HELD, LIST)
+    elsewhere = replace(doubled, beside=(("crm", "people"),))
+    assert creates.refusal(elsewhere, HELD, LIST) == ""

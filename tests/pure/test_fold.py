@@ -108,6 +108,17 @@ def test_a_merge_in_the_tool_is_believed_whatever_revision_the_record_had() -> N
     assert folded(seen(1, "old", revision=(1, 7)), late).state == "live"
 
 
+def test_a_record_that_ours_was_merged_into_has_cleared_nothing() -> None:
+    """It never held what was written to the other one; what it holds itself was typed there."""
+    start = (writing(10), Receipt("applied", 20, 21, {"note": "ours"}, native_id="jane"))
+    for shown, claimed in ((None, []), ("theirs", ["theirs"])):
+        merged = folded(*start, seen(40, shown, native_id="joe")).cell("note")
+        assert merged.observed == shown
+        assert [c.value for c in merged.claims] == claimed
+    cleared = folded(*start, seen(40, None, native_id="jane")).cell("note")
+    assert [c.value for c in cleared.claims] == [None]
+
+
 def test_an_older_revision_never_replaces_a_newer_one() -> None:
     """Where the tool counts revisions, they decide, not the clock of the reading."""
     record = folded(seen(1, "new", revision=(0, 7)), seen(9, "late", revision=(0, 6)))

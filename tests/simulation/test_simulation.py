@@ -17,10 +17,8 @@ SEEDS = range(2_000 if os.environ.get("HUB_TEST_LONG") else 50)
 STEPS = 90
 FAILED_ONCE = [
     (32, 90),
-    *(
-        (seed, 120)
-        for seed in (3197, 4039, 5062, 5093, 5146, 10038, 10063, 10176, 10274, 10281, 10486)
-    ),
+    *((seed, 120) for seed in (3197, 4039, 5062, 5093, 5146, 10038, 10063, 10176, 10274, 10281)),
+    *((seed, 120) for seed in (10486, 20280, 20469)),
 ]
 KINDS = {
     "answer lost", "busy", "clock skew", "commit lost", "crash", "crash before receipt",
