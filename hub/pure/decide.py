@@ -167,7 +167,8 @@ class Batch:
     the end of one, was said of. `keys`: the match keys of records in
     which anything was entered; those of all others are what they were. `had`: the keys of the same
     records as they are stored. `still`: records that stayed what they are to others: neither whom
-    they belong to, nor what is golden there, can have changed by them.
+    they belong to, nor what is golden there, can have changed by them. `compared`: the keys of all
+    records whose evidence is compared, once these are there; it is worked out once.
     """
 
     before: dict[Uid, Record] = field(default_factory=dict)
@@ -178,6 +179,7 @@ class Batch:
     keys: dict[Uid, frozenset[Key]] = field(default_factory=dict)
     had: dict[Uid, frozenset[Key]] = field(default_factory=dict)
     still: set[Uid] = field(default_factory=set)
+    compared: dict[Uid, frozenset[Key]] = field(default_factory=dict)
 
     @property
     def stirred(self) -> dict[Uid, Record]:
@@ -260,7 +262,8 @@ def need(
     beside = in_turned_crowds(batch, loaded, context.rules)
     if missing := beside - loaded.records.keys():
         return Need(records=frozenset(missing))
-    if keys := keys_in(compared_keys(batch, loaded, context.rules)) - loaded.keys.keys():
+    batch.compared = batch.compared or compared_keys(beside, batch, loaded, context.rules)
+    if keys := keys_in(batch.compared) - loaded.keys.keys():
         return Need(keys=frozenset(keys))
     found = sharing(holders_of(keys_in(batch.keys), batch, loaded), context.rules)
     reach = first - batch.still | beside | {u for uids in found.values() for u in uids}
@@ -329,7 +332,9 @@ def decide(
     records = {u: r for u, r in {**loaded.records, **batch.after}.items() if r is not None}
     effects.known = records
     effects.keys = dict(batch.keys)
-    compared = compared_keys(batch, loaded, context.rules)
+    compared = batch.compared or compared_keys(
+        in_turned_crowds(batch, loaded, context.rules), batch, loaded, context.rules
+    )
     holders = sharing(holders_of(keys_in(compared), batch, loaded), context.rules)
     compare_evidence(compared, holders, records, loaded, effects)
     relate(inputs, batch, records, loaded, effects)
@@ -427,10 +432,12 @@ def compare_evidence(
         effects.edges_drop |= {e.id for other, e in standing[uid].items() if other not in shared}
 
 
-def compared_keys(batch: Batch, loaded: Loaded, rules: Rules) -> dict[Uid, frozenset[Key]]:
+def compared_keys(
+    beside: Iterable[Uid], batch: Batch, loaded: Loaded, rules: Rules
+) -> dict[Uid, frozenset[Key]]:
     """The keys of all records whose evidence is compared: those of the batch, those it concerns."""
-    beside = {uid: loaded.records[uid] for uid in in_turned_crowds(batch, loaded, rules)}
-    theirs = {uid: identity.match_keys(r, rules) for uid, r in beside.items() if r}
+    known = ((uid, loaded.records[uid]) for uid in beside)
+    theirs = {uid: identity.match_keys(record, rules) for uid, record in known if record}
     return {**theirs, **batch.keys}
 
 
@@ -553,7 +560,7 @@ def resolve_group(  # noqa: PLR0917
         rules=context.rules.version,
         asks=group.asks,
         duplicate_of=min((owner[d] for d in group.doubles if owner[d] < group.uid), default=""),
-        beside=places({owner[d] for d in group.doubles}, found, component),
+        beside=where_held({owner[d] for d in group.doubles}, found, component),
     )
     changes = differences(before, golden, members)
     moved = before is None or before.members != golden.members or bool(before.merged_into)
@@ -579,7 +586,7 @@ def resolve_group(  # noqa: PLR0917
     effects.regroup |= {u: (group.uid, u in leads) for u in group.members}
 
 
-def places(
+def where_held(
     doubles: set[Uid], found: cluster.Partition, component: Mapping[Uid, Record]
 ) -> tuple[tuple[str, str], ...]:
     """Where these golden records have a record."""
