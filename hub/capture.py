@@ -394,8 +394,8 @@ def close_hints(
     for reading in readings:
         names = dict.fromkeys((*inputs.names_of(reading), reading.asked))
         keys = [row["id"] for n in names for row in wanted.get(n, ())]
-        told = [k for k in keys if not k.startswith("again:")]
-        end_notes(rows, [k for k in keys if k.startswith("again:")], reading.start_ms)
+        told = [k for k in keys if not k.startswith(inputs.AGAIN)]
+        end_notes(rows, [k for k in keys if k.startswith(inputs.AGAIN)], reading.start_ms)
         how = take_or_note(rows, hub, intake, reading, ahead)
         by = inputs.latest(rows, intake.system.name, reading) if told and how == "new" else None
         inputs.answer(rows, told, words[how], by)
@@ -489,7 +489,7 @@ def confirmed_with(rows: Rows, uid: Uid, at: int, latest: int) -> int:
     """When a write of ours that may be what happened then is read again, 0 for none."""
     if rows.select("intent", {"uid": uid, "status": "sent"}, only=("uid",), limit=1):
         return latest  # until its receipt is there, a reading would be refused
-    note = rows.get("hint", id=f"again:{uid}")
+    note = rows.get("hint", id=inputs.note_of(uid))
     if note and note["state"] == "open" and at <= note["at"]:
         return min(int(note["not_before"]), latest)
     return 0

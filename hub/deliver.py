@@ -736,7 +736,7 @@ def receive_create(rows: Rows, link: Link, plan: Plan, answer: Answer, receipt: 
             link.system.name,
             link.spec.object,
             answer.native_id,
-            f"again:{plan.record.uid}",
+            inputs.note_of(plan.record.uid),
             link.hub.env.now(),
             kind="again",
             not_before=inputs.confirmed_at(link.tool, link.hub.env.now()),

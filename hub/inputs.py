@@ -33,7 +33,8 @@ from hub.pure.model import (
 from hub.pure.rules import Tool
 
 # Writes of one second are confirmed together, in the batches in which the tool is read.
-TOGETHER_MS = 1_000
+CONFIRMED_EVERY_MS = 1_000
+AGAIN = "again:"  # how the ids of notes begin that are ours, one for each record
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,14 +399,19 @@ def hint(
 def confirmed_at(tool: Tool, now: int) -> int:
     """When what is written now is read again: one settle time later, with all of that second."""
     due = now + tool.settle_ms
-    return due + -due % TOGETHER_MS
+    return due + -due % CONFIRMED_EVERY_MS
+
+
+def note_of(uid: Uid) -> str:
+    """The id of the note to read a record again."""
+    return AGAIN + uid
 
 
 def again(rows: Rows, record: Record, now: int, due: int) -> None:
     """Read this record again, not before it is due; one open note per record is enough."""
     if not record.native_id:
         return
-    key = f"again:{record.uid}"
+    key = note_of(record.uid)
     row = rows.get("hint", id=key)
     if row is None:
         hint(

@@ -15,19 +15,24 @@ from hub.tools.world import World
 
 OWN = "our own write"
 TYPED = "+1 202 555 0188"
-SETTLED_MS = USERS.settle_ms + inputs.TOGETHER_MS
+SETTLED_MS = USERS.settle_ms + inputs.CONFIRMED_EVERY_MS
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
-    """Two vendors, in step; what they have told so far is read."""
-    made = World({}, vendors=("hubspot", "stripe"), customers=6)
+def in_step(*vendors: str) -> Iterator[World]:
+    """These vendors, in step; what they have told so far is read."""
+    made = World({}, vendors=vendors, customers=6)
     made.sync()
     for name in made.outside:
         news(made, name)
     made.sync()
     yield made
     made.store.close()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Two vendors that say whose a change was."""
+    yield from in_step("hubspot", "stripe")
 
 
 def news(world: World, name: str) -> list[str]:
@@ -114,14 +119,8 @@ def reads_of_a_poll(world: World) -> int:
 
 @pytest.fixture
 def silent() -> Iterator[World]:
-    """Two vendors, in step, of which one does not say whose a change was."""
-    made = World({}, vendors=("stripe", "zendesk"), customers=6)
-    made.sync()
-    for name in made.outside:
-        news(made, name)
-    made.sync()
-    yield made
-    made.store.close()
+    """Two vendors, of which one does not say whose a change was."""
+    yield from in_step("stripe", "zendesk")
 
 
 def reads(world: World, name: str) -> int:
