@@ -132,6 +132,72 @@ class SystemSettings(Strict):
     )
 
 
+class Postgres(Strict):
+    """Where what is known is kept, when several processes or machines share it."""
+
+    url: str = Field(
+        description="postgresql://user@host:5432/database?sslmode=verify-full, without the password"
+    )
+    credentials: str = Field("", description='file with {"password": …}, readable by its owner')
+    schema_name: str = Field(
+        "synchub",
+        pattern="^[a-z][a-z0-9_]*$",
+        description="the schema that holds this hub's tables",
+    )
+    connections: int = Field(8, ge=2, description="connections that one process keeps at most")
+
+    @field_validator("url")
+    @classmethod
+    def without_password(cls, url: str) -> str:
+        """An address of PostgreSQL that holds no secret."""
+        if not url.startswith(("postgresql://", "postgres://")):
+            raise ValueError("expected postgresql://user@host:port/database")
+        if re.match(r"[a-z]+://[^/@]*:[^/@]*@", url):
+            raise ValueError("the password belongs into the file that `credentials` names")
+        return url
+
+
+class Kafka(Strict):
+    """The log, when other processes read it."""
+
+    bootstrap: str = Field(description="brokers, host:port, with commas between them")
+    prefix: str = Field(
+        "",
+        pattern="^[A-Za-z0-9._-]*$",
+        description="what the names of this hub's topics and groups begin with, as acme.",
+    )
+    partitions: int = Field(6, ge=1, description="partitions of a topic that is made")
+    replication: int = Field(3, ge=1, description="copies that the brokers keep of each message")
+    retention_hours: int = Field(168, ge=1, description="how long changes stay in their topics")
+    security: Literal["plaintext", "tls", "sasl_plaintext", "sasl_tls"] = Field(
+        "plaintext", description="how brokers are spoken to"
+    )
+    ca_file: str = Field("", description="certificates that the brokers' are signed with")
+    cert_file: str = Field("", description="our certificate, where brokers ask for one")
+    key_file: str = Field("", description="the key of it")
+    sasl: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="the way of signing in, with security sasl_…"
+    )
+    credentials: str = Field("", description='file with {"username": …, "password": …} for sasl')
+
+    @model_validator(mode="after")
+    def whole(self) -> Self:
+        """What the security asks for is there."""
+        if self.security.startswith("sasl") and not self.credentials:
+            raise ValueError(f"security {self.security} needs credentials")
+        if bool(self.cert_file) != bool(self.key_file):
+            raise ValueError("cert_file and key_file go together")
+        return self
+
+
+class Registry(Strict):
+    """Where the topics' schemas are kept, for all who read them."""
+
+    url: str = Field(description="address of a Confluent-compatible schema registry")
+    ca_file: str = Field("", description="certificates that the registry's is signed with")
+    credentials: str = Field("", description='file with {"username": …, "password": …}')
+
+
 class HubSettings(Strict):
     """All of hub.yaml."""
 
@@ -145,6 +211,13 @@ class HubSettings(Strict):
     )
     public: Public = Field(default_factory=Public, description="where webhooks arrive")
     private: Private = Field(default_factory=Private, description="where operators look")
+    postgres: Postgres | None = Field(
+        None, description="the store, in place of a file in the state folder; needs kafka"
+    )
+    kafka: Kafka | None = Field(None, description="the log, in place of that file; needs postgres")
+    registry: Registry | None = Field(
+        None, description="the schemas of the topics; without it they are the files in schemas/"
+    )
     systems: dict[str, SystemSettings] = Field(description="the connected tools by name")
 
     @model_validator(mode="before")
@@ -171,6 +244,16 @@ class HubSettings(Strict):
         """Who can cut the history must not be able to cut its anchor with it."""
         if Path(self.state) in Path(self.anchor).parents:
             raise ValueError("anchor must lie outside of the state folder")
+        return self
+
+    @model_validator(mode="after")
+    def together(self) -> Self:
+        """Several processes need both a store and a log that they can share."""
+        if bool(self.postgres) != bool(self.kafka):
+            lacks = "kafka" if self.postgres else "postgres"
+            raise ValueError(f"postgres and kafka go together: {lacks} is missing")
+        if self.registry and not self.kafka:
+            raise ValueError("a registry is for the topics of kafka, which is missing")
         return self
 
 
@@ -562,6 +645,9 @@ def reference() -> str:
         (HubSettings, "hub.yaml"),
         (Public, "hub.yaml: public"),
         (Private, "hub.yaml: private"),
+        (Postgres, "hub.yaml: postgres"),
+        (Kafka, "hub.yaml: kafka"),
+        (Registry, "hub.yaml: registry"),
         (SystemSettings, "hub.yaml: systems.<name>"),
         (RulesSettings, "rules.yaml"),
         (FieldSettings, "rules.yaml: entities.<entity>.<field>"),
