@@ -89,6 +89,7 @@ def one_by_one(hub: Hub, error: Exception) -> set[str]:
 
 def park_all(rows: Rows, hub: Hub, uid: Uid, why: str) -> None:
     """Set every waiting input of a record aside; the next full reading starts it afresh."""
+    rows.lock([uid])
     for row in state.pending_inputs(rows, [uid]):
         park(rows, hub, row, why)
 
@@ -103,6 +104,7 @@ def resolve(rows: Rows, hub: Hub, uids: Iterable[Uid], touched: Iterable[Uid] = 
 
     Returns the systems in which a record moved, a link is to be looked at, or one is wanted.
     """
+    rows.lock({*uids, *touched})
     waiting = state.pending_inputs(rows, uids)
     keys = hub.vault.keys(rows, {row["uid"] for row in waiting})
     opened = [i for i in (readable(rows, hub, r, keys) for r in waiting) if i]

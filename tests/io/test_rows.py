@@ -24,7 +24,7 @@ from hub.io.rows import (
     below,
     unlike,
 )
-from hub.io.sql import FEW
+from hub.io.sqlite import FEW
 from hub.io.store import SqlStore
 from hub.io.twin import DictStore
 
