@@ -14,7 +14,7 @@ by sending again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -137,12 +137,17 @@ def batch_of(link: Link) -> int:
     return max(link.spec.write_batch, 10)
 
 
-def look(rows: Rows, link: Link) -> list[Plan | Chore]:
-    """What the due slots need: one batch of plans, and the chores among them."""
+def look(rows: Rows, link: Link, *, hold: bool = False) -> list[Plan | Chore]:
+    """What the due slots need: one batch of plans, and the chores among them.
+
+    `hold`: something is going to be done about them.
+    """
     found: list[Plan | Chore] = []
     waiting: list[Row] = []
     plans = 0
     due = due_slots(rows, link)
+    if hold and rows.lock(slot["uid"] for slot in due):
+        due = due_slots(rows, link)
     for standing in all_standing(rows, due, batch_of(link)):
         if one := plan_one(rows, link, standing):
             found.append(one)
@@ -155,7 +160,7 @@ def look(rows: Rows, link: Link) -> list[Plan | Chore]:
     return [*found, partial(step_aside, link=link, waiting=waiting)] if crowded else found
 
 
-def step_aside(rows: Rows, link: Link, waiting: Iterable[Row]) -> None:
+def step_aside(rows: Rows, link: Link, waiting: Sequence[Row]) -> None:
     """So many links wait that those behind them are never seen: they come first, for a while."""
     until = link.hub.env.now() + IDLE_MS
     rows.lock(row["uid"] for row in waiting)
@@ -373,8 +378,9 @@ def read_some(link: Link, natives: Sequence[str]) -> Sequence[Reading]:
     return found
 
 
-def call_off(rows: Rows, link: Link, plans: Iterable[Plan]) -> None:
+def call_off(rows: Rows, link: Link, plans: Sequence[Plan]) -> None:
     """The tool could not even be read."""
+    rows.lock(plan.record.uid for plan in plans)
     for plan in plans:
         slots.postpone(rows, plan.record, link.hub.env.now() + 5_000)
 
@@ -386,7 +392,7 @@ def settle(rows: Rows, link: Link, readings: Mapping[str, Reading | None]) -> li
     """
     ready: list[Plan] = []
     allowed = may_write(rows, link.system)
-    for found in look(rows, link):
+    for found in look(rows, link, hold=True):
         if not isinstance(found, Plan):
             found(rows)
         elif blind(link, found) or found.record.native_id in readings:
@@ -821,7 +827,7 @@ def settle_create(link: Link, row: Row) -> bool:
     return True
 
 
-def look_later(rows: Rows, found: Iterable[Row], at: int) -> None:
+def look_later(rows: Rows, found: Sequence[Row], at: int) -> None:
     """Count the time until these creates are looked for from then on (ms)."""
     rows.lock(row["uid"] for row in found)
     for row in found:

@@ -156,7 +156,9 @@ def repair(rows: Rows, record: Record) -> None:
 
 def answer(rows: Rows, hub: Hub, opened: Sequence[Input], touched: Iterable[Uid]) -> Effects:
     """Load what `decide` needs, then let it decide."""
-    births = born(rows, {i.uid for i in opened})
+    uids = {i.uid for i in opened}
+    rows.lock(uids)
+    births = born(rows, uids)
     loaded = Loaded(records=dict(births))
     while wanted := need(opened, touched, loaded, hub.context, births):
         state.fill(rows, hub.vault, loaded, wanted)

@@ -44,8 +44,11 @@ class StoreFull(Exception):
     """The disk is full or broken: nothing of the transaction was kept."""
 
 
-class Again(BaseException):  # noqa: N818  like KeyboardInterrupt: no work may swallow it
-    """Somebody else holds a record: the store runs the work anew, holding all of them at first."""
+class Again(BaseException):
+    """Somebody else holds a record: the store runs the work anew, holding all of them at first.
+
+    No work may swallow it, as little as a KeyboardInterrupt.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +101,11 @@ class Rows(Protocol):
     it: others are refused.
     """
 
-    def lock(self, uids: Iterable[Uid]) -> None:
+    def lock(self, uids: Iterable[Uid]) -> bool:
         """Hold these records until the transaction ends; what is read of them from now on stays.
 
-        A uid without a record is held as well. The work may be begun anew in here.
+        Returns whether what was read of them before may have changed since. A uid without a record
+        is held as well. The work may be begun anew in here.
         """
 
     def number(self, series: str) -> int:

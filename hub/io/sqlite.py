@@ -97,10 +97,11 @@ class SqliteRows(SqlRows):
         super().__init__(writes=writes)
         self._connection = connection
 
-    def lock(self, uids: Iterable[str]) -> None:
+    def lock(self, uids: Iterable[str]) -> bool:
         """See `Rows`."""
         self._shape("record")
         self.held.update(map(Uid.put, uids))
+        return False
 
     def number(self, series: str) -> int:
         """See `Rows`."""

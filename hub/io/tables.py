@@ -76,7 +76,8 @@ class Doc(Kind):
 class Text(Kind):
     """Text that every database can hold: no NUL, no half of a surrogate pair."""
 
-    impl = sa.Text
+    # By code points, as SQLite sorts it, whatever the database does by itself.
+    impl = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
     @staticmethod
     def put(value: Any) -> str:

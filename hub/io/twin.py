@@ -199,13 +199,14 @@ class DictRows:
             raise self._full
         return held
 
-    def lock(self, uids: Iterable[str]) -> None:
+    def lock(self, uids: Iterable[str]) -> bool:
         """See `Rows`."""
         self._writable("record")
         fresh = set(map(Uid.put, uids)) - self.held
         self.held |= fresh
         if fresh and self._contended():
             raise Again
+        return False
 
     def number(self, series: str) -> int:
         """See `Rows`."""
