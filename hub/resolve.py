@@ -18,7 +18,7 @@ import structlog
 from hub import inputs, links, slots
 from hub.env import Hub
 from hub.io import history, state
-from hub.io.log import Message, Moved
+from hub.io.log import LogDown, Message, Moved
 from hub.io.rows import Row, Rows, StoreFull, above, among
 from hub.io.seal import CannotOpen
 from hub.leases import LeaseLost
@@ -31,11 +31,8 @@ GROUP = "resolve"
 BATCH = 200
 IDLE_MS = 1_000
 NEW: Row = {"holds": {}}  # the slot of a record that was never marked
-STOPS = (
-    StoreFull,
-    LeaseLost,
-    Moved,
-)  # nothing is wrong with the inputs: the step is over, as a whole
+# Nothing is wrong with the inputs: the step is over, as a whole.
+STOPS = (StoreFull, LeaseLost, Moved, LogDown)
 
 
 def step(hub: Hub) -> int:

@@ -44,6 +44,13 @@ class Moved(Exception):
     """Another process reads here, or relays, by now: nothing of what was begun may be kept."""
 
 
+class LogDown(Exception):
+    """Where the topics lie nobody does what was asked; the text says what to change.
+
+    What was announced waits in the outbox.
+    """
+
+
 class Door(Protocol):
     """What a log needs of `hub.env.Env`."""
 
@@ -83,7 +90,7 @@ class Log(Protocol):
     def relay(self, env: Door) -> int:
         """Bring what is in the outbox into the topics, in order; returns how many.
 
-        Nothing leaves the outbox before it is there. Raises `Moved`.
+        Nothing leaves the outbox before it is there. Raises `Moved` and `LogDown`.
         """
 
     def turn(
@@ -98,8 +105,8 @@ class Log(Protocol):
         """Take the next messages of a group: what `work` answered, and how many they were.
 
         `work` and the move of the position are one commit, at `point`. With nothing to take the
-        answer is (None, 0), and `work` was not run. Raises what `work` raises, and `Moved`: then
-        nothing was kept.
+        answer is (None, 0), and `work` was not run. Raises what `work` raises, `Moved` and
+        `LogDown`: then nothing was kept.
         """
 
     def peek(self, env: Door, group: str, topics: Sequence[str], limit: int) -> list[Message]:
