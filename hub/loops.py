@@ -60,8 +60,7 @@ class Loops:
             self.env.wake(thread.name)
         for thread in self._threads:
             thread.join(seconds / max(1, len(self._threads)))
-        while resolve.step(self.hub) <= self.env.now():
-            pass  # what was taken in is resolved before the lights go out
+        resolve.drain(self.hub)  # what was taken in is resolved before the lights go out
         house(self.hub)
         return not any(thread.is_alive() for thread in self._threads)
 

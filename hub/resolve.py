@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ import structlog
 from hub import inputs, links, slots
 from hub.env import Hub
 from hub.io import history, state
+from hub.io.log import LogDown, Message, Moved
 from hub.io.rows import Row, Rows, StoreFull, above, among
 from hub.io.seal import CannotOpen
 from hub.leases import LeaseLost
@@ -29,33 +31,45 @@ GROUP = "resolve"
 BATCH = 200
 IDLE_MS = 1_000
 NEW: Row = {"holds": {}}  # the slot of a record that was never marked
-STOPS = (StoreFull, LeaseLost)  # nothing is wrong with the inputs: the step is over, as a whole
+# Nothing is wrong with the inputs: the step is over, as a whole.
+STOPS = (StoreFull, LeaseLost, Moved, LogDown)
 
 
 def step(hub: Hub) -> int:
     """One micro-batch; returns when to look again (ms): who brings more later says so."""
     try:
-        marked, taken = hub.env.commit(lambda rows: batch(rows, hub), "resolve:commit")
+        taken = turn(hub)
+    except Moved as moved:
+        LOG.info("partition_moved", why=str(moved))
+        taken = BATCH
+    rest = 0 if taken == BATCH or hub.log.apart else IDLE_MS
+    return hub.env.now() + rest
+
+
+def drain(hub: Hub) -> None:
+    """Resolve all that was announced, where no loop does it."""
+    while turn(hub) == BATCH:
+        pass
+
+
+def turn(hub: Hub) -> int:
+    """Take what was announced next and resolve it; returns how many messages it was."""
+    work = partial(batch, hub)
+    try:
+        marked, taken = hub.log.turn(hub.env, GROUP, topics(hub), BATCH, work, "resolve:commit")
     except STOPS:
         raise
     except Exception as error:  # noqa: BLE001  whatever breaks it, only its own record may wait
         marked, taken = one_by_one(hub, error), BATCH
-    for system in sorted(marked):
+    for system in sorted(marked or ()):
         hub.env.wake(f"deliver:{system}")
-    return hub.env.now() + (IDLE_MS if taken < BATCH else 0)
+    return taken
 
 
-def batch(rows: Rows, hub: Hub) -> tuple[set[str], int]:
-    """Take what was announced next and resolve it: the systems to be looked at, how many it was."""
-    hub.log.relay(rows)
-    messages = hub.log.poll(rows, GROUP, topics(hub), BATCH)
-    if not messages:
-        return set(), 0
+def batch(hub: Hub, rows: Rows, messages: Sequence[Message]) -> set[str]:
+    """Resolve what these messages tell of; returns the systems to be looked at."""
     with uncollected():
-        marked = resolve(rows, hub, {m.key.decode() for m in messages})
-    hub.log.commit(rows, GROUP, messages)
-    hub.log.relay(rows)  # what followed goes out with it
-    return marked, len(messages)
+        return resolve(rows, hub, {m.key.decode() for m in messages})
 
 
 @contextmanager
@@ -73,8 +87,7 @@ def uncollected() -> Iterator[None]:
 def one_by_one(hub: Hub, error: Exception) -> set[str]:
     """A batch that breaks is taken record by record, so that a poison record blocks only itself."""
     LOG.warning("batch_broken", why=repr(error))
-    hub.env.commit(hub.log.relay, "resolve:relay")
-    messages = hub.env.view(lambda rows: hub.log.poll(rows, GROUP, topics(hub), BATCH))
+    messages = hub.log.peek(hub.env, GROUP, topics(hub), BATCH)
     for uid in sorted({m.key.decode() for m in messages}):
         try:
             hub.env.commit(lambda rows: resolve(rows, hub, [uid]), "resolve:one")  # noqa: B023
@@ -83,7 +96,7 @@ def one_by_one(hub: Hub, error: Exception) -> set[str]:
         except Exception as poison:  # noqa: BLE001
             why = f"{type(poison).__name__}: {poison}"
             hub.env.commit(lambda rows: park_all(rows, hub, uid, why), "resolve:park")  # noqa: B023
-    hub.env.commit(lambda rows: hub.log.commit(rows, GROUP, messages), "resolve:position")
+    hub.env.commit(lambda rows: hub.log.done(rows, GROUP, messages), "resolve:position")
     return set(hub.systems)
 
 

@@ -58,9 +58,9 @@ def catch_up(hub: Hub, told: Callable[[str], None] = lambda _: None) -> None:
             due = 0
             while due <= hub.env.now():
                 due = capture.turn(hub, system, spec)
-                resolve_all(hub)
+                resolve.drain(hub)
                 told(f"{system.name} {spec.object}: {known(hub, system.name, spec.object)} read")
-    resolve_all(hub)
+    resolve.drain(hub)
 
 
 def snapshot_done(hub: Hub, system: str, obj: str) -> bool:
@@ -72,12 +72,6 @@ def snapshot_done(hub: Hub, system: str, obj: str) -> bool:
 def known(hub: Hub, system: str, obj: str) -> int:
     """How many records of an object are known."""
     return hub.env.view(lambda rows: rows.count("record", {"system": system, "object": obj}))
-
-
-def resolve_all(hub: Hub) -> None:
-    """Resolve until nothing is waiting."""
-    while resolve.step(hub) <= hub.env.now():
-        pass
 
 
 # -- plan --------------------------------------------------------------------------------------

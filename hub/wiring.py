@@ -24,7 +24,7 @@ from hub.io import seal
 from hub.io.anchor import Anchor
 from hub.io.codec import Codec
 from hub.io.http import Budget, HttpApi
-from hub.io.log import Log
+from hub.io.log import TableLog
 from hub.io.rows import Rows, Store
 from hub.io.state import Vault
 from hub.io.store import SqlStore
@@ -179,7 +179,7 @@ def build(
     published = files.to_rules(rules, version, hub_settings.default_region)
     vault = open_vault(folder, store)
     anchor = Anchor(folder / hub_settings.anchor)
-    return Hub(env, vault, Log(), Codec(), Context(published, tools), systems, anchor)
+    return Hub(env, vault, TableLog(), Codec(), Context(published, tools), systems, anchor)
 
 
 def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore:

@@ -25,3 +25,9 @@ def lacking(part: str, why: str) -> NoReturn:
     if part in (w.strip() for w in wanted):
         pytest.fail(f"HUB_TEST_REQUIRE wants {part}: {why}")
     pytest.skip(why)
+
+
+@pytest.fixture
+def kafka() -> str:
+    """The address of a broker."""
+    return os.environ.get("HUB_TEST_KAFKA", "") or lacking("kafka", "HUB_TEST_KAFKA names none")

@@ -545,5 +545,5 @@ def test_a_long_backlog_beside_a_short_one_is_resolved_without_a_pause() -> None
     world = World({"A": Profile(), "B": Profile()})
     bench.take(world, [("A", n, f"+1202{n:07d}") for n in range(2 * resolve.BATCH)])
     bench.take(world, [("B", 0, "+12020000000")])
-    bench.drain(world)
+    resolve.drain(world.hub)
     assert not world.store.view(lambda rows: rows.count("input", {"status": "pending"}))

@@ -433,6 +433,7 @@ _table(
     _key("topic", Text),
     _key("partition", Int),
     _must("offset", Int),
+    _must("epoch", Int, 0),
     small=True,
 )
 _table(

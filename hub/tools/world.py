@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary
 import greenlet
 
 from connectors._kit.simtool import COMPANY, PERSON, Profile
-from hub import capture, deliver, export, replay, runs, sweep, switches
+from hub import capture, deliver, export, replay, resolve, runs, sweep, switches
 from hub.env import Hub, System, uuid7
 from hub.inputs import link_fields
 from hub.io.codec import Codec
-from hub.io.log import Log
+from hub.io.log import TableLog
 from hub.io.rows import Rows, Store
 from hub.io.seal import Seal
 from hub.io.state import Vault
@@ -181,7 +181,7 @@ class World:
 
     def opened(self) -> Hub:
         """A hub that starts on the store: whatever an earlier one had in memory is gone."""
-        hub = Hub(self.env, Vault(self.seal, b"pepper"), Log(2), Codec(), self._context())
+        hub = Hub(self.env, Vault(self.seal, b"pepper"), TableLog(2), Codec(), self._context())
         hub.systems = {n: self._system(hub, o) for n, o in self.outside.items()}
         return hub
 
@@ -250,7 +250,7 @@ class World:
 
     def resolve(self) -> None:
         """Fold everything that waits."""
-        runs.resolve_all(self.hub)
+        resolve.drain(self.hub)
 
     def deliver(self, name: str) -> None:
         """One pass of a system's deliver."""
