@@ -10,12 +10,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import structlog
 
-from hub import inputs, links, slots
+from hub import inputs, links, recheck, slots
 from hub.env import Hub
 from hub.io import history, state
 from hub.io.log import LogDown, Message, Moved
@@ -25,6 +26,7 @@ from hub.leases import LeaseLost
 from hub.links import Link
 from hub.pure.decide import Effects, Loaded, decide, need
 from hub.pure.model import Edge, Input, Record, Uid, key_of
+from hub.recheck import Late, Seen
 
 LOG = structlog.get_logger()
 GROUP = "resolve"
@@ -56,20 +58,35 @@ def turn(hub: Hub) -> int:
     """Take what was announced next and resolve it; returns how many messages it was."""
     work = partial(batch, hub)
     try:
-        marked, taken = hub.log.turn(hub.env, GROUP, topics(hub), BATCH, work, "resolve:commit")
+        done, taken = hub.log.turn(hub.env, GROUP, topics(hub), BATCH, work, "resolve:commit")
     except STOPS:
         raise
     except Exception as error:  # noqa: BLE001  whatever breaks it, only its own record may wait
-        marked, taken = one_by_one(hub, error), BATCH
-    for system in sorted(marked or ()):
+        done, taken = one_by_one(hub, error), BATCH
+    if done and done.seen:
+        look_again(hub, done.seen)
+    for system in sorted(done.marked if done else ()):
         hub.env.wake(f"deliver:{system}")
     return taken
 
 
-def batch(hub: Hub, rows: Rows, messages: Sequence[Message]) -> set[str]:
-    """Resolve what these messages tell of; returns the systems to be looked at."""
+def batch(hub: Hub, rows: Rows, messages: Sequence[Message]) -> Done:
+    """Resolve what these messages tell of."""
     with uncollected():
         return resolve(rows, hub, {m.key.decode() for m in messages})
+
+
+def look_again(hub: Hub, seen: Seen) -> None:
+    """After the commit: what was added beside us meanwhile is decided with what we have added."""
+    late = hub.env.view(lambda rows: recheck.late(rows, hub, seen))
+    hub.env.commit(lambda rows: settle_late(rows, hub, [seen.id], late), "resolve:recheck")
+
+
+def settle_late(rows: Rows, hub: Hub, promised: Sequence[str], late: Late) -> None:
+    """Decide what turned up late, and strike out that somebody has to look."""
+    if late.touched:
+        resolve(rows, hub, (), late.touched, late.again)
+    rows.delete("recheck", {"id": among(promised)})
 
 
 @contextmanager
@@ -84,7 +101,7 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def one_by_one(hub: Hub, error: Exception) -> set[str]:
+def one_by_one(hub: Hub, error: Exception) -> Done:
     """A batch that breaks is taken record by record, so that a poison record blocks only itself."""
     LOG.warning("batch_broken", why=repr(error))
     messages = hub.log.peek(hub.env, GROUP, topics(hub), BATCH)
@@ -97,7 +114,7 @@ def one_by_one(hub: Hub, error: Exception) -> set[str]:
             why = f"{type(poison).__name__}: {poison}"
             hub.env.commit(lambda rows: park_all(rows, hub, uid, why), "resolve:park")  # noqa: B023
     hub.env.commit(lambda rows: hub.log.done(rows, GROUP, messages), "resolve:position")
-    return set(hub.systems)
+    return Done(set(hub.systems))
 
 
 def park_all(rows: Rows, hub: Hub, uid: Uid, why: str) -> None:
@@ -112,21 +129,46 @@ def topics(hub: Hub) -> list[str]:
     return [f"cdc.{s.name}.{o}" for s in hub.systems.values() for o in s.specs]
 
 
-def resolve(rows: Rows, hub: Hub, uids: Iterable[Uid], touched: Iterable[Uid] = ()) -> set[str]:
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a batch came to.
+
+    `marked`: the systems in which a record moved, a link is to be looked at, or one is wanted.
+    `seen`: what is to be looked at again after the commit.
+    """
+
+    marked: set[str]
+    seen: Seen | None = None
+
+
+def resolve(
+    rows: Rows,
+    hub: Hub,
+    uids: Iterable[Uid],
+    touched: Iterable[Uid] = (),
+    again: Iterable[Uid] = (),
+) -> Done:
     """Fold the pending inputs of these records, then decide all that they touch anew.
 
-    Returns the systems in which a record moved, a link is to be looked at, or one is wanted.
+    `again`: those of the `touched` whose keys are looked up as if they were new. History comes
+    last: its lanes are the same few for everybody.
     """
     rows.lock({*uids, *touched})
     waiting = state.pending_inputs(rows, uids)
     keys = hub.vault.keys(rows, {row["uid"] for row in waiting})
     opened = [i for i in (readable(rows, hub, r, keys) for r in waiting) if i]
-    effects = answer(rows, hub, opened, frozenset(touched))
-    marked = store(rows, hub, effects)
-    if onward := referrers(rows, effects):
+    loaded = Loaded(again=frozenset(again))
+    effects = answer(rows, hub, opened, frozenset(touched), loaded)
+    marked, changes = store(rows, hub, effects), effects.history
+    moved = relocated(rows, effects)
+    if onward := frozenset(recheck.named_by(rows, moved)) if moved else None:
         marked |= mark_referrers(rows, onward, hub.env.now())
-        marked |= store(rows, hub, answer(rows, hub, (), onward))
-    return marked
+        beyond = answer(rows, hub, (), onward)
+        marked |= store(rows, hub, beyond)
+        changes = changes + beyond.history
+    seen = recheck.promise(rows, hub, effects, loaded, moved, onward or ())
+    history.write(rows, hub, changes)
+    return Done(marked, seen)
 
 
 def readable(rows: Rows, hub: Hub, row: dict[str, Any], keys: state.Keys) -> Input | None:
@@ -167,12 +209,19 @@ def repair(rows: Rows, record: Record) -> None:
             slots.close(rows, f"{row['uid']}:{row['seq']}")
 
 
-def answer(rows: Rows, hub: Hub, opened: Sequence[Input], touched: Iterable[Uid]) -> Effects:
-    """Load what `decide` needs, then let it decide."""
+def answer(
+    rows: Rows,
+    hub: Hub,
+    opened: Sequence[Input],
+    touched: Iterable[Uid],
+    loaded: Loaded | None = None,
+) -> Effects:
+    """Load what `decide` needs, beside what is `loaded`, then let it decide."""
+    loaded = loaded or Loaded()
     uids = {i.uid for i in opened}
     rows.lock(uids)
     births = born(rows, uids)
-    loaded = Loaded(records=dict(births))
+    loaded.records |= births
     while wanted := need(opened, touched, loaded, hub.context, births):
         state.fill(rows, hub.vault, loaded, wanted)
     return decide(opened, touched, loaded, hub.context, births)
@@ -187,7 +236,7 @@ def born(rows: Rows, uids: set[Uid]) -> dict[Uid, Record]:
 
 
 def store(rows: Rows, hub: Hub, effects: Effects) -> set[str]:
-    """Every effect of a batch that is folded for the first time.
+    """Every effect of a batch that is folded for the first time, but for its history.
 
     Returns the systems in which a record moved, a link is to be looked at, or one is wanted.
     """
@@ -206,7 +255,6 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> set[str]:
     unchanged = effects.moved - {g.uid for g in effects.groups}
     beside = (g for g in state.load_goldens(rows, unchanged).values() if g is not None)
     wanting = slots.review(rows, hub, (*effects.groups, *beside), effects.known)
-    history.write(rows, hub, effects.history)
     marked = mark_all(rows, hub, effects, effects.dirty | moved)
     contradict(rows, hub, effects.contradictions)
     return marked | wanting | {record.system for record in effects.records.values()}
@@ -314,8 +362,8 @@ def depart(rows: Rows, hub: Hub, record: Record) -> None:
         slots.hold_departed(rows, hub, record)
 
 
-def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
-    """Records whose association's other end moved: another golden id, or a record came or went."""
+def relocated(rows: Rows, effects: Effects) -> set[Uid]:
+    """The possible ends of associations that moved: another golden id, or a record came or went."""
     moved = {
         uid
         for g in effects.history
@@ -324,10 +372,7 @@ def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
     }
     ends = [uid for uid in effects.ends if effects.records[uid].entity == "company"]
     goldens = (state.golden_of(rows, uid) for uid in ends)
-    moved |= {*ends, *(m for g in goldens if g for m in g.members)}
-    if not moved:
-        return frozenset()
-    return frozenset(row["uid"] for row in rows.select("assoc", {"other": among(moved)}))
+    return moved.union(ends, (m for g in goldens if g for m in g.members))
 
 
 def mark_referrers(rows: Rows, uids: Iterable[Uid], now: int) -> set[str]:

@@ -65,7 +65,12 @@ def _within(column: sa.ColumnElement[Any], values: list[Any]) -> Any:
     return column == sa.any_(sa.cast(values[0], kind))
 
 
-LANG = Lang(PGDialect(paramstyle="format"), postgresql.insert, within=_within, nulls_last=True)
+LANG = Lang(
+    PGDialect(paramstyle="format"),  # type: ignore[no-untyped-call]
+    postgresql.insert,
+    within=_within,
+    nulls_last=True,
+)
 
 
 @cache
@@ -137,6 +142,7 @@ class PostgresRows(SqlRows):
     """One open transaction on PostgreSQL."""
 
     lang = LANG
+    alone = False
 
     def __init__(self, connection: Connection, *, writes: bool) -> None:
         super().__init__(writes=writes)
