@@ -47,7 +47,9 @@ def following(rows: Rows, last: Uid) -> list[Row]:
 
 def refold(rows: Rows, hub: Hub, goldens: list[Row]) -> None:
     """Fold the records of these golden records from nothing, and hold what follows."""
+    rows.lock(golden["uid"] for golden in goldens)
     uids = sorted({m for g in goldens for m in _members(rows, g["uid"])})
+    rows.lock(uids)
     effects = decided(rows, hub, uids)
     resolve.store(rows, hub, effects)
     for change in effects.history:

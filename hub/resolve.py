@@ -155,6 +155,7 @@ def each(hub: Hub, uids: Iterable[Uid], notices: Sequence[Message]) -> set[str]:
 
 def park_all(rows: Rows, hub: Hub, uid: Uid, error: Exception, notices: Sequence[Message]) -> None:
     """Set every waiting input of a record aside; the next full reading starts it afresh."""
+    rows.lock([uid])
     for row in state.pending_inputs(rows, [uid]):
         park(rows, hub, row, f"{type(error).__name__}: {error}", error, notices)
 
@@ -176,6 +177,7 @@ def resolve(
     `notices` are the messages that told of the inputs, for those that have to be set aside.
     Returns the systems in which a record moved, a link is to be looked at, or one is wanted.
     """
+    rows.lock({*uids, *touched})
     waiting = state.pending_inputs(rows, uids)
     keys = hub.vault.keys(rows, {row["uid"] for row in waiting})
     opened = [i for i in (readable(rows, hub, r, keys, notices) for r in waiting) if i]
@@ -232,7 +234,9 @@ def repair(rows: Rows, record: Record) -> None:
 
 def answer(rows: Rows, hub: Hub, opened: Sequence[Input], touched: Iterable[Uid]) -> Effects:
     """Load what `decide` needs, then let it decide."""
-    births = born(rows, {i.uid for i in opened})
+    uids = {i.uid for i in opened}
+    rows.lock(uids)
+    births = born(rows, uids)
     loaded = Loaded(records=dict(births))
     while wanted := need(opened, touched, loaded, hub.context, births):
         state.fill(rows, hub.vault, loaded, wanted)

@@ -114,7 +114,9 @@ def plan(rows: Rows, hub: Hub, run_id: str, cause: str) -> list[PlannedRow]:
 
 def let_go(rows: Rows, shown: set[Uid]) -> None:
     """The links that a plan has nothing to show of need no other plan."""
-    for slot in rows.select("slot", {"dirty": above(-1), "held": True}):
+    waiting = rows.select("slot", {"dirty": above(-1), "held": True})
+    rows.lock(slot["uid"] for slot in waiting)
+    for slot in waiting:
         if set(slot["holds"]) == {HELD} and slot["uid"] not in shown:
             slots.lift(rows, "slot", {"uid": slot["uid"]}, HELD)
 
@@ -268,6 +270,7 @@ def settle_row(rows: Rows, link: Link, row: PlannedRow, *, run: str, hold: bool)
         if row.uid
         else {"golden": row.golden, "system": row.system, "object": link.spec.object}
     )
+    rows.lock([row.uid or row.golden])
     if run:
         slots.lift(rows, table, where, HELD)
         more = {"rank": slots.BACKFILL} if table == "slot" else {}

@@ -146,7 +146,8 @@ class World:
 
     `vendors` are there with their production connectors and a sandbox of `customers`, whose clock
     may be `ahead` of ours (ms), the simulated tools of `profiles` beside them; the first has the
-    highest rank. `wrap` may stand between the hub and each connector.
+    highest rank. `wrap` may stand between the hub and each connector. `contended`: how often (0 to
+    1) somebody else holds what is to be locked, so that a work is begun anew.
     """
 
     profiles: Mapping[str, Profile]
@@ -158,12 +159,14 @@ class World:
     customers: int = 0
     ahead: Mapping[str, int] = field(default_factory=dict)
     wrap: Callable[[Any], Any] = lambda connector: connector
+    contended: float = 0
 
     def __post_init__(self) -> None:
         """Build everything; the hub may write from the start."""
         self.clock = VirtualClock()
         self.chance = random.Random(self.seed)
-        self.store = DictStore()
+        races = random.Random(self.seed)
+        self.store = DictStore(lambda: races.random() < self.contended)
         self.env = WorldEnv(self.clock, self.chance, self.store)
         simulated = {n: Simulated(n, p, self.env) for n, p in self.profiles.items()}
         hosted = {

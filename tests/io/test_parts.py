@@ -76,12 +76,18 @@ def test_many_threads_seal_and_open_at_once() -> None:
         assert all(pool.map(rounds, range(8)))
 
 
+def forget(rows: Rows, uid: str) -> None:
+    """Throw a record's key away."""
+    rows.lock([uid])
+    rows.update("subject_key", {"uid": uid}, {"wrapped": b""})
+
+
 def test_an_erased_key_never_comes_back(store: Store) -> None:
     """A record whose key was dropped cannot be opened, and gets no new key."""
     seal = Seal(b"m" * 32, os.urandom)
     key = store.transact(lambda r: subject_key(r, UID, seal))
     assert store.transact(lambda r: subject_key(r, UID, seal)) == key
-    store.transact(lambda r: r.update("subject_key", {"uid": UID}, {"wrapped": b""}))
+    store.transact(lambda r: forget(r, UID))
     with pytest.raises(CannotOpen, match="erased"):
         store.transact(lambda r: subject_key(r, UID, seal))
 
@@ -94,6 +100,7 @@ def test_keys_read_at_once_are_those_that_open(store: Store) -> None:
     def work(rows: Rows) -> None:
         key = subject_key(rows, UID, seal)
         subject_key(rows, foreign, other)
+        rows.lock([erased])
         rows.insert("subject_key", {"uid": erased, "wrapped": b""})
         assert subject_keys(rows, [UID, erased, foreign, unmade], seal) == {UID: key}
 
