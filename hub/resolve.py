@@ -12,16 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import structlog
 
-from hub import inputs, links, recheck, slots
+from hub import dead, inputs, links, recheck, slots
 from hub.env import Hub
 from hub.io import history, state
 from hub.io.log import LogDown, Message, Moved
-from hub.io.rows import Row, Rows, StoreFull, above, among
+from hub.io.rows import Row, Rows, StoreFull, above, among, at_most
 from hub.io.seal import CannotOpen
+from hub.io.tables import Uid as UidKind
 from hub.leases import LeaseLost
 from hub.links import Link
 from hub.pure.decide import Effects, Loaded, decide, need
@@ -32,6 +32,7 @@ LOG = structlog.get_logger()
 GROUP = "resolve"
 BATCH = 200
 IDLE_MS = 1_000
+OVERDUE_MS = 10_000
 NEW: Row = {"holds": {}}  # the slot of a record that was never marked
 # Nothing is wrong with the inputs: the step is over, as a whole.
 STOPS = (StoreFull, LeaseLost, Moved, LogDown)
@@ -49,20 +50,29 @@ def step(hub: Hub) -> int:
 
 
 def drain(hub: Hub) -> None:
-    """Resolve all that was announced, where no loop does it."""
-    while turn(hub) == BATCH:
+    """Resolve all that was taken in, where no loop does it.
+
+    Topics that lie apart are read by those who are in the group: the table has all of it, too.
+    """
+    while (overdue(hub, 0)[1] if hub.log.apart else turn(hub)) == BATCH:
         pass
 
 
 def turn(hub: Hub) -> int:
-    """Take what was announced next and resolve it; returns how many messages it was."""
+    """Take what was announced next and resolve it; returns how much it was."""
     work = partial(batch, hub)
     try:
         done, taken = hub.log.turn(hub.env, GROUP, topics(hub), BATCH, work, "resolve:commit")
     except STOPS:
         raise
-    except Exception as error:  # noqa: BLE001  whatever breaks it, only its own record may wait
-        done, taken = one_by_one(hub, error), BATCH
+    except Exception as error:
+        LOG.warning("batch_broken", why=repr(error))
+        messages = hub.log.peek(hub.env, GROUP, topics(hub), BATCH)
+        if not messages:
+            raise
+        done, taken = one_by_one(hub, messages), BATCH
+    if not taken:
+        done, taken = overdue(hub, OVERDUE_MS)
     if done and done.seen:
         look_again(hub, done.seen)
     for system in sorted(done.marked if done else ()):
@@ -72,8 +82,46 @@ def turn(hub: Hub) -> int:
 
 def batch(hub: Hub, rows: Rows, messages: Sequence[Message]) -> Done:
     """Resolve what these messages tell of."""
+    for strange in (m for m in messages if uid_of(m) is None):
+        LOG.warning("message_set_aside", source=strange.topic)
+        state.count(rows, strange.topic.split(".")[1], "messages_set_aside")
     with uncollected():
-        return resolve(rows, hub, {m.key.decode() for m in messages})
+        return resolve(rows, hub, named(messages), notices=messages)
+
+
+def uid_of(message: Message) -> Uid | None:
+    """The record that a message tells of, None where its key is no uid: others may write too."""
+    try:
+        text = message.key.decode()
+        UidKind.put(text)
+    except ValueError:
+        return None
+    return text
+
+
+def named(messages: Iterable[Message]) -> set[Uid]:
+    """The records that messages tell of."""
+    return {uid for uid in map(uid_of, messages) if uid is not None}
+
+
+def overdue(hub: Hub, age_ms: int) -> tuple[Done | None, int]:
+    """Resolve what is pending for so long: the log has lost its notice, or is far behind.
+
+    Returns what it came to, and how many inputs it was, at most `BATCH`.
+    """
+    late = {"status": "pending", "at": at_most(hub.env.now() - age_ms)}
+    found = hub.env.view(lambda rows: rows.select("input", late, ("at",), BATCH, only=("uid",)))
+    if not found:
+        return None, 0
+    LOG.warning("notices_overdue", count=len(found))
+    uids = {row["uid"] for row in found}
+    try:
+        done = hub.env.commit(lambda rows: resolve(rows, hub, uids), "resolve:overdue")
+    except STOPS:
+        raise
+    except Exception:  # noqa: BLE001  as in a turn
+        done = each(hub, uids, ())
+    return done, len(found)
 
 
 def look_again(hub: Hub, seen: Seen) -> None:
@@ -101,27 +149,32 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def one_by_one(hub: Hub, error: Exception) -> Done:
+def one_by_one(hub: Hub, messages: Sequence[Message]) -> Done:
     """A batch that breaks is taken record by record, so that a poison record blocks only itself."""
-    LOG.warning("batch_broken", why=repr(error))
-    messages = hub.log.peek(hub.env, GROUP, topics(hub), BATCH)
-    for uid in sorted({m.key.decode() for m in messages}):
+    done = each(hub, named(messages), messages)
+    hub.env.commit(lambda rows: hub.log.done(rows, GROUP, messages), "resolve:position")
+    return done
+
+
+def each(hub: Hub, uids: Iterable[Uid], notices: Sequence[Message]) -> Done:
+    """Resolve one record after the other, and set aside what cannot be."""
+    for uid in sorted(uids):
+        work = partial(resolve, hub=hub, uids=[uid], notices=notices)
         try:
-            hub.env.commit(lambda rows: resolve(rows, hub, [uid]), "resolve:one")  # noqa: B023
+            hub.env.commit(work, "resolve:one")
         except STOPS:
             raise
         except Exception as poison:  # noqa: BLE001
-            why = f"{type(poison).__name__}: {poison}"
-            hub.env.commit(lambda rows: park_all(rows, hub, uid, why), "resolve:park")  # noqa: B023
-    hub.env.commit(lambda rows: hub.log.done(rows, GROUP, messages), "resolve:position")
+            park_uid = partial(park_all, hub=hub, uid=uid, error=poison, notices=notices)
+            hub.env.commit(park_uid, "resolve:park")
     return Done(set(hub.systems))
 
 
-def park_all(rows: Rows, hub: Hub, uid: Uid, why: str) -> None:
+def park_all(rows: Rows, hub: Hub, uid: Uid, error: Exception, notices: Sequence[Message]) -> None:
     """Set every waiting input of a record aside; the next full reading starts it afresh."""
     rows.lock([uid])
     for row in state.pending_inputs(rows, [uid]):
-        park(rows, hub, row, why)
+        park(rows, hub, row, f"{type(error).__name__}: {error}", error, notices)
 
 
 def topics(hub: Hub) -> list[str]:
@@ -147,16 +200,18 @@ def resolve(
     uids: Iterable[Uid],
     touched: Iterable[Uid] = (),
     again: Iterable[Uid] = (),
+    notices: Sequence[Message] = (),
 ) -> Done:
     """Fold the pending inputs of these records, then decide all that they touch anew.
 
-    `again`: those of the `touched` whose keys are looked up as if they were new. History comes
-    last: its lanes are the same few for everybody.
+    `again`: those of the `touched` whose keys are looked up as if they were new. `notices` are the
+    messages that told of the inputs, for those that have to be set aside. History comes last: its
+    lanes are the same few for everybody.
     """
     rows.lock({*uids, *touched})
     waiting = state.pending_inputs(rows, uids)
     keys = hub.vault.keys(rows, {row["uid"] for row in waiting})
-    opened = [i for i in (readable(rows, hub, r, keys) for r in waiting) if i]
+    opened = [i for i in (readable(rows, hub, r, keys, notices) for r in waiting) if i]
     loaded = Loaded(again=frozenset(again))
     effects = answer(rows, hub, opened, frozenset(touched), loaded)
     marked, changes = store(rows, hub, effects), effects.history
@@ -171,17 +226,22 @@ def resolve(
     return Done(marked, seen)
 
 
-def readable(rows: Rows, hub: Hub, row: dict[str, Any], keys: state.Keys) -> Input | None:
+def readable(
+    rows: Rows, hub: Hub, row: Row, keys: state.Keys, notices: Sequence[Message]
+) -> Input | None:
     """The input, or None when it cannot be decoded: it is parked, the rest goes on."""
     try:
         return state.open_input(rows, hub.vault, row, keys)
     except (ValueError, CannotOpen) as error:
-        park(rows, hub, row, str(error))
+        park(rows, hub, row, str(error), error, notices)
         return None
 
 
-def park(rows: Rows, hub: Hub, row: dict[str, Any], why: str) -> None:
+def park(
+    rows: Rows, hub: Hub, row: Row, why: str, error: Exception, notices: Sequence[Message]
+) -> None:
     """Set an input aside, visible and replayable; it keeps its number."""
+    dead.publish(rows, hub, row, error, notices)
     rows.update("input", {"uid": row["uid"], "seq": row["seq"]}, {"status": "parked", "by": why})
     rows.upsert(
         "parked",

@@ -94,18 +94,25 @@ class KafkaLog(Log):
         """Nothing is asked yet. Raises `BadSettings`; files lie in `folder`, beside hub.yaml."""
         self.brokers = Brokers(kafka, folder)
         self.topics = sorted(topics)
+        self.differs = []
         self.sender = Sender(data_client(kafka, folder), kafka.prefix)
         self._reads = {**data_client(kafka, folder), **READS}
         self._readers: dict[str, Reader] = {}
         self._ends: tuple[float, dict[Place, int]] = 0.0, {}
 
-    def start(self) -> list[str]:
-        """Make the topics that are missing; a sentence for each that differs from hub.yaml.
+    def start(self) -> None:
+        """Make the topics that are missing, and see which differ from hub.yaml.
 
         Raises `LogDown` within ten seconds.
         """
         self.brokers.make(self.topics)
-        return self.brokers.differences(self.topics)
+        self.differs = self.brokers.differences(self.topics)
+        for sentence in self.differs:
+            LOG.warning("topic_differs", hint=sentence)
+
+    def called(self, topic: str) -> str:
+        """See `Log`."""
+        return self.brokers.kafka.prefix + topic
 
     # -- out of the store --------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from zlib import crc32
 from hub.io.rows import Row, Rows, among, at_least, below
 
 RELAY_AT_ONCE = 1_000
+DEAD_KEPT_MS = 7 * 86_400_000  # dead letters have no reader here
 Place = tuple[str, int]  # topic and partition
 Offsets = dict[Place, int]
 T = TypeVar("T")
@@ -69,11 +70,21 @@ class Log(Protocol):
 
     `apart`: whether the topics lie outside of the store. Then `relay` has a loop of its own, and
     `turn` waits for news itself, up to half a second; else `turn` relays, and answers at once.
+    `differs`: a sentence for each topic that is not as the settings say.
     """
 
     @property
     def apart(self) -> bool:
         """See above."""
+
+    differs: list[str]
+
+    def start(self) -> None:
+        """Make what the topics need to exist. Raises `LogDown` within ten seconds."""
+
+    def called(self, topic: str) -> str:
+        """The name by which others know a topic."""
+        return topic
 
     def publish(
         self,
@@ -142,6 +153,10 @@ class TableLog(Log):
         from the table, in their order.
         """
         self.partitions = partitions
+        self.differs = []
+
+    def start(self) -> None:
+        """See `Log`; a topic is there as soon as anything is."""
 
     def relay(self, env: Door) -> int:
         """See `Log`."""
@@ -235,11 +250,13 @@ class TableLog(Log):
         return sum(max(0, known[""].get(at, 0) - offset) for at, offset in known[group].items())
 
     def prune(self, rows: Rows, before: int) -> int:
-        """See `Log`; what no group at all has read yet, one will."""
+        """See `Log`; what no group at all has read yet, one will. Dead letters end after a week."""
         known = offsets(rows, {})
         ends = known.pop("", {})
         passed = {at: [done[at] for done in known.values() if at in done] for at in ends}
-        return sum(drop(rows, place, min(passed[place]), before) for place in ends if passed[place])
+        dropped = sum(drop(rows, at, min(passed[at]), before) for at in ends if passed[at])
+        dead = (at for at in ends if at[0].startswith("dead."))
+        return dropped + sum(drop(rows, at, ends[at], before - DEAD_KEPT_MS) for at in dead)
 
 
 def drop(rows: Rows, place: Place, passed: int, before: int) -> int:

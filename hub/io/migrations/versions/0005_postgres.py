@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from hub.io.history import LANES, START
-from hub.io.tables import Blob, Doc, Int, Text
+from hub.io.tables import Doc, Int, Text
 
 revision = "0005"
 down_revision = "0004"
@@ -21,6 +21,10 @@ def upgrade() -> None:
     )
     if op.get_bind().dialect.name == "postgresql":
         op.execute("CREATE SEQUENCE number_local")
-        lane = sa.table("lane", sa.column("lane", Int()), sa.column("n", Int()),
-                        sa.column("head", Blob()))  # fmt: skip
-        op.bulk_insert(lane, [{"lane": n, "n": 0, "head": START} for n in range(LANES)])
+        columns: tuple[sa.ColumnClause[object], ...] = (
+            sa.column("lane"),
+            sa.column("n"),
+            sa.column("head", sa.LargeBinary()),
+        )
+        lanes = [{"lane": n, "n": 0, "head": START} for n in range(LANES)]
+        op.bulk_insert(sa.table("lane", *columns), lanes)
