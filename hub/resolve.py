@@ -15,7 +15,7 @@ from functools import partial
 
 import structlog
 
-from hub import dead, inputs, links, recheck, slots
+from hub import dead, inputs, links, recheck, rulesets, slots
 from hub.env import Hub
 from hub.io import history, state
 from hub.io.log import LogDown, Message, Moved
@@ -35,7 +35,7 @@ IDLE_MS = 1_000
 OVERDUE_MS = 10_000
 NEW: Row = {"holds": {}}  # the slot of a record that was never marked
 # Nothing is wrong with the inputs: the step is over, as a whole.
-STOPS = (StoreFull, LeaseLost, Moved, LogDown)
+STOPS = (StoreFull, LeaseLost, Moved, LogDown, rulesets.OtherRules)
 
 
 def step(hub: Hub) -> int:
@@ -208,6 +208,7 @@ def resolve(
     messages that told of the inputs, for those that have to be set aside. History comes last: its
     lanes are the same few for everybody.
     """
+    rulesets.check(rows, hub.context.rules.version)
     rows.lock({*uids, *touched})
     waiting = state.pending_inputs(rows, uids)
     keys = hub.vault.keys(rows, {row["uid"] for row in waiting})
