@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
@@ -65,7 +66,16 @@ def _within(column: sa.ColumnElement[Any], values: list[Any]) -> Any:
     return column == sa.any_(sa.cast(values[0], kind))
 
 
-LANG = Lang(
+@dataclass(frozen=True, eq=False)
+class PostgresLang(Lang):
+    """Arrays are sent as bytes: as text the driver may choose a type that is too small."""
+
+    def text(self, statement: Any) -> str:
+        """See `Lang`."""
+        return super().text(statement).replace("CAST(%s AS", "CAST(%b AS")
+
+
+LANG = PostgresLang(
     PGDialect(paramstyle="format"),  # type: ignore[no-untyped-call]
     postgresql.insert,
     within=_within,
@@ -77,7 +87,7 @@ LANG = Lang(
 def _array(shape: Shape, at: int) -> str:
     """A parameter that holds the values of a column, one for each row."""
     kind = shape.table.columns[shape.names[at]].type.compile(LANG.dialect)
-    return f"%s::{kind.partition(' COLLATE')[0]}[]"
+    return f"%b::{kind.partition(' COLLATE')[0]}[]"
 
 
 def _given(shape: Shape, places: Sequence[int]) -> str:
@@ -304,7 +314,7 @@ class PostgresRows(SqlRows):
         return done
 
 
-_HOLD = "SELECT uid FROM record WHERE uid = ANY(%s::bytea[]) ORDER BY uid"
+_HOLD = "SELECT uid FROM record WHERE uid = ANY(%b::bytea[]) ORDER BY uid"
 _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 

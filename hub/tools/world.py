@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -147,7 +148,8 @@ class World:
     `vendors` are there with their production connectors and a sandbox of `customers`, whose clock
     may be `ahead` of ours (ms), the simulated tools of `profiles` beside them; the first has the
     highest rank. `wrap` may stand between the hub and each connector. `contended`: how often (0 to
-    1) somebody else holds what is to be locked, so that a work is begun anew.
+    1) somebody else holds what is to be locked, so that a work is begun anew. `opens` gives another
+    store than the twin.
     """
 
     profiles: Mapping[str, Profile]
@@ -160,13 +162,15 @@ class World:
     ahead: Mapping[str, int] = field(default_factory=dict)
     wrap: Callable[[Any], Any] = lambda connector: connector
     contended: float = 0
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    opens: Callable[[], Store] | None = None
 
     def __post_init__(self) -> None:
         """Build everything; the hub may write from the start."""
-        self.clock = VirtualClock()
         self.chance = random.Random(self.seed)
         races = random.Random(self.seed)
-        self.store = DictStore(lambda: races.random() < self.contended)
+        twin = partial(DictStore, lambda: races.random() < self.contended)
+        self.store: Store = (self.opens or twin)()
         self.env = WorldEnv(self.clock, self.chance, self.store)
         simulated = {n: Simulated(n, p, self.env) for n, p in self.profiles.items()}
         hosted = {
