@@ -17,7 +17,9 @@ import structlog
 from hub import inputs, links, slots
 from hub.env import Hub
 from hub.io import history, state
+from hub.io.codec import cdc_topic
 from hub.io.rows import Row, Rows, StoreFull, above, among
+from hub.io.schemas import NoRegistry
 from hub.io.seal import CannotOpen
 from hub.leases import LeaseLost
 from hub.links import Link
@@ -29,7 +31,11 @@ GROUP = "resolve"
 BATCH = 200
 IDLE_MS = 1_000
 NEW: Row = {"holds": {}}  # the slot of a record that was never marked
-STOPS = (StoreFull, LeaseLost)  # nothing is wrong with the inputs: the step is over, as a whole
+STOPS = (
+    StoreFull,
+    LeaseLost,
+    NoRegistry,
+)  # nothing is wrong with the inputs: the step is over, as a whole
 
 
 def step(hub: Hub) -> int:
@@ -95,7 +101,7 @@ def park_all(rows: Rows, hub: Hub, uid: Uid, why: str) -> None:
 
 def topics(hub: Hub) -> list[str]:
     """The topics of all captured objects."""
-    return [f"cdc.{s.name}.{o}" for s in hub.systems.values() for o in s.specs]
+    return [cdc_topic(s.name, o) for s in hub.systems.values() for o in s.specs]
 
 
 def resolve(rows: Rows, hub: Hub, uids: Iterable[Uid], touched: Iterable[Uid] = ()) -> set[str]:

@@ -18,14 +18,15 @@ import httpx
 
 from connectors._kit.contract import Account, Connector, ObjectSpec
 from hub import settings as files
-from hub.env import Hub, System, uuid7
+from hub.env import DAY_MS, Hub, System, uuid7
 from hub.inputs import link_fields
 from hub.io import seal
 from hub.io.anchor import Anchor
-from hub.io.codec import Codec
+from hub.io.codec import Codec, cdc_topic, golden_topic
 from hub.io.http import Budget, HttpApi
 from hub.io.log import Log
 from hub.io.rows import Rows, Store
+from hub.io.schemas import NoRegistry
 from hub.io.state import Vault
 from hub.io.store import SqlStore
 from hub.pure.decide import Context
@@ -179,12 +180,56 @@ def build(
     published = files.to_rules(rules, version, hub_settings.default_region)
     vault = open_vault(folder, store)
     anchor = Anchor(folder / hub_settings.anchor)
-    return Hub(env, vault, Log(), Codec(), Context(published, tools), systems, anchor)
+    return Hub(
+        env,
+        vault,
+        Log(),
+        open_codec(hub_settings, folder, env.now),
+        Context(published, tools),
+        systems,
+        anchor,
+        points_on_ms=int(hub_settings.merged_days * DAY_MS),
+    )
 
 
 def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore:
     """The store in the state folder. Raises `Busy` when another process has it."""
     return SqlStore(folder / hub_settings.state / "hub.db")
+
+
+def open_codec(hub_settings: files.HubSettings, folder: Path, now: Callable[[], int]) -> Codec:
+    """The way into bytes; with a registry nothing is asked of it yet. Raises `BadSettings`."""
+    one, log = hub_settings.registry, hub_settings.kafka
+    if one is None:
+        return Codec()
+    from hub.io import registry  # noqa: PLC0415  it takes a tenth of a second, and few have one
+
+    login = files.read_login(folder / one.credentials) if one.credentials else None
+    way = registry.way(one.url, str(folder / one.ca_file) if one.ca_file else "", login)
+    try:
+        return Codec(registry.Registered(way, log.prefix if log else "", now))
+    except OSError as error:
+        raise files.BadSettings(f"registry.ca_file {one.ca_file}: {error}") from None
+
+
+def register_topics(hub: Hub, seconds: float = 5) -> None:
+    """Every topic that the hub writes has its schema; raises `BadSettings` within ten seconds.
+
+    From here on nothing that is written needs the registry.
+    """
+    objects = [
+        (s.name, o, spec.entity) for s in hub.systems.values() for o, spec in s.specs.items()
+    ]
+    topics = {cdc_topic(system, obj): entity for system, obj, entity in objects}
+    topics |= {golden_topic(entity): entity for _, _, entity in objects}
+    end = time.monotonic() + seconds
+    for topic, entity in topics.items():
+        if time.monotonic() > end:
+            raise files.BadSettings(f"registry: it took {seconds} s for some of the topics only")
+        try:
+            hub.codec.prepare(topic, f"{entity}_change")
+        except NoRegistry as error:
+            raise files.BadSettings(f"registry: {error}") from None
 
 
 def open_vault(folder: Path, store: Store) -> Vault:

@@ -300,6 +300,14 @@ _table(
     index=(("merged_into", "uid"),),
 )
 _table(
+    "ended",  # golden records whose tombstone is not published yet
+    _key("uid", Uid),
+    _must("entity", Text),
+    _must("at", Ms),
+    index=(("at",),),
+    small=True,
+)
+_table(
     "assoc",
     _key("uid", Uid),
     _key("entity", Text),
