@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import fastavro
-import httpx
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.common._httpx_compat import httpx  # whichever it speaks by
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from fastavro.schema import SchemaParseException, UnknownType
 
@@ -78,7 +79,7 @@ class Registered:
         try:
             return str(self._client.get_compatibility(subject))
         except SchemaRegistryError as error:
-            if error.http_status_code != httpx.codes.NOT_FOUND or error.error_code in (None, -1):
+            if error.http_status_code != HTTPStatus.NOT_FOUND or error.error_code in (None, -1):
                 raise
         self._client.set_compatibility(subject, LEVEL)
         return LEVEL
@@ -153,11 +154,11 @@ def parsed(number: int, found: Schema) -> Any:
 def refusal(error: SchemaRegistryError, what: str) -> str:
     """What a registry that refuses wants."""
     status, code = error.http_status_code, error.error_code
-    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return f"refuses us {what} ({status}): check username and password in registry.credentials"
-    if status == httpx.codes.NOT_FOUND and code in (None, -1):
+    if status == HTTPStatus.NOT_FOUND and code in (None, -1):
         return NOT_ONE
-    if status == httpx.codes.CONFLICT:
+    if status == HTTPStatus.CONFLICT:
         return (
             f"holds another schema under {what}, which ours does not fit: give this hub a "
             f"kafka.prefix of its own, or delete that subject ({error.error_message})"
@@ -165,7 +166,7 @@ def refusal(error: SchemaRegistryError, what: str) -> str:
     return f"refuses {what} ({status}): make it do this, then start again ({error.error_message})"
 
 
-def unreachable(error: httpx.HTTPError) -> str:
+def unreachable(error: Exception) -> str:
     """Why there is no answer, and what to change."""
     why = str(error) or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in why:

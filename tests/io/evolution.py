@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from copy import deepcopy
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import fastavro
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from hub.io import schemas
 from hub.io.codec import decoded
+from hub.io.schemas import SCHEMAS
 
 Named = dict[str, st.SearchStrategy[Any]]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
@@ -61,7 +66,7 @@ def reads(writer: Any, reader: Any) -> None:
     before, after = fastavro.parse_schema(deepcopy(writer)), fastavro.parse_schema(deepcopy(reader))
 
     @given(generated(writer))
-    @settings(max_examples=FEW)
+    @settings(max_examples=FEW, phases=[Phase.generate])
     def each(value: Any) -> None:
         out = BytesIO()
         fastavro.schemaless_writer(out, before, value)
@@ -78,6 +83,16 @@ def alike(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(alike, one, other))
     return bool(one == other)
+
+
+def newer(place: Path, added: dict[str, Any]) -> Path:
+    """A copy of the schemas, the kept versions too, in which a person has one field more."""
+    copy = place / "schemas"
+    shutil.copytree(SCHEMAS, copy)
+    person = schemas.read("person", copy)
+    person["fields"].append({"name": "added", **added})
+    (copy / "person.avsc").write_text(json.dumps(person))
+    return copy
 
 
 # -- versions that may follow, and versions that must not ------------------------------------------
