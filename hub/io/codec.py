@@ -87,7 +87,9 @@ def shaped(values: Mapping[str, Value]) -> dict[str, Any]:
 
 
 def _consent(state: Value) -> str:
-    return "out" if state == "out" else "in" if state else "none"
+    """What a tool says; whatever is not understood is no consent."""
+    said = state.get("state") if isinstance(state, Mapping) else state
+    return str(said) if said in ("out", "in") else "none"
 
 
 def one_element(name: str, value: Value, *, primary: bool) -> dict[str, Any]:
