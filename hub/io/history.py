@@ -116,9 +116,9 @@ def watch_ends(rows: Rows, changes: Sequence[ChangeSet], at: int) -> None:
     """Golden records that ended get their tombstone later; those that came back get none.
 
     This stands before the messages of the same transaction, so that whoever publishes a tombstone
-    at this moment does it either before them or not at all.
+    at this moment does it either before them or not at all. Both take their rows in one order.
     """
-    ended = [c for c in changes if c.golden is None]
+    ended = sorted((c for c in changes if c.golden is None), key=lambda c: c.uid)
     if back := [c.uid for c in changes if c.golden and c.before and c.before.merged_into]:
         rows.delete("ended", {"uid": among(back)})
     if ended:
@@ -133,6 +133,7 @@ def bury(rows: Rows, before: int, at: int) -> int:
     to be removed.
     """
     due = rows.select("ended", {"at": below(before)}, order=("at",), limit=BURIED_AT_ONCE)
+    due.sort(key=lambda row: row["uid"])
     gone = [r for r in due if rows.delete("ended", {"uid": r["uid"], "at": r["at"]})]
     rows.insert_many("outbox", [tombstone(row, at) for row in gone])
     return len(gone)

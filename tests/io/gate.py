@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hub.listeners import Listener, tcp
+from hub.listeners import tcp, wait_for
 
+Login = tuple[str, str]
 LOCAL = {"transfer-encoding", "content-length", "content-encoding", "connection", "host"}
 
 
@@ -26,7 +30,7 @@ class Gate:
     """
 
     behind: str
-    login: tuple[str, str] | None = None
+    login: Login | None = None
     closed: bool = False
     url: str = ""
     passed: list[str] = field(default_factory=list)
@@ -50,20 +54,27 @@ class Gate:
         return Response(found.content, found.status_code, headers)
 
 
-def basic(login: tuple[str, str]) -> str:
+def basic(login: Login) -> str:
     """The header of whoever signs in."""
     return "Basic " + b64encode(":".join(login).encode()).decode()
 
 
 @contextmanager
-def gate(behind: str, login: tuple[str, str] | None = None) -> Iterator[Gate]:
-    """A gate at a free port of this machine."""
-    made = Gate(behind, login)
+def gate(
+    behind: str, login: tuple[str, str] | None = None, pem: Path | None = None
+) -> Iterator[Gate]:
+    """A gate at a free port of this machine; with TLS where there is a key and certificate."""
+    made, bound = Gate(behind, login), tcp("127.0.0.1", 0, "nothing")
+    made.url = f"http{'s' if pem else ''}://127.0.0.1:{bound.getsockname()[1]}"
     methods = ["GET", "POST", "PUT", "DELETE"]
     app = Starlette(routes=[Route("/{path:path}", made.pass_on, methods=methods)])
-    listener = Listener(app, tcp("127.0.0.1", 0, "nothing")).start()
-    made.url = f"http://127.0.0.1:{listener.port}"
+    config = uvicorn.Config(app, ws="none", log_config=None, lifespan="off", ssl_certfile=pem)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
+    thread.start()
+    assert wait_for(lambda: server.started, 10)
     try:
         yield made
     finally:
-        listener.stop()
+        server.should_exit = True
+        thread.join(10)

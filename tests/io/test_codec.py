@@ -61,6 +61,25 @@ def test_absent_and_cleared_stay_apart(values: dict[str, Any]) -> None:
         assert [t["value"] for t in after["tags"]] == values["tags"]
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("out", "out"),
+        ({"state": "in", "proof": "form 7"}, "in"),
+        (None, "none"),
+        ("no", "none"),
+        ({"state": "later"}, "none"),
+        ({}, "none"),
+        (True, "none"),
+    ],
+)
+def test_what_is_not_understood_is_no_consent(said: Any, told: str) -> None:
+    """Readers are told of a consent only where a tool says so in a word that we know."""
+    seen = Observation(1, 2, {"consent": {"email.marketing": said}}, {}, {})
+    after = Codec().decode("person_change", Codec().cdc(JANE, Input(UID, 3, seen)))["after"]
+    assert after["consent"] == [{"key": "email.marketing", "state": told}]
+
+
 @given(st.binary(max_size=200))
 def test_foreign_bytes_are_refused(data: bytes) -> None:
     """No bytes from outside break the reader; they are refused with a reason."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -12,12 +13,14 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import fastavro
 import httpx
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
+from pydantic import ValidationError
 
 from connectors._kit.simtool import Profile
 from hub import settings, wiring
@@ -56,9 +59,16 @@ def asked(registry: str) -> Iterator[SchemaRegistryClient]:
 @pytest.fixture
 def guarded(registry: str) -> Iterator[Gate]:
     """A gate before the registry."""
-    start, _, path = registry.removeprefix("http://").partition("/")
-    with gate(f"http://{start}") as made:
-        made.url += f"/{path}"
+    with before(registry) as made:
+        yield made
+
+
+@contextmanager
+def before(registry: str, **more: Any) -> Iterator[Gate]:
+    """A gate before a registry, with the registry's path in its address."""
+    parts = urlsplit(registry)
+    with gate(f"{parts.scheme}://{parts.netloc}", **more) as made:
+        made.url += parts.path
         yield made
 
 
@@ -269,6 +279,65 @@ def test_what_is_no_registry_stops_the_start(start: Starting, registry: str, gua
     guarded.closed = True
     with refused("refuses"):
         wiring.register_topics(start.hub(guarded.url))
+
+
+# -- how it is reached -----------------------------------------------------------------------------
+
+LOGIN = ("hub", "what:ever")
+
+
+def wired(folder: Path, prefix: str, **more: str) -> Hub:
+    """A hub with the codec that hub.yaml asks for."""
+    found = settings.HubSettings(
+        systems={"crm": settings.SystemSettings(vendor="hubspot")},
+        kafka=settings.Kafka(bootstrap="127.0.0.1:9", prefix=prefix),
+        postgres=settings.Postgres(url="postgresql://hub@127.0.0.1:9/hub"),
+        registry=settings.Registry(**more),
+    )
+    hub = World({"crm": Profile()}).hub
+    hub.codec = wiring.open_codec(found, folder, Clock())
+    return hub
+
+
+def test_username_and_password_come_from_their_file(
+    registry: str, prefix: str, tmp_path: Path
+) -> None:
+    """With them the hub starts; without them, or with others, it is told where they belong."""
+    where = {"credentials": "secrets/registry"}
+    file = tmp_path / where["credentials"]
+    with before(registry, login=LOGIN) as made:
+        with refused("does not exist: write the credentials there"):
+            wired(tmp_path, prefix, url=made.url, **where)
+        settings.write_secrets(file, {"user": "hub"})
+        with refused('expected {"username": …, "password": …}'):
+            wired(tmp_path, prefix, url=made.url, **where)
+        for password in (LOGIN[1], "wrong"):
+            file.write_text(json.dumps({"username": LOGIN[0], "password": password}))
+            with contextlib.ExitStack() as stack:
+                if password == "wrong":
+                    stack.enter_context(refused("check username and password in registry.cred"))
+                started(wired(tmp_path, prefix, url=made.url, **where))
+        with refused("check username and password in registry.credentials"):
+            started(wired(tmp_path, prefix, url=made.url))
+        assert made.passed
+
+
+def started(hub: Hub) -> None:
+    """A start, and its end."""
+    try:
+        wiring.register_topics(hub)
+    finally:
+        hub.codec.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://hub:secret@registry:8080/x", "registry:8080", "ftp://registry", "http://"]
+)
+def test_an_address_of_a_registry_holds_no_secret(url: str) -> None:
+    """What is no address of the web, or holds a password, is refused with the settings."""
+    with pytest.raises(ValidationError, match="expected http://host:port/path") as caught:
+        settings.Registry(url=url)
+    assert "secret" not in str(caught.value).partition("[type=")[0]
 
 
 # -- what is read --------------------------------------------------------------------------------
