@@ -21,7 +21,7 @@ from confluent_kafka.schema_registry.common._httpx_compat import httpx  # whiche
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from fastavro.schema import SchemaParseException, UnknownType
 
-from hub.io.schemas import SCHEMAS, NoRegistry, Undecodable, whole
+from hub.io.schemas import PUBLISHED, SCHEMAS, NoRegistry, Undecodable, schema, whole
 
 LEVEL = "FULL_TRANSITIVE"
 NO_SCHEMA = 40403  # the protocol's own code: another 404 is of no registry
@@ -106,7 +106,12 @@ class Registered:
                 if error.error_code != NO_SCHEMA:
                     raise
                 raise Undecodable(f"the registry knows no schema with id {number}") from error
-        return parsed(number, found)
+        return self._ours(parsed(number, found))
+
+    def _ours(self, found: Any) -> Any:
+        """Our own schema in place of an equal one: what it wrote is read without a translation."""
+        own = (schema(name, self._folder) for name in PUBLISHED)
+        return next((one for one in own if one == found), found)
 
     def _remember(self, number: int, error: Exception) -> None:
         if len(self._refusals) >= REMEMBERED:
