@@ -15,7 +15,7 @@ from hub.listeners import Listener, command_app, public_app, tcp, unix
 from hub.loops import Loops
 from hub.opening import Folder, Opened, opened
 from hub.private import private_app
-from hub.wiring import RealEnv, check_account, register_topics
+from hub.wiring import RealEnv, check_account
 
 
 @dataclass
@@ -43,7 +43,6 @@ def running(folder: Folder) -> Iterator[Running]:
                 hint="rules.yaml is not what is published; synchub check --publish publishes it",
             )
         refuse_other_accounts(one)
-        register_topics(one.hub)
         loops = Loops(one.hub, cast("RealEnv", one.hub.env))
         webhooks, private = listen(stack, one, folder, loops)
         yield Running(one, loops, webhooks, private)

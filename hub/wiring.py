@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +24,7 @@ from hub.io import seal
 from hub.io.anchor import Anchor
 from hub.io.codec import Codec, cdc_topic, golden_topic
 from hub.io.http import Budget, HttpApi
-from hub.io.log import Log
+from hub.io.log import Log, LogDown, TableLog
 from hub.io.rows import Rows, Store
 from hub.io.schemas import NoRegistry
 from hub.io.state import Vault
@@ -77,10 +77,11 @@ class Alarm:
 
 @dataclass
 class RealEnv:
-    """`Env` on this machine."""
+    """`Env` on this machine. `instead`: the loop that is woken in the place of another."""
 
     store: Store
     clock: Clock = field(default_factory=Clock)
+    instead: Mapping[str, str] = field(default_factory=dict)
     _alarms: dict[str, Alarm] = field(default_factory=dict)
 
     def now(self) -> int:
@@ -106,7 +107,7 @@ class RealEnv:
 
     def wake(self, loop: str, at: int = 0) -> None:
         """See `Env`."""
-        self._alarm(loop).set(at)
+        self._alarm(self.instead.get(loop, loop)).set(at)
 
     def wait(self, loop: str, until_ms: int) -> None:
         """Sleep until this time, or until somebody wakes the loop."""
@@ -171,7 +172,8 @@ def build(
     transports: Transports | None = None,
 ) -> Hub:
     """A hub on an open store. `transports` may lead systems into sandboxes."""
-    env = RealEnv(store)
+    # Where the log is apart, what was announced is for the relay; the resolver waits at the log.
+    env = RealEnv(store, instead={"resolve": "relay"} if hub_settings.kafka else {})
     systems = {
         name: system(name, one, env, folder, (transports or {}).get(name))
         for name, one in hub_settings.systems.items()
@@ -180,16 +182,26 @@ def build(
     published = files.to_rules(rules, version, hub_settings.default_region)
     vault = open_vault(folder, store)
     anchor = Anchor(folder / hub_settings.anchor)
-    return Hub(
-        env,
-        vault,
-        Log(),
-        open_codec(hub_settings, folder, env.now),
-        Context(published, tools),
-        systems,
-        anchor,
-        points_on_ms=int(hub_settings.merged_days * DAY_MS),
-    )
+    codec = open_codec(hub_settings, systems.values(), folder, env.now)
+    log = open_log(hub_settings, systems.values(), folder)
+    days, context = hub_settings.merged_days, Context(published, tools)
+    return Hub(env, vault, log, codec, context, systems, anchor, points_on_ms=int(days * DAY_MS))
+
+
+def open_log(hub_settings: files.HubSettings, systems: Iterable[System], folder: Path) -> Log:
+    """The log in its home, with all its topics. Raises `BadSettings` where brokers refuse."""
+    if hub_settings.kafka is None:
+        return TableLog()
+    places = [f"{s.name}.{o}" for s in systems for o in s.specs]
+    goldens = {f"golden.{spec.entity}" for s in systems for spec in s.specs.values()}
+    topics = {f"{kind}.{place}" for kind in ("cdc", "dead") for place in places} | goldens
+    # Only where there is Kafka are its clients loaded: a seventh of a second, 14 MB.
+    log: Log = import_module("hub.io.kafka").KafkaLog(hub_settings.kafka, folder, topics)
+    try:
+        log.start()
+    except LogDown as error:
+        raise files.BadSettings(str(error)) from error
+    return log
 
 
 def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore:
@@ -197,37 +209,42 @@ def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore:
     return SqlStore(folder / hub_settings.state / "hub.db")
 
 
-def open_codec(hub_settings: files.HubSettings, folder: Path, now: Callable[[], int]) -> Codec:
-    """The way into bytes; with a registry nothing is asked of it yet. Raises `BadSettings`."""
+def open_codec(
+    hub_settings: files.HubSettings, systems: Iterable[System], folder: Path, now: Callable[[], int]
+) -> Codec:
+    """The way into bytes. Raises `BadSettings` where a registry cannot take the schemas."""
     one, log = hub_settings.registry, hub_settings.kafka
     if one is None:
         return Codec()
-    from hub.io import registry  # noqa: PLC0415  it takes a tenth of a second, and few have one
-
+    registry = import_module("hub.io.registry")  # a tenth of a second, for those who have one
     login = files.read_login(folder / one.credentials) if one.credentials else None
     way = registry.way(one.url, str(folder / one.ca_file) if one.ca_file else "", login)
     try:
-        return Codec(registry.Registered(way, log.prefix if log else "", now))
+        codec = Codec(registry.Registered(way, log.prefix if log else "", now))
     except OSError as error:
         raise files.BadSettings(f"registry.ca_file {one.ca_file}: {error}") from None
+    try:
+        register_topics(codec, systems)
+    except files.BadSettings:
+        codec.close()
+        raise
+    return codec
 
 
-def register_topics(hub: Hub, seconds: float = 5) -> None:
+def register_topics(codec: Codec, systems: Iterable[System], seconds: float = 5) -> None:
     """Every topic that the hub writes has its schema; raises `BadSettings` within ten seconds.
 
     From here on nothing that is written needs the registry.
     """
-    objects = [
-        (s.name, o, spec.entity) for s in hub.systems.values() for o, spec in s.specs.items()
-    ]
+    objects = [(s.name, o, spec.entity) for s in systems for o, spec in s.specs.items()]
     topics = {cdc_topic(system, obj): entity for system, obj, entity in objects}
     topics |= {golden_topic(entity): entity for _, _, entity in objects}
     end = time.monotonic() + seconds
     for topic, entity in topics.items():
         if time.monotonic() > end:
-            raise files.BadSettings(f"registry: it took {seconds} s for some of the topics only")
+            raise files.BadSettings(f"registry: it took {seconds} s for a part of the topics only")
         try:
-            hub.codec.prepare(topic, f"{entity}_change")
+            codec.prepare(topic, f"{entity}_change")
         except NoRegistry as error:
             raise files.BadSettings(f"registry: {error}") from None
 

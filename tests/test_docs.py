@@ -12,6 +12,7 @@ from connectors._kit.conformance import CHECKS
 from connectors._kit.contract import ObjectSpec
 from hub import settings
 from hub.cli import app
+from tests.stories.runner import tell
 
 ROOT = Path(__file__).parents[1]
 CONNECTORS = ROOT / "connectors"
@@ -119,3 +120,27 @@ def test_every_field_of_an_event_is_documented() -> None:
     assert told.keys() == real.keys()
     for name in real:
         assert list(told[name].items()) == list(real[name].items()), name
+
+
+def test_every_header_is_documented() -> None:
+    """The page lists the headers that messages have, and no other."""
+    page = (ROOT / "schemas" / "README.md").read_text().partition("## Reading them")[0]
+    table = page.partition("| header |")[2]
+    world = tell(POISONED).world
+    rows = world.store.view(lambda r: r.select("log"))
+    assert any(row["topic"].startswith("dead.") for row in rows)
+    assert set(re.findall(r"^\| `(\S+)` \|", table, re.MULTILINE)) == {
+        header for row in rows for header in row["headers"]
+    }
+
+
+POISONED = """
+tools A B
+A.jane name="Jane Doe" email=jane@x.com
+sync
+A.jane note=news
+capture A
+A.jane poisoned
+resolve
+expect parked input
+"""

@@ -47,7 +47,7 @@ def says(story: Story, *lines: str) -> None:
 
 def told(world: World, uid: str) -> list[dict[str, Any] | None]:
     """The values of a golden id on its topic, the oldest first; None is a tombstone."""
-    world.store.transact(world.hub.log.relay)
+    world.hub.log.relay(world.env)
     rows = world.store.view(lambda r: r.select("log", {"key": uid.encode()}, order=("at",)))
     found = sorted((r for r in rows if r["topic"] == "golden.person"), key=lambda r: r["offset"])
     return [r["value"] and world.hub.codec.decode("person_change", r["value"]) for r in found]

@@ -52,8 +52,9 @@ def write(rows: Rows, hub: Hub, changes: Sequence[ChangeSet]) -> None:
     """Append change sets, and announce the new versions on the golden topic."""
     if not changes:
         return
-    lanes = {row["lane"]: row for row in rows.select("lane")}
     traces, bodies = all_traces(rows, changes), closed(rows, hub, changes)
+    told = {"lane": among({lane_of(change.uid) for change in changes})}
+    lanes = {row["lane"]: row for row in rows.select("lane", told, keep=True)}
     entries: list[Row] = []
     ends: dict[int, Row] = {}
     for change, body in zip(changes, bodies, strict=True):
@@ -118,8 +119,9 @@ def watch_ends(rows: Rows, changes: Sequence[ChangeSet], at: int) -> None:
     This stands before the messages of the same transaction, so that whoever publishes a tombstone
     at this moment does it either before them or not at all. Both take their rows in one order.
     """
-    ended = sorted((c for c in changes if c.golden is None), key=lambda c: c.uid)
-    if back := [c.uid for c in changes if c.golden and c.before and c.before.merged_into]:
+    last = {c.uid: c for c in sorted(changes, key=lambda c: (c.uid, c.number))}.values()
+    ended = [c for c in last if c.golden is None]
+    if back := [c.uid for c in last if c.golden and c.before and c.before.merged_into]:
         rows.delete("ended", {"uid": among(back)})
     if ended:
         found = [{"uid": c.uid, "entity": entity_of(c), "at": at} for c in ended]
@@ -274,7 +276,8 @@ def check_lane(rows: Rows, lane: int) -> Iterator[Finding]:
 
 def heads(rows: Rows) -> Heads:
     """Where every lane is now, for the anchor."""
-    return {r["lane"]: (r["n"], r["head"].hex()) for r in rows.select("lane", order=("lane",))}
+    found = rows.select("lane", order=("lane",))
+    return {row["lane"]: (row["n"], row["head"].hex()) for row in found if row["n"]}
 
 
 def check_anchor(rows: Rows, anchored: Heads) -> Iterator[Finding]:

@@ -91,7 +91,7 @@ def told(codec: Codec) -> list[Row]:
     before = logged(story.world)
     story.world.clock.pass_time(31 * DAY_MS)
     loops.house(story.world.hub)
-    story.world.store.transact(story.world.hub.log.relay)
+    story.world.hub.log.relay(story.world.env)
     return before + [row for row in logged(story.world) if row not in before]
 
 

@@ -34,6 +34,7 @@ from hub.pure.model import Golden, Input, Observation, Record
 from hub.tools.world import World
 from tests.io import evolution
 from tests.io.gate import Gate, gate
+from tests.services import certificates
 
 UID = "01a0c450-7f5a-75b1-a522-4a58b791f1d8"
 JANE = Record(UID, "person", "crm", "contacts", "7")
@@ -196,6 +197,11 @@ def test_the_registry_judges_as_the_generated_values_do(
 # -- what stops the start --------------------------------------------------------------------------
 
 
+def register(hub: Hub) -> None:
+    """What a start does with the registry."""
+    wiring.register_topics(hub.codec, hub.systems.values())
+
+
 @contextmanager
 def refused(match: str, within: float = 10) -> Iterator[None]:
     """The start ends in time, with one sentence that says what to change."""
@@ -211,7 +217,7 @@ def test_a_start_registers_every_topic(
 ) -> None:
     """After it nothing that the hub writes needs the registry."""
     hub = start.hub(guarded.url)
-    wiring.register_topics(hub)
+    register(hub)
     own = {s for s in asked.get_subjects() if s.startswith(prefix)}
     topics = {f"cdc.crm.{o}" for o in hub.systems["crm"].specs} | {
         "golden.person",
@@ -234,7 +240,7 @@ def test_another_compatibility_stops_the_start(
     asked.register_schema(subject, Schema(json.dumps(PERSON), "AVRO"))
     asked.set_compatibility(subject, level)
     with refused(f"keeps {subject} {level}: set it to FULL_TRANSITIVE"):
-        wiring.register_topics(start.hub(registry))
+        register(start.hub(registry))
     assert asked.get_compatibility(subject) == level
 
 
@@ -247,7 +253,7 @@ def test_another_schema_stops_the_start(
     asked.set_compatibility(subject, LEVEL)
     asked.register_schema(subject, Schema(json.dumps(other), "AVRO"))
     with refused(f"holds another schema under {subject}"):
-        wiring.register_topics(start.hub(registry))
+        register(start.hub(registry))
     assert asked.get_versions(subject) == [1]
 
 
@@ -255,10 +261,10 @@ def test_a_version_that_old_readers_cannot_read_stops_the_start(
     start: Starting, registry: str, tmp_path: Path
 ) -> None:
     """Where a hub has registered its schemas, one with a field without default cannot start."""
-    wiring.register_topics(start.hub(registry))
+    register(start.hub(registry))
     folder = evolution.newer(tmp_path, {"type": "string"})
     with refused("holds another schema under"):
-        wiring.register_topics(start.hub(registry, folder))
+        register(start.hub(registry, folder))
 
 
 def test_nobody_at_the_address_stops_the_start(start: Starting) -> None:
@@ -266,19 +272,19 @@ def test_nobody_at_the_address_stops_the_start(start: Starting) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with refused(f"127.0.0.1:{port} cannot be reached: check registry.url"):
-            wiring.register_topics(start.hub(f"http://127.0.0.1:{port}/path"))
+            register(start.hub(f"http://127.0.0.1:{port}/path"))
     with refused(f"127.0.0.1:{port} cannot be reached: check registry.url"):
-        wiring.register_topics(start.hub(f"http://127.0.0.1:{port}"))
+        register(start.hub(f"http://127.0.0.1:{port}"))
 
 
 def test_what_is_no_registry_stops_the_start(start: Starting, registry: str, guarded: Gate) -> None:
     """The right server with a wrong path, and one whose registry is gone."""
     root, _, _ = registry.partition("/apis")
     with refused("does not answer as a schema registry does: check the path"):
-        wiring.register_topics(start.hub(f"{root}/nothing/here"))
+        register(start.hub(f"{root}/nothing/here"))
     guarded.closed = True
     with refused("refuses"):
-        wiring.register_topics(start.hub(guarded.url))
+        register(start.hub(guarded.url))
 
 
 # -- how it is reached -----------------------------------------------------------------------------
@@ -286,17 +292,16 @@ def test_what_is_no_registry_stops_the_start(start: Starting, registry: str, gua
 LOGIN = ("hub", "what:ever")
 
 
-def wired(folder: Path, prefix: str, **more: str) -> Hub:
-    """A hub with the codec that hub.yaml asks for."""
+def started(folder: Path, prefix: str, **more: str) -> None:
+    """The start of a hub's codec as hub.yaml asks for it, and its end."""
     found = settings.HubSettings(
         systems={"crm": settings.SystemSettings(vendor="hubspot")},
         kafka=settings.Kafka(bootstrap="127.0.0.1:9", prefix=prefix),
         postgres=settings.Postgres(url="postgresql://hub@127.0.0.1:9/hub"),
         registry=settings.Registry(**more),
     )
-    hub = World({"crm": Profile()}).hub
-    hub.codec = wiring.open_codec(found, folder, Clock())
-    return hub
+    systems = World({"crm": Profile()}).hub.systems.values()
+    wiring.open_codec(found, systems, folder, Clock()).close()
 
 
 def test_username_and_password_come_from_their_file(
@@ -307,27 +312,33 @@ def test_username_and_password_come_from_their_file(
     file = tmp_path / where["credentials"]
     with before(registry, login=LOGIN) as made:
         with refused("does not exist: write the credentials there"):
-            wired(tmp_path, prefix, url=made.url, **where)
+            started(tmp_path, prefix, url=made.url, **where)
         settings.write_secrets(file, {"user": "hub"})
         with refused('expected {"username": …, "password": …}'):
-            wired(tmp_path, prefix, url=made.url, **where)
+            started(tmp_path, prefix, url=made.url, **where)
         for password in (LOGIN[1], "wrong"):
             file.write_text(json.dumps({"username": LOGIN[0], "password": password}))
             with contextlib.ExitStack() as stack:
                 if password == "wrong":
                     stack.enter_context(refused("check username and password in registry.cred"))
-                started(wired(tmp_path, prefix, url=made.url, **where))
+                started(tmp_path, prefix, url=made.url, **where)
         with refused("check username and password in registry.credentials"):
-            started(wired(tmp_path, prefix, url=made.url))
+            started(tmp_path, prefix, url=made.url)
         assert made.passed
 
 
-def started(hub: Hub) -> None:
-    """A start, and its end."""
-    try:
-        wiring.register_topics(hub)
-    finally:
-        hub.codec.close()
+def test_a_certificate_is_checked(registry: str, prefix: str, tmp_path: Path) -> None:
+    """Only a registry whose certificate the named authority has signed is spoken to."""
+    authority, server = certificates(tmp_path)
+    with before(registry, pem=server) as made:
+        assert made.url.startswith("https://")
+        started(tmp_path, prefix, url=made.url, ca_file=authority.name)
+        passed = len(made.passed)
+        with refused("a certificate that is not trusted: name its signer in registry.ca_file"):
+            started(tmp_path, prefix, url=made.url)
+        with refused("registry.ca_file none.pem"):
+            started(tmp_path, prefix, url=made.url, ca_file="none.pem")
+        assert len(made.passed) == passed > 0
 
 
 @pytest.mark.parametrize(
