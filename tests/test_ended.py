@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,13 +13,16 @@ from alembic.config import Config
 from hub import loops
 from hub.env import DAY_MS
 from hub.io import history, migrate
-from hub.io.rows import Rows
+from hub.io.log import outgoing
+from hub.io.postgres import PostgresStore
+from hub.io.rows import Row, Rows
 from hub.pure import pack
 from hub.pure.decide import ChangeSet
 from hub.pure.model import Golden
 from hub.tools.world import World
 from tests.stories.runner import Story, step, tell
 
+RACES = 150
 APART = """
 tools A B
 create A never
@@ -147,6 +152,45 @@ def test_many_ends_are_buried_bit_by_bit() -> None:
     outbox = world.store.view(lambda r: r.select("outbox"))
     assert [row["key"].decode() for row in outbox if row["value"] is None] == ids[:-1]
     assert {row["topic"] for row in outbox} == {"golden.company"}
+
+
+def test_no_tombstone_follows_who_came_back_meanwhile(postgres: str) -> None:
+    """Two processes at once: the last word about an id is that of who it came back as."""
+    world = tell(APART).world
+    ids = [world.env.uid() for _ in range(RACES)]
+    ended = [{"uid": u, "entity": "person", "at": n} for n, u in enumerate(ids)]
+    store = PostgresStore(postgres)
+    store.transact(lambda rows: rows.insert_many("ended", ended))
+    met = Barrier(2)
+
+    def come_back(n: int) -> None:
+        gone = Golden(ids[n], "person", (), {}, 2, merged_into=ids[n - 1])
+        back = ChangeSet(ids[n], 3, Golden(ids[n], "person", (), {}, 3), gone, (), ())
+        met.wait(10)
+        store.transact(lambda rows: told_at_once(rows, back))
+
+    def told_at_once(rows: Rows, back: ChangeSet) -> None:
+        history.watch_ends(rows, [back], 7)
+        rows.insert("outbox", outgoing("golden.person", back.uid.encode(), b"back", {}, 7))
+
+    def be_buried(n: int) -> None:
+        met.wait(10)
+        store.transact(lambda rows: history.bury(rows, n + 1, 7))
+
+    with ThreadPoolExecutor(2) as pool:
+        for n in range(RACES):
+            for done in [pool.submit(come_back, n), pool.submit(be_buried, n)]:
+                done.result()
+    last = {row["key"].decode(): row["value"] for row in store.view(outbox)}
+    left = store.view(lambda rows: rows.count("ended"))
+    store.close()
+    assert last == dict.fromkeys(ids, b"back")
+    assert left == 0
+
+
+def outbox(rows: Rows) -> list[Row]:
+    """What waits to be published, in its order."""
+    return rows.select("outbox", order=("id",))
 
 
 def test_who_ended_before_this_version_is_buried_too(tmp_path: Any) -> None:
