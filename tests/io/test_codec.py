@@ -7,10 +7,12 @@ import json
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from io import BytesIO
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -160,6 +162,15 @@ def test_bytes_of_every_version_are_read(folder: Path) -> None:
     assert new.decode("person_change", after) == told
     with pytest.raises(Undecodable, match="any version"):
         old.decode("person_change", after)
+
+
+def test_the_fingerprint_names_the_file_that_reads_the_bytes() -> None:
+    """Without a registry others need that file of ours only, and nothing of the code."""
+    data = Codec().cdc(JANE, SEEN)
+    file = SCHEMAS / "versions" / "person_change" / f"{data[1:9].hex()}.avsc"
+    alone = fastavro.parse_schema(json.loads(file.read_text()))
+    found = fastavro.schemaless_reader(BytesIO(data[9:]), alone, None)
+    assert found == Codec().decode("person_change", data)
 
 
 @pytest.mark.parametrize("cut", [1, 5, 9, 20, -1])

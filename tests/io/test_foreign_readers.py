@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from hub import loops
 from hub.env import DAY_MS
 from hub.io.codec import Codec
+from hub.io.kafka import KafkaLog
 from hub.io.registry import Registered, way
 from hub.io.rows import Row
 from hub.io.schemas import SCHEMAS
+from hub.io.twin import DictStore
+from hub.settings import Kafka
 from hub.tools.world import World
+from hub.wiring import RealEnv
 from tests.stories.runner import lines_of, opening, step
 
 STORY = """
@@ -37,7 +41,6 @@ sync
 A.jane delete
 sync
 """
-LIMIT_S = 40
 
 
 class Recorded(Codec):
@@ -67,12 +70,12 @@ Sent = dict[str, list[tuple[str, Any]]]  # by topic: keys and values, in order
 
 
 @pytest.fixture
-def sent(kafka: str, registry: str) -> Iterator[Sent]:
+def sent(kafka: str, registry: str, tmp_path: Path) -> Iterator[Sent]:
     """What a hub with work behind it has told, tombstones too, on the broker."""
     prefix = f"t{uuid.uuid4().hex}."
     codec = Recorded(Registered(way(registry), prefix, lambda: 0))
     rows = told(codec)
-    produce(kafka, prefix, rows)
+    publish(kafka, prefix, rows, tmp_path)
     found: Sent = {}
     for row in rows:
         value = row["value"] and codec.given[row["value"]]
@@ -100,17 +103,17 @@ def logged(world: World) -> list[Row]:
     return world.store.view(lambda r: r.select("log", order=("topic", "partition", "offset")))
 
 
-def produce(kafka: str, prefix: str, rows: list[Row]) -> None:
-    """Put the log on the broker, in topics of one partition."""
-    topics = sorted({prefix + row["topic"] for row in rows})
-    admin = AdminClient({"bootstrap.servers": kafka})
-    for made in admin.create_topics([NewTopic(t, 1, 1) for t in topics]).values():
-        made.result(LIMIT_S)
-    producer = Producer({"bootstrap.servers": kafka, "enable.idempotence": True})
-    for row in rows:
-        headers: dict[str, str | bytes | None] = dict(row["headers"])
-        producer.produce(prefix + row["topic"], row["value"], row["key"], headers=headers)
-    assert producer.flush(LIMIT_S) == 0
+def publish(kafka: str, prefix: str, rows: list[Row], folder: Path) -> None:
+    """Bring messages into Kafka as the hub does, in topics of one partition."""
+    store, now = DictStore(), time.time_ns() // 1_000_000
+    new = [{**row, "at": now} for row in rows]  # a broker drops at once what is old
+    waiting = [{k: row[k] for k in ("topic", "key", "value", "headers", "at")} for row in new]
+    store.transact(lambda r: r.insert_many("outbox", waiting))
+    where = Kafka(bootstrap=kafka, prefix=prefix, partitions=1, replication=1)
+    with closing(KafkaLog(where, folder, {row["topic"] for row in rows})) as log:
+        log.start()
+        while log.relay(RealEnv(store)):
+            pass
 
 
 class Enough(Exception):
@@ -171,5 +174,7 @@ def test_everything_that_can_be_told_was_sent(sent: Sent) -> None:
     assert any("note" not in a["covered"] for a in after if "note" in a)
     states = {c["state"] for a in after for c in a.get("consent") or ()}
     assert states >= {"in", "out"}
+    for messages in sent.values():
+        assert all(uuid.UUID(key).version == 7 for key, _ in messages), "a key tells nothing"
     assert any(e["merged"] for e in events)
     assert any(e["merged_into"] for e in events)

@@ -7,7 +7,7 @@ import json
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import permutations
@@ -23,7 +23,8 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from pydantic import ValidationError
 
 from connectors._kit.simtool import Profile
-from hub import settings, wiring
+from deploy.local.parts import Part
+from hub import resolve, settings, wiring
 from hub.env import Hub
 from hub.io import schemas
 from hub.io.codec import BY_ID, Codec
@@ -35,6 +36,7 @@ from hub.tools.world import World
 from tests.io import evolution
 from tests.io.gate import Gate, gate
 from tests.services import certificates
+from tests.stories.runner import lines_of, opening, step
 
 UID = "01a0c450-7f5a-75b1-a522-4a58b791f1d8"
 JANE = Record(UID, "person", "crm", "contacts", "7")
@@ -405,6 +407,49 @@ def test_a_topic_that_is_new_waits_for_the_registry(start: Starting, guarded: Ga
         codec.cdc(JANE, SEEN)
     guarded.closed = False
     assert codec.cdc(JANE, SEEN)[:1] == BY_ID
+
+
+def test_nothing_is_set_aside_because_the_registry_is_gone(start: Starting, guarded: Gate) -> None:
+    """Inputs wait while their outcome cannot be told, and are taken in once it can."""
+    story = opening(lines_of("tools A B"), {})
+    for line in ('A.jane name="Jane Doe" email=jane@x.com', "capture A"):
+        step(story, line)
+    hub = story.world.hub
+    hub.codec = start.codec(guarded.url)
+    guarded.closed = True
+    with pytest.raises(NoRegistry):
+        resolve.step(hub)
+    assert inputs_of(story.world) == ["pending"]
+    guarded.closed = False
+    resolve.step(hub)
+    assert inputs_of(story.world) == ["applied"]
+    assert story.golden("A.jane").cell("email").value == "jane@x.com"
+
+
+def inputs_of(world: World) -> list[str]:
+    """How far every reading is."""
+    readings = {"kind": "observation"}
+    return [row["status"] for row in world.store.view(lambda rows: rows.select("input", readings))]
+
+
+def test_a_registry_that_dies_and_comes_back_is_not_missed(
+    start: Starting, own_registry: Callable[[], Part]
+) -> None:
+    """The process is killed: what is known goes on; started again, it knows what it knew."""
+    part = own_registry()
+    codec = start.codec(part.address)
+    mine = codec.cdc(JANE, SEEN)
+    known = codec.decode("person_change", mine)
+    part.kill()
+    assert codec.cdc(JANE, SEEN) == mine
+    assert codec.decode("person_change", mine) == known
+    with pytest.raises(NoRegistry, match="cannot be reached"):
+        codec.golden(ChangeSet(UID, 2, None, Golden(UID, "person", (), {}), (), ()), 5)
+    part.start()
+    other = start.codec(part.address)
+    assert other.cdc(JANE, SEEN) == mine
+    assert other.decode("person_change", mine) == known
+    assert codec.golden(ChangeSet(UID, 2, None, Golden(UID, "person", (), {}), (), ()), 5)
 
 
 def test_what_cannot_be_read_is_refused(
