@@ -169,6 +169,7 @@ def opened(folder: Folder) -> Iterator[Opened]:
             yield Opened(hub, store, found, rules != on_disk)
         finally:
             unhang()
+            hub.codec.close()
             hub.log.close()
             for system in hub.systems.values():
                 system.close()
