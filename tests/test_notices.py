@@ -14,6 +14,7 @@ from hub import commands, dead, resolve
 from hub.io.kafka import KafkaLog
 from hub.io.log import DEAD_KEPT_MS, Message, TableLog
 from hub.io.rows import Rows
+from hub.io.state import Vault
 from hub.settings import Kafka
 from hub.tools.world import World
 
@@ -105,14 +106,18 @@ def test_what_is_set_aside_is_a_dead_letter() -> None:
     assert "state.py" in told["exception.stacktrace"]
 
 
-def test_no_personal_data_is_in_a_dead_letters_headers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error that quotes a customer is named by its class only."""
-    made = world()
+class Quoting(Vault):
+    """Opens nothing, and says whose it was."""
 
-    def quotes(*_: Any) -> None:
+    def open(self, *_: Any) -> bytes:
+        """See `Vault`."""
         raise ValueError("jane@x.com is odd")
 
-    monkeypatch.setattr(resolve, "decide", quotes)
+
+def test_no_personal_data_is_in_a_dead_letters_headers() -> None:
+    """An error that quotes a customer is named by its class only."""
+    made = world()
+    made.hub.vault = Quoting(made.hub.vault.seal, made.hub.vault.pepper)
     made.resolve()
     (letter,) = letters(made)
     assert letter.headers[f"{dead.PREFIX}exception.class.name"] == "builtins.ValueError"
