@@ -50,6 +50,14 @@ Where = Annotated[Path, typer.Option("--dir", help="the folder of hub.yaml")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="print JSON for programs; times in ms since 1970, UTC")
 ]
+PublicPort = Annotated[
+    int | None,
+    typer.Option("--public", min=0, max=65535, help="port for webhooks, instead of hub.yaml's"),
+]
+PrivatePort = Annotated[
+    int | None,
+    typer.Option("--private", min=0, max=65535, help="port for operators, instead of hub.yaml's"),
+]
 HERE = Path()
 ASK_SECONDS = 0.5  # asking takes time from those who do the work
 
@@ -184,25 +192,58 @@ def check(
 
 
 @app.command()
-def up(directory: Where = HERE) -> None:
+def up(directory: Where = HERE, public: PublicPort = None, private: PrivatePort = None) -> None:
     """Run the hub until Ctrl-C or SIGTERM: capture, resolve, deliver and sweep, all in one."""
+    stay_up(directory, "", public, private)
+
+
+@app.command()
+def capture(
+    directory: Where = HERE, public: PublicPort = None, private: PrivatePort = None
+) -> None:
+    """Run only what reads the tools and takes their webhooks; as many processes as wanted."""
+    stay_up(directory, "capture", public, private)
+
+
+@app.command()
+def resolve(directory: Where = HERE, private: PrivatePort = None) -> None:
+    """Run only what resolves changes and publishes topics; as many processes as wanted."""
+    stay_up(directory, "resolve", None, private)
+
+
+@app.command()
+def deliver(directory: Where = HERE, private: PrivatePort = None) -> None:
+    """Run only what writes into the tools; as many processes as wanted."""
+    stay_up(directory, "deliver", None, private)
+
+
+@app.command()
+def console(directory: Where = HERE, private: PrivatePort = None) -> None:
+    """Run only the operators' console; as many processes as wanted."""
+    stay_up(directory, "console", None, private)
+
+
+def stay_up(directory: Path, role: str, public: int | None, private: int | None) -> None:
+    """Run what belongs to a role until a signal, or until it has ended by itself."""
     from hub.running import running
 
-    with told(), running(Folder(directory)) as one:
+    with told(), running(Folder(directory), role, public, private) as one:
         for line in shown.up_lines(one.opened.hub.listening):
             typer.echo(line)
         if not one.applied():
             typer.echo("nothing is written before a plan was applied: synchub plan")
-        wait_for_signal()
-        typer.echo("stopping: every step in progress is finished first")
+        wait_for_signal(lambda: one.loops.ended)
+        typer.echo(one.loops.ended or "stopping: every step in progress is finished first")
+    if one.loops.ended:
+        raise typer.Exit(UNREACHABLE)
 
 
-def wait_for_signal() -> None:
-    """Return on SIGINT or SIGTERM."""
+def wait_for_signal(ended: Callable[[], object] = bool) -> None:
+    """Return on SIGINT or SIGTERM, or when there is nothing to wait for."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    while not stop.wait(3600):
+    while not (stop.wait(1) or ended()):
         pass
 
 
@@ -297,11 +338,20 @@ def stop_writes(
 @app.command()
 def sweep(
     directory: Where = HERE,
-    wait: Annotated[bool, typer.Option("--wait", help="until every record is read")] = False,  # noqa: FBT002
+    now: Annotated[bool, typer.Option("--now", help="begin a pass over every record")] = False,  # noqa: FBT002
+    wait: Annotated[bool, typer.Option("--wait", help="the same, until all are read")] = False,  # noqa: FBT002
     as_json: AsJson = False,  # noqa: FBT002
+    private: PrivatePort = None,
 ) -> None:
-    """Read every record of every tool again and compare it value by value."""
+    """Read every record of every tool again and compare it value by value.
+
+    With --now or --wait a pass begins at once, wherever it is done. Without, this process is the
+    part of a hub that sweeps, and keeps house; as many of them as wanted.
+    """
     folder = Folder(directory)
+    if not (now or wait):
+        stay_up(directory, "sweep", None, private)
+        return
 
     def work(tell: Tell) -> Answer:
         begun = opening.ask(folder, "sweep")

@@ -34,7 +34,7 @@ from hub import capture, inputs, leases, slots, switches
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
-from hub.io.rows import Row, Rows, above, among, at_most
+from hub.io.rows import Cond, Row, Rows, above, among, at_most
 from hub.links import Link, differences
 from hub.pure import compare, creates
 from hub.pure.fold import expand
@@ -145,9 +145,7 @@ def look(rows: Rows, link: Link, *, hold: bool = False) -> list[Plan | Chore]:
     found: list[Plan | Chore] = []
     waiting: list[Row] = []
     plans = 0
-    due = due_slots(rows, link)
-    if hold and rows.lock(slot["uid"] for slot in due):
-        due = due_slots(rows, link)
+    due = held(rows, due_slots, link, "uid") if hold else due_slots(rows, link)
     for standing in all_standing(rows, due, batch_of(link)):
         if one := plan_one(rows, link, standing):
             found.append(one)
@@ -167,9 +165,16 @@ def step_aside(rows: Rows, link: Link, waiting: Sequence[Row]) -> None:
     rows.update_many("slot", [{"uid": row["uid"], "not_before": until} for row in waiting])
 
 
-def due_slots(rows: Rows, link: Link) -> list[Row]:
+def held(rows: Rows, due: Callable[..., list[Row]], link: Link, owner: str) -> list[Row]:
+    """What is due, held by its records in the column `owner`: as it is then."""
+    found = due(rows, link)
+    uids = [row[owner] for row in found]
+    return due(rows, link, **{owner: among(uids)}) if rows.lock(uids) else found
+
+
+def due_slots(rows: Rows, link: Link, **among_these: Cond) -> list[Row]:
     """Dirty and free slots: consent before edits before repairs, then the oldest mark."""
-    where = {**link.here, **free(link.hub.env.now())}
+    where = {**link.here, **free(link.hub.env.now()), **among_these}
     return rows.select("slot", where, order=("rank", "dirty", "uid"), limit=AT_ONCE)
 
 
@@ -621,19 +626,19 @@ def create(link: Link) -> bool:
     return len(plans) >= batch_of(link)
 
 
-def due_creates(rows: Rows, link: Link) -> list[Row]:
+def due_creates(rows: Rows, link: Link, **among_these: Cond) -> list[Row]:
     """Wanted records that nothing holds, the oldest change first."""
-    where = {**link.here, **free(link.hub.env.now())}
+    where = {**link.here, **free(link.hub.env.now()), **among_these}
     return rows.select("wanted", where, order=("dirty", "golden"), limit=AT_ONCE)
 
 
 def plan_creates(rows: Rows, link: Link) -> list[Plan]:
     """Due wanted records, each with its intent, which mints the new record's uid."""
     plans: list[Plan] = []
+    due = held(rows, due_creates, link, "golden")
+    inputs.reserve(rows, link.system.name, link.spec.object)
     passed = captured_up_to(rows, link)
     waits = unresolved(rows, link) or not may_write(rows, link.system)
-    due = due_creates(rows, link)
-    rows.lock(row["golden"] for row in due)
     for row in due:
         where = {"golden": row["golden"], **link.here}
         golden = state.load_goldens(rows, [row["golden"]])[row["golden"]]

@@ -181,6 +181,7 @@ def identify(
     for native in names_of(reading):
         if native in known:
             return known[native]
+    reserve(rows, intake.system.name, reading.object)
     uid = our_create(rows, intake, reading)
     if uid:
         state.add_alias(rows, intake.system.name, reading.object, reading.native_id, uid)
@@ -190,6 +191,16 @@ def identify(
         uid = mint(rows, hub, intake.system, intake.spec, reading.native_id)
     known[reading.native_id] = uid
     return uid
+
+
+def reserve(rows: Rows, system: str, obj: str) -> None:
+    """Nobody else makes records of this object meanwhile, be it by reading or by creating them.
+
+    Else what is read and what is created may be the same customer, and neither would know.
+    """
+    if not rows.alone:
+        here = {"system": system, "stream": "changes", "shard": obj}
+        rows.select("cursor", here, only=("at",), keep=True)
 
 
 def our_create(rows: Rows, intake: Intake, reading: Reading) -> Uid | None:

@@ -7,23 +7,24 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import httpx
 import orjson
 
 from connectors._kit.contract import Account, Connector, ConnectorError
-from hub import commands, listeners, republish, rulesets, runs, wiring
+from hub import commands, leases, listeners, members, republish, rulesets, runs, wiring
 from hub import settings as files
 from hub.commands import Answer
 from hub.env import Hub
 from hub.io import anchor, seal
 from hub.io.http import Budget, HttpApi
-from hub.io.rows import Rows
-from hub.io.store import SqlStore
+from hub.io.rows import Conflict, Rows, Store
+from hub.leases import Lease, Leased
 
+T = TypeVar("T")
 HUB, RULES, MASTER, SOCKET = "hub.yaml", "rules.yaml", "secrets/master.key", "command.sock"
 
 
@@ -147,7 +148,7 @@ class Opened:
     """A hub in this process."""
 
     hub: Hub
-    store: SqlStore
+    store: Store
     settings: files.HubSettings
     differs: bool
 
@@ -159,20 +160,47 @@ def opened(folder: Folder) -> Iterator[Opened]:
     store = wiring.open_store(found, folder.path)
     try:
         who, now = os.environ.get("USER", "init"), wiring.Clock().now()
-        version, rules = store.transact(lambda rows: in_force(rows, on_disk, who, now))
-        store.transact(lambda rows: wiring.register(rows, found))
+        version, rules = first(store, lambda rows: in_force(rows, on_disk, who, now))
+        first(store, lambda rows: wiring.register(rows, found))
         hub = wiring.build(found, rules, version, store, folder.path)
+        unhang = wiring.hang_bell(store, cast("wiring.RealEnv", hub.env))
         try:
-            if store.view(lambda rows: republish.due(rows, hub)):
-                republish.republish(hub, "published")
-                anchor.keep(hub)
+            put_in_force(hub)
             yield Opened(hub, store, found, rules != on_disk)
         finally:
+            unhang()
             hub.log.close()
             for system in hub.systems.values():
                 system.close()
     finally:
         store.close()
+
+
+def first(store: Store, work: Callable[[Rows], T]) -> T:
+    """What the first process of a hub lays; where another is as fast, what that one has laid."""
+    try:
+        return store.transact(work)
+    except Conflict:
+        return store.transact(work)
+
+
+def put_in_force(hub: Hub) -> None:
+    """Fold everything under the published rules, if it was not; one process does, others wait."""
+    owner, lease = hub.env.uid(), None
+    while hub.env.view(lambda rows: republish.due(rows, hub)):
+        lease = hub.env.commit(lambda rows: rules_lease(rows, hub, owner), "rules")
+        if lease:
+            republish.republish(replace(hub, env=Leased(hub.env, lease)), "published")
+            anchor.keep(hub)
+        else:
+            hub.env.sleep(1)
+    if lease:
+        hub.env.commit(lambda rows: leases.release(rows, lease), "rules")
+
+
+def rules_lease(rows: Rows, hub: Hub, owner: str) -> Lease | None:
+    """The right to put rules in force; nobody has to fear for it who has the store for himself."""
+    return leases.take(rows, "rules", owner, hub.env.now(), at_once=rows.alone)
 
 
 def in_force(
@@ -208,9 +236,14 @@ def ask(
     if hub_is_up(folder):
         return listeners.ask_running(folder.socket(), name, arguments)
     with opened(folder) as one:
-        if name == "plan" and not arguments.get("run"):
+        if name == "plan" and not arguments.get("run") and not shared(one.hub):
             read_up(one.hub, told)
         return commands.COMMANDS[name](one.hub, **arguments)
+
+
+def shared(hub: Hub) -> bool:
+    """Whether processes of this hub are up, beside this one."""
+    return bool(hub.env.view(lambda rows: members.present(rows, hub.env.now())))
 
 
 def read_up(hub: Hub, told: Callable[[str], None]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import httpx
 
@@ -25,7 +25,7 @@ from hub.io.anchor import Anchor
 from hub.io.codec import Codec
 from hub.io.http import Budget, HttpApi
 from hub.io.log import Log, LogDown, TableLog
-from hub.io.rows import Rows, Store
+from hub.io.rows import Conflict, Rows, Store
 from hub.io.state import Vault
 from hub.io.store import SqlStore
 from hub.pure.decide import Context
@@ -33,6 +33,13 @@ from hub.pure.model import Uid
 from hub.pure.rules import Tool
 
 T = TypeVar("T")
+
+
+class Bell(Protocol):
+    """What wakes loops of other processes."""
+
+    def ring(self, loop: str, at: int) -> None:
+        """Tell them; at this time (ms)."""
 
 
 class Clock:
@@ -76,11 +83,16 @@ class Alarm:
 
 @dataclass
 class RealEnv:
-    """`Env` on this machine. `instead`: the loop that is woken in the place of another."""
+    """`Env` on this machine. `instead`: the loop that is woken in the place of another.
+
+    `bell`: by what loops of other processes are woken; those that are `here` need none.
+    """
 
     store: Store
     clock: Clock = field(default_factory=Clock)
     instead: Mapping[str, str] = field(default_factory=dict)
+    bell: Bell | None = None
+    here: Callable[[str], bool] = lambda _loop: True
     _alarms: dict[str, Alarm] = field(default_factory=dict)
 
     def now(self) -> int:
@@ -106,7 +118,14 @@ class RealEnv:
 
     def wake(self, loop: str, at: int = 0) -> None:
         """See `Env`."""
-        self._alarm(self.instead.get(loop, loop)).set(at)
+        name = self.instead.get(loop, loop)
+        self.rung(name, at)
+        if self.bell and not self.here(name):
+            self.bell.ring(name, at)
+
+    def rung(self, loop: str, at: int) -> None:
+        """A loop of this process is told."""
+        self._alarm(loop).set(at)
 
     def wait(self, loop: str, until_ms: int) -> None:
         """Sleep until this time, or until somebody wakes the loop."""
@@ -201,23 +220,61 @@ def open_log(hub_settings: files.HubSettings, systems: Iterable[System], folder:
     return log
 
 
-def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore:
-    """The store in the state folder. Raises `Busy` when another process has it."""
-    return SqlStore(folder / hub_settings.state / "hub.db")
+def open_store(hub_settings: files.HubSettings, folder: Path) -> Store:
+    """The store: in the state folder, or in PostgreSQL.
+
+    Raises `Busy` when another process has the file, `BadSettings` where PostgreSQL cannot be used.
+    """
+    if (one := hub_settings.postgres) is None:
+        return SqlStore(folder / hub_settings.state / "hub.db")
+    secrets = files.read_secrets(folder / one.credentials) if one.credentials else {}
+    # Only where there is PostgreSQL is its client loaded.
+    postgres = import_module("hub.io.postgres")
+    try:
+        store: Store = postgres.PostgresStore(
+            one.url,
+            password=secrets.get("password", ""),
+            schema=one.schema_name,
+            connections=one.connections,
+        )
+    except postgres.Unusable as error:
+        raise files.BadSettings(str(error)) from None
+    return store
+
+
+def hang_bell(store: Store, env: RealEnv) -> Callable[[], None]:
+    """Let loops of other processes be woken, where there are such; returns what ends it."""
+    if isinstance(store, SqlStore):
+        return lambda: None
+    bell = import_module("hub.io.postgres").Bell(store, env.rung)
+    bell.start()
+    env.bell = bell
+    end: Callable[[], None] = bell.close
+    return end
 
 
 def open_vault(folder: Path, store: Store) -> Vault:
-    """Seals under the master key; the pepper is made once."""
-    master = seal.read_master(folder / "secrets" / "master.key")
+    """Seals under the master key; the pepper is made once. Raises `BadKeyFile` for another key."""
+    place = folder / "secrets" / "master.key"
+    master = seal.read_master(place)
+    pepper = store.transact(lambda rows: once(rows, "pepper", os.urandom(32).hex()))
+    sign = seal.sign_of(master)
+    if store.transact(lambda rows: once(rows, "master key", sign)) != sign:
+        raise seal.BadKeyFile(
+            f"{place} is not the key that this store was sealed with: every process of a hub needs "
+            "the same one"
+        )
+    return Vault(seal.Seal(master, os.urandom), bytes.fromhex(pepper))
 
-    def pepper(rows: Rows) -> str:
-        row = rows.get("meta", name="pepper")
-        if row is None:
-            rows.insert("meta", {"name": "pepper", "value": os.urandom(32).hex()})
-            row = rows.get("meta", name="pepper")
-        return str(row["value"]) if row else ""
 
-    return Vault(seal.Seal(master, os.urandom), bytes.fromhex(store.transact(pepper)))
+def once(rows: Rows, name: str, value: str) -> str:
+    """What was kept under this name first, be it this."""
+    try:
+        rows.insert("meta", {"name": name, "value": value})
+    except Conflict:
+        row = rows.get("meta", name=name)
+        return str(row["value"]) if row else value
+    return value
 
 
 def system(

@@ -247,7 +247,7 @@ def test_erasing_a_person_breaks_nothing(world: World) -> None:
     """Their key goes, the sealed entries stay."""
     uid = world.uid("A", "a1")
     world.store.transact(
-        lambda r: r.lock([uid]) or r.update("subject_key", {"uid": uid}, {"wrapped": b""})
+        lambda r: r.lock([str(uid)]) or r.update("subject_key", {"uid": uid}, {"wrapped": b""})
     )
     world.tools["A"].act("a2", {"title": "second"})
     world.sync()

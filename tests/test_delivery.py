@@ -449,7 +449,7 @@ def test_a_reading_that_cannot_be_taken_in_yet_keeps_nobody_awake() -> None:
     person(world, "B", note="three")
     uid, later = world.uid("B", "jane"), world.clock() + 60_000
     world.store.transact(
-        lambda r: r.lock([uid]) or r.update("record", {"uid": uid}, {"read_end": later})
+        lambda r: r.lock([str(uid)]) or r.update("record", {"uid": uid}, {"read_end": later})
     )
     system = world.hub.systems["B"]
     before = world.tools["B"].calls["read"]

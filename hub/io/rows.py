@@ -101,6 +101,10 @@ class Rows(Protocol):
     it: others are refused.
     """
 
+    @property
+    def alone(self) -> bool:
+        """Whether no other transaction ever runs beside this one."""
+
     def lock(self, uids: Iterable[Uid]) -> bool:
         """Hold these records until the transaction ends; what is read of them from now on stays.
 

@@ -92,6 +92,7 @@ class SqliteRows(SqlRows):
     """One open transaction on SQLite, which has one writer: nobody else holds anything."""
 
     lang = LANG
+    alone = True
 
     def __init__(self, connection: sqlite3.Connection, *, writes: bool) -> None:
         super().__init__(writes=writes)

@@ -470,5 +470,6 @@ _table(
     _must("doc", Doc),
     index=(("state", "kind", "at"), ("uid",)),
 )
+_table("recheck", _key("id", Text), _must("at", Ms), _must("uids", Doc))
 _table("counter", _key("system", Text), _key("name", Text), _must("n", Int), small=True)
 _table("meta", _key("name", Text), _must("value", Text), small=True)

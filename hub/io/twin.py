@@ -199,6 +199,8 @@ class DictRows:
             raise self._full
         return held
 
+    alone = True
+
     def lock(self, uids: Iterable[str]) -> bool:
         """See `Rows`."""
         self._writable("record")
