@@ -361,7 +361,8 @@ class Reader:
 
     def _tell_broker(self, to: Offsets) -> None:
         offsets = [TopicPartition(self._prefix + t, n, at) for (t, n), at in to.items()]
-        self._consumer.commit(offsets=offsets, asynchronous=True)
+        with suppress(KafkaException):  # it is for those who look on
+            self._consumer.commit(offsets=offsets, asynchronous=True)
 
     # -- partitions --------------------------------------------------------------------------------
 
@@ -417,7 +418,8 @@ def ends_of(messages: Iterable[Message]) -> Offsets:
 
 def positions(rows: Rows, group: str, places: Iterable[Place]) -> dict[Place, Position]:
     """What is stored of these partitions; nobody else moves them until the transaction ends."""
-    here = {"group": group, "topic": among({topic for topic, _ in places})}
+    topics, partitions = {topic for topic, _ in places}, {n for _, n in places}
+    here = {"group": group, "topic": among(topics), "partition": among(partitions)}
     found = rows.select("position", here, ("topic", "partition"), keep=True)
     return {(r["topic"], r["partition"]): Position(r["offset"], r["epoch"]) for r in found}
 

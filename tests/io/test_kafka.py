@@ -492,6 +492,24 @@ def test_brokers_that_ask_for_tls_and_a_password(
         log.start()
 
 
+def test_who_may_not_make_topics_is_told_what_to_grant(
+    own_kafka: Callable[..., Broker], tmp_path: Path
+) -> None:
+    """A user without rights gets a sentence with what to grant."""
+    authority, server = certificates(tmp_path)
+    rights = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
+    }
+    broker = own_kafka(
+        listeners={"SAFE": "SASL_SSL"}, settings={**guarded(server, "PLAIN"), **rights}
+    )
+    safe = {"security": "sasl_tls", "sasl": "PLAIN", "ca_file": authority.name}
+    told = settings(broker.at("SAFE"), {**safe, "credentials": "user"})
+    with signed_in(told, tmp_path, "secret") as log, pytest.raises(LogDown, match="grant CREATE"):
+        log.start()
+
+
 @contextmanager
 def signed_in(told: Kafka, folder: Path, password: str) -> Iterator[KafkaLog]:
     """A log of somebody with this password."""
