@@ -7,18 +7,20 @@ taken for granted.
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, OffsetSpec
 from kafka.errors import (
     InvalidReplicationFactorError,
     KafkaError,
-    SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
     for_code,
 )
@@ -28,7 +30,7 @@ from hub.io.log import LogDown, Place
 from hub.settings import BadSettings, Kafka, read_secrets
 
 T = TypeVar("T")
-PATIENCE_MS = 4_000  # what is wrong with the brokers is said well within ten seconds
+PATIENCE_MS = 3_000  # what is wrong with the brokers is said well within ten seconds
 PROTOCOL = {
     "plaintext": "PLAINTEXT",
     "tls": "SSL",
@@ -95,6 +97,8 @@ class Brokers:
         """Nothing is asked yet. Raises `BadSettings`."""
         self.kafka = kafka
         self._how = admin_client(kafka, folder)
+        self._data = data_client(kafka, folder)
+        self._where = f"kafka.bootstrap {kafka.bootstrap}"
         self._admin: KafkaAdminClient | None = None
         self._lock = threading.Lock()
 
@@ -138,7 +142,7 @@ class Brokers:
                 f"kafka.replication is {self.kafka.replication}, more than there are brokers: set "
                 f"it lower in hub.yaml, or start more of them ({why})"
             )
-        raise LogDown(f"topic {name} cannot be made: {advice(error)} ({why})")
+        raise LogDown(f"topic {name} cannot be made: {advice_on(error.__name__)} ({why})")
 
     def differences(self, topics: Collection[str]) -> list[str]:
         """A sentence for each topic whose settings are not those of hub.yaml; nothing is changed.
@@ -202,10 +206,15 @@ class Brokers:
                 return getattr(self._connected(), what)(*asked, **more)
             except (KafkaError, OSError) as error:
                 self._drop()
-                raise LogDown(self._why(error)) from error
+                raise LogDown(f"{self._where}: {advice_on(type(error).__name__)}") from error
 
     def _connected(self) -> KafkaAdminClient:
+        """The client; before it is made the other one, which tells more, says what is wrong."""
         if self._admin is None:
+            if not any(map(listens, self.kafka.bootstrap.split(","))):
+                raise LogDown(f"{self._where}: nobody listens there; start them, or correct it")
+            if found := stumbled(self._data):
+                raise LogDown(f"{self._where}: somebody listens, but {advice_on(found)}")
             limits = {"bootstrap_timeout_ms": PATIENCE_MS, "request_timeout_ms": PATIENCE_MS}
             self._admin = KafkaAdminClient(**self._how, **limits)
         return self._admin
@@ -214,20 +223,6 @@ class Brokers:
         admin, self._admin = self._admin, None
         if admin is not None:
             admin.close()
-
-    def _why(self, error: Exception) -> str:
-        """What to change where brokers do not answer, or not as asked."""
-        where = f"kafka.bootstrap {self.kafka.bootstrap}"
-        if isinstance(error, SaslAuthenticationFailedError):
-            return f"{where}: {advice(SaslAuthenticationFailedError)}"
-        if not any(map(listens, self.kafka.bootstrap.split(","))):
-            return f"{where}: nobody listens there; start the brokers, or correct the address"
-        if getattr(error, "errno", 0):
-            return f"{where}: {advice(type(error))}"
-        return (
-            f"{where}: somebody listens, but does not answer as kafka.security "
-            f"{self.kafka.security} asks ({type(error).__name__}): check security and ca_file"
-        )
 
     def close(self) -> None:
         """End the connections."""
@@ -243,21 +238,35 @@ def described(told: Mapping[str, Any], configs: Mapping[str, Any]) -> dict[str, 
     return {**counted, **{name: one["value"] for name, one in configs.items()}}
 
 
-def advice(error: type[BaseException]) -> str:
-    """What to do about a refusal."""
-    return advice_on(error.__name__)
-
-
 def advice_on(name: str) -> str:
     """What to do about a refusal of this name, in the words of either client."""
-    if "Authentication" in name or "AUTHENTICATION" in name:
+    if "AUTHENTICATION" in name.upper():
         return "the brokers refuse this user: check kafka.credentials and kafka.sasl"
-    if "Authorization" in name or "AUTHORIZATION" in name:
+    if "AUTHORIZATION" in name.upper():
         return (
             "the brokers do not allow it: grant CREATE, DESCRIBE, DESCRIBE_CONFIGS, READ and WRITE "
             "on topics, groups and transactional ids that begin with kafka.prefix"
         )
+    if name == "_SSL":
+        return "TLS fails: check kafka.security, ca_file, cert_file and key_file"
+    if name == "_TRANSPORT":
+        return "not as kafka.security says, or not as a broker: check bootstrap and security"
     return f"the brokers say {name}"
+
+
+def stumbled(config: dict[str, Any]) -> str:
+    """The name of the error that keeps confluent-kafka from the brokers, "" where none does."""
+    found: list[str] = []
+    config = {**config, "error_cb": lambda error: found.append(error.name())}
+    client = AdminClient(config, logger=logging.getLogger("hub.kafka.client"))
+    try:
+        client.list_topics(timeout=PATIENCE_MS / 1_000)
+    except KafkaException as error:
+        client.poll(0)
+        found.append(error.args[0].name())
+        telling = [name for name in found if name not in ("_TRANSPORT", "_ALL_BROKERS_DOWN")]
+        return telling[0] if telling else "_TRANSPORT"
+    return ""
 
 
 def listens(address: str) -> bool:

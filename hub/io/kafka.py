@@ -17,7 +17,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -203,9 +204,10 @@ class KafkaLog(Log):
 
     def lag(self, rows: Rows, group: str) -> int:
         """See `Log`; as of a moment ago, and as last seen where the brokers do not answer."""
-        stored = positions(rows, {"group": group})
+        found = rows.select("position", {"group": group})
+        stored = {(r["topic"], r["partition"]): r["offset"] for r in found}
         ends = self._known_ends(stored)
-        return sum(max(0, ends.get(place, 0) - at.offset) for place, at in stored.items())
+        return sum(max(0, ends.get(place, 0) - offset) for place, offset in stored.items())
 
     def _known_ends(self, places: Iterable[Place]) -> dict[Place, int]:
         asked, known = self._ends
@@ -310,7 +312,8 @@ class Reader:
 
     def _forget_done(self) -> None:
         """What was done in another way than by a turn."""
-        stored = self._env.view(lambda rows: positions(rows, {"group": self.group}))  # type: ignore[union-attr]
+        places = {(m.topic, m.partition) for m in self.held}
+        stored = self._keep(lambda rows: positions(rows, self.group, places), "again")
         self.held = [m for m in self.held if m.offset >= stored[m.topic, m.partition].offset]
 
     def _receive(self, received: Iterable[Received]) -> None:
@@ -358,7 +361,8 @@ class Reader:
 
     def _tell_broker(self, to: Offsets) -> None:
         offsets = [TopicPartition(self._prefix + t, n, at) for (t, n), at in to.items()]
-        self._consumer.commit(offsets=offsets, asynchronous=True)
+        with suppress(KafkaException):  # it is for those who look on
+            self._consumer.commit(offsets=offsets, asynchronous=True)
 
     # -- partitions --------------------------------------------------------------------------------
 
@@ -412,72 +416,61 @@ def ends_of(messages: Iterable[Message]) -> Offsets:
 # -- positions -----------------------------------------------------------------------------------
 
 
-def positions(rows: Rows, where: Mapping[str, Any]) -> dict[Place, Position]:
-    """What is stored of each partition."""
-    found = rows.select("position", where)
+def positions(rows: Rows, group: str, places: Iterable[Place]) -> dict[Place, Position]:
+    """What is stored of these partitions; nobody else moves them until the transaction ends."""
+    topics, partitions = {topic for topic, _ in places}, {n for _, n in places}
+    here = {"group": group, "topic": among(topics), "partition": among(partitions)}
+    found = rows.select("position", here, ("topic", "partition"), keep=True)
     return {(r["topic"], r["partition"]): Position(r["offset"], r["epoch"]) for r in found}
 
 
-def advance(rows: Rows, group: str, epochs: Mapping[Place, int], to: Offsets) -> None:
-    """Move positions forward. Raises `Moved` unless every partition is ours still."""
-    here = {"group": group, "topic": among({topic for topic, _ in to})}
-    before = positions(rows, here)
-    forward = {place: n for place, n in to.items() if n > before[place].offset}
-    rows.update_many("position", [{**row_of(group, p), "offset": n} for p, n in forward.items()])
-    # Their rows are held from here on: who claims one later reads what is written now.
-    check_epochs(positions(rows, here), epochs, to)
-
-
-def check_epochs(
-    stored: Mapping[Place, Position], epochs: Mapping[Place, int], places: Iterable[Place]
-) -> None:
-    """Raise `Moved` where another reader has a partition by now."""
+def ours(
+    rows: Rows, group: str, epochs: Mapping[Place, int], places: Collection[Place]
+) -> dict[Place, Position]:
+    """What is stored of partitions that we have. Raises `Moved` where another has one by now."""
+    stored = positions(rows, group, places)
     for place in places:
         if place not in epochs or stored[place].epoch != epochs[place]:
             topic, partition = place
             raise Moved(f"{topic}[{partition}] is read by another process now")
+    return stored
+
+
+def advance(rows: Rows, group: str, epochs: Mapping[Place, int], to: Offsets) -> None:
+    """Move positions forward. Raises `Moved` unless every partition is ours still."""
+    stored = ours(rows, group, epochs, to)
+    forward = {place: n for place, n in to.items() if n > stored[place].offset}
+    rows.update_many("position", [{**row_of(group, p), "offset": n} for p, n in forward.items()])
 
 
 def claims(
-    group: str, places: Sequence[Place], ends: Mapping[Place, tuple[int, int]], rows: Rows
+    group: str, places: Collection[Place], ends: Mapping[Place, tuple[int, int]], rows: Rows
 ) -> dict[Place, Position]:
     """Make partitions ours: each with a new epoch, and an offset that the broker has."""
-    found = {place: claim(rows, group, place) for place in places}
-    for place, at in found.items():
-        low, high = ends.get(place, (0, 0))
-        if not low <= at.offset <= high:
-            if at.offset:
-                set_aside(rows, place[0], "messages_lost")
-            rows.update("position", row_of(group, place), {"offset": low})
-            found[place] = at._replace(offset=low)
+    for place in places:
+        with suppress(Conflict):  # it was read before
+            rows.insert("position", {**row_of(group, place), "offset": 0})
+    stored = positions(rows, group, places)
+    found = {place: claimed(rows, place, stored[place], ends) for place in places}
+    rows.upsert_many("position", [row_of(group, p) | at._asdict() for p, at in found.items()])
     return found
 
 
-def claim(rows: Rows, group: str, place: Place) -> Position:
-    """Raise the epoch of one partition; from then on nobody else can move its position."""
-    here = row_of(group, place)
-    while (row := rows.get("position", **here)) is None or not rows.update(
-        "position", {**here, "epoch": row["epoch"]}, {"epoch": row["epoch"] + 1}
-    ):
-        if row is None:
-            lay(rows, here)
-    # Whoever had it may have moved the position until the update: it is read after that.
-    return positions(rows, here)[place]
-
-
-def lay(rows: Rows, here: Row) -> None:
-    """The first row of a partition, unless another reader was faster."""
-    try:
-        rows.insert("position", {**here, "offset": 0})
-    except Conflict:
-        return
+def claimed(
+    rows: Rows, place: Place, at: Position, ends: Mapping[Place, tuple[int, int]]
+) -> Position:
+    """The next epoch of a partition; from then on nobody else can move its position."""
+    low, high = ends.get(place, (0, 0))
+    there = low <= at.offset <= high
+    if at.offset and not there:
+        set_aside(rows, place[0], "messages_lost")
+    return Position(at.offset if there else low, at.epoch + 1)
 
 
 def restart(group: str, place: Place, epoch: int, offset: int, rows: Rows) -> None:
     """Read a partition from its new start. Raises `Moved`."""
-    here = row_of(group, place)
-    rows.update("position", here, {"offset": offset})
-    check_epochs(positions(rows, here), {place: epoch}, [place])
+    ours(rows, group, {place: epoch}, [place])
+    rows.update("position", row_of(group, place), {"offset": offset})
     set_aside(rows, place[0], "messages_lost")
 
 
