@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -84,7 +83,7 @@ class Unfit(Exception):
 
 
 class KafkaLog(Log):
-    """`Log` in Apache Kafka. Each group is read by one thread of a process; any thread may relay.
+    """`Log` in Apache Kafka. One thread of a process reads a group, and one relays.
 
     `topics` are those that are made at the start.
     """
@@ -229,7 +228,6 @@ class KafkaLog(Log):
         for group in list(self._readers):
             self._leave(group)
         self.sender.drop()
-        self.brokers.close()
 
 
 def relayed(waiting: Sequence[Row], sent: set[int], rows: Rows) -> None:
@@ -490,7 +488,6 @@ class Sender:
         self.producer: Producer | None = None
         self.topics: set[str] = set()
         self._prefix = prefix
-        self._lock = threading.Lock()
         self._config = {**config, **WRITES, "transactional.id": f"{prefix}relay", "error_cb": tell}
 
     def begin(self) -> None:
