@@ -283,7 +283,7 @@ def swept(hub: Hub, since: int) -> Answer:
         lambda rows: [
             sweep.progress(rows, system, spec, since)
             for system in hub.systems.values()
-            for spec in system.specs.values()
+            for spec in sweep.swept(system)
         ]
     )
     return {"objects": objects, "done": all(one["done"] for one in objects)}
@@ -452,7 +452,10 @@ def replayed(rows: Rows, hub: Hub, item: str) -> str:
     if record is None:
         if row["system"] not in hub.systems:
             raise Wrong(f"{row['system']} is not in hub.yaml any more: dismiss it")
-        sweep.request(rows, hub.systems[row["system"]], hub.env.now())
+        system = hub.systems[row["system"]]
+        sweep.request(rows, system, hub.env.now())
+        if not sweep.swept(system):
+            return f"{row['system']} is a log: what it says of the record next will be read"
         return f"every record of {row['system']} is read again"
     inputs.again(rows, record, hub.env.now(), hub.env.now())
     if row["kind"] == "rejected":
