@@ -6,7 +6,6 @@ them are told at once. The descriptions here are the reference: hub/SETTINGS.md 
 
 from __future__ import annotations
 
-import difflib
 import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
@@ -25,7 +24,7 @@ from pydantic import (
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from connectors._kit.source import Brokers, Kinds, Source, Strict, Table
+from connectors._kit.source import Brokers, Kinds, Source, Strict, Table, meant
 from hub.pure.rules import FieldRule, Rules, Strategy
 
 LARGEST_FILE = 1024 * 1024
@@ -488,12 +487,6 @@ def at(path: Path, place: list[Any], why: str) -> str:
     line = line_of(read_yaml(path), place) if path.exists() else 0
     where = f"{path} line {line}" if line else str(path)
     return f"{where}: {'.'.join(place)}: {why}"
-
-
-def meant(word: str, known: Collection[str]) -> str:
-    """What may have been meant by a word, "" where nothing is near."""
-    near = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def line_of(doc: Any, place: list[Any]) -> int:

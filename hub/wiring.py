@@ -301,7 +301,7 @@ def check_account(found: Account, one: files.SystemSettings) -> str:
     """Why this account is not the one in hub.yaml, "" when it is."""
     if found.id != one.account:
         return f"these credentials belong to account {found.id}, hub.yaml pins {one.account}"
-    if found.id != "none" and found.live != (one.mode == "live"):
+    if found.id != "none" and found.live not in (None, one.mode == "live"):
         return f"the account is {'live' if found.live else 'test'}, hub.yaml says {one.mode}"
     return ""
 

@@ -243,10 +243,13 @@ def read_back(later: Reading, write: Write) -> Reading:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose data this is. `id` is pinned at first contact; "none" where a tool has none."""
+    """Whose data this is. `id` is pinned at first contact; "none" where a tool has none.
+
+    `live`: None where the tool does not tell.
+    """
 
     id: str
-    live: bool
+    live: bool | None
     name: str = ""
     time_zone: str = "UTC"
 

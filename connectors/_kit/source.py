@@ -5,7 +5,8 @@ The words of `source`, for the hub, which checks them, and for the connector tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -13,6 +14,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 Kinds = Mapping[str, Mapping[str, str]]  # what rules.yaml says: entity to field to kind
 FILES = ("ca_file", "cert_file", "key_file", "registry_ca_file")
+
+
+def meant(word: str, known: Collection[str]) -> str:
+    """What may have been meant by a word, "" where nothing is near."""
+    near = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 class Misdeclared(ValueError):
