@@ -515,7 +515,7 @@ def known_keys(model: type[BaseModel], place: list[Any]) -> list[str]:
 def _inner(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    inside = getattr(annotation, "__args__", ())
+    inside = [one for one in getattr(annotation, "__args__", ()) if one is not type(None)]
     return _inner(inside[-1]) if inside else annotation
 
 

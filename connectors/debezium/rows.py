@@ -47,7 +47,16 @@ class Rows:
     def reading(
         self, message: Message, schemas: Schemas, read_ms: int, generation: int
     ) -> Reading | None:
-        """What the message shows, None where it says nothing more; raises `Unreadable`.
+        """What the message shows, None where it says nothing more; raises `Unreadable`."""
+        try:
+            return self._reading(message, schemas, read_ms, generation)
+        except RecursionError:
+            raise Unreadable("values are nested too deeply", message.value or b"") from None
+
+    def _reading(
+        self, message: Message, schemas: Schemas, read_ms: int, generation: int
+    ) -> Reading | None:
+        """The same.
 
         A changed key comes as a deletion that names the new key, and as a new row. The first is
         the renaming, for it stands behind all that was told under the old key.
@@ -75,7 +84,7 @@ class Rows:
             source_ms=change.at,
             unknown=unknown,
             links={} if change.gone else self.links(change),
-            raw=orjson.dumps(dict(change.row), default=shown),
+            raw=kept(change.row),
             snapshot=change.snapshot,
         )
 
@@ -202,6 +211,14 @@ def text_of(name: str, value: Any, shape: Shape) -> str:
     if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
         raise Unreadable(f"{name}: {str(found)[:40]!r} is no key")
     return str(found)
+
+
+def kept(row: Mapping[str, Any]) -> bytes:
+    """The row as JSON; raises `Unreadable` where JSON has no form for it."""
+    try:
+        return orjson.dumps(dict(row), default=shown)
+    except TypeError as error:
+        raise Unreadable(f"the row cannot be kept: {error}") from None
 
 
 def shown(value: object) -> str:

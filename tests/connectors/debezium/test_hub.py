@@ -120,6 +120,27 @@ def test_rows_reach_the_crm(kafka: str, tmp_path: Path) -> None:
             assert status(hub)["inputs"]["superseded"] == 0
 
 
+def test_a_new_key_that_is_read_before_the_old_one_went(kafka: str, tmp_path: Path) -> None:
+    """In another partition the row is read first: the records are one when the old key goes."""
+    shop, mail = Shop(kafka), "ada@example.com"
+    shop.make(2)
+    ada = inserted(id=2)
+    shop.tell([ada])
+    with site(shop, tmp_path) as (crm, folder), running(folder) as up:
+        hub = up.opened.hub
+        connected(hub, crm, mail)
+        late = edited(ada, last_name="Late")
+        *gone, came = rekeyed(late, 1000, last_name="King", email="king@example.com")
+        shop.tell([came], partition=1)
+        assert wait_for(lambda: len(inputs_of(hub)) == 2, 30)
+        shop.tell([late, *gone])
+        assert wait_for(lambda: known(crm, "king@example.com", "lastname") == "King", 30)
+        assert wait_for(lambda: rests(hub), 30)
+        assert list(contacts(crm)) == ["king@example.com"]
+        assert status(hub)["systems"]["shop"]["records"] == 1
+        assert status(hub)["customers"] == 1
+
+
 def test_what_the_table_lacks_is_shown_and_stays(kafka: str, tmp_path: Path) -> None:
     """An edit in the CRM differs from the row, which nobody writes; no link waits for it."""
     shop, mail = Shop(kafka), "ada@example.com"

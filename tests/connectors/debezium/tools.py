@@ -58,12 +58,14 @@ def captured() -> list[Captured]:
 
 
 def edited(found: Captured, op: str = "u", **values: Any) -> Captured:
-    """The same message with other values in its row."""
+    """The same message a second later, with other values in its row."""
     assert found.value is not None
     assert found.key is not None
     payload = found.value["payload"]
     row = {**payload["after"], **values}
-    value = {**found.value, "payload": {**payload, "op": op, "after": row, "before": None}}
+    later = {**payload["source"], "ts_ms": payload["source"]["ts_ms"] + 1_000}
+    now = {**payload, "op": op, "after": row, "before": None, "source": later}
+    value = {**found.value, "payload": now}
     key = {**found.key, "payload": {"id": row["id"]}}
     return replace(found, value=value, key=key, headers={})
 
