@@ -34,6 +34,10 @@ from connectors.debezium.rows import Rows
 from connectors.debezium.topics import Message, Portion, Topic, Topics, behind
 
 PAGE: Final = 50  # as many as one transaction takes in: what was read is never read again
+GAP: Final = (
+    "the topic does not go on where it was left, and what it told in between is lost: let Debezium "
+    "take a snapshot of the table again"
+)
 SAMPLE: Final = 20  # messages of each partition that a check looks at
 
 
@@ -156,6 +160,8 @@ class Debezium:
         high = topic.high[: len(place.offsets)]
         portion = topics.take(rows.table.topic, place.next, high, PAGE)
         readings, broken = understood(rows, topics, portion, place.generation)
+        if lost:
+            broken = ((f"{rows.table.topic}: {GAP}", b""), *broken)
         done = len(high) == len(topic.high) and not behind(portion.offsets, high)
         return Page(readings, place.at(portion.offsets).text(), done, broken, expired=lost)
 

@@ -22,6 +22,7 @@ Parts = Mapping[str, str]
 COLUMN: Final = ("column", "type", "scale")
 CURRENCY: Final = re.compile("[A-Z]{3}")
 FLAGS: Final = {"": None, "true": True, "false": False, "1": True, "0": False}
+DIGITS_MOST: Final = 60  # of an amount; more is no money, whatever the column holds
 # Digits behind the point (ISO 4217), where they are not two.
 NO_DIGITS: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 THREE_DIGITS: Final = "BHD IQD JOD KWD LYD OMR TND"
@@ -175,7 +176,7 @@ def in_minor(column: str, amount: object, shift: int) -> int:
     """A decimal number in minor units; raises `BadValue`."""
     try:
         scaled = moved(Decimal(str(amount)), shift)
-        if abs(scaled) < 2**63 and scaled == int(scaled) and not isinstance(amount, bool):
+        if scaled.adjusted() < DIGITS_MOST and scaled == int(scaled):
             return int(scaled)
     except (ArithmeticError, TypeError, ValueError):
         pass  # no number, or none that ends

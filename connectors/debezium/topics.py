@@ -25,8 +25,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka import Message as Raw
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin import OffsetSpec as Spec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors._kit.answers import is_a, items_of, object_of, text_of
 from connectors._kit.contract import Denied, Json, Reply, Unavailable, Unreadable
@@ -65,7 +64,7 @@ ABSENT: Final = (
     ERROR._UNKNOWN_TOPIC,  # noqa: SLF001
     ERROR._UNKNOWN_PARTITION,  # noqa: SLF001
 )
-SPEC: Any = Spec  # it has no types
+SPEC: Any = OffsetSpec  # it has no types
 ENDS: Final = (SPEC.earliest(), SPEC.latest())  # the first that is kept, and behind the last
 END: Final = ERROR._PARTITION_EOF  # noqa: SLF001
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
+from confluent_kafka.admin import NewPartitions
 
 from connectors._kit.contract import (
     Account,
@@ -129,6 +129,7 @@ def test_a_gap_says_so(kafka: str) -> None:
         done.result(10)
     page = shop.connector.changes(api, shop.spec, seen)
     assert (ids_of([page]), page.expired) == (["6"], True)
+    assert "let Debezium take a snapshot of the table again" in page.broken[0][0]
     fresh = shop.connector.changes(api, shop.spec, shop.begin(api))
     assert (ids_of([fresh]), fresh.expired) == (["6"], False)
     api.close()

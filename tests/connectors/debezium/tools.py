@@ -15,8 +15,7 @@ import fastavro
 import httpx
 import orjson
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin import NewTopic as NewOne  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from connectors._kit.contract import ObjectSpec, Page
 from connectors._kit.source import Source
@@ -229,7 +228,7 @@ class Shop:
 
     def make(self, partitions: int = 1) -> None:
         """Make the topic."""
-        made = self.admin.create_topics([NewOne(self.topic, partitions, 1)])
+        made = self.admin.create_topics([NewTopic(self.topic, partitions, 1)])
         made[self.topic].result(10)
 
     def tell(self, found: Iterable[Captured], partition: int = 0) -> None:
