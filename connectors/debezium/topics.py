@@ -205,7 +205,7 @@ class Topics:
         """What is there, after a short while at the latest."""
         first = consumer.poll(LOOK_S)
         if first is None:
-            self._deny()
+            self._look()
             return []
         return [first, *consumer.consume(most - 1, 0)] if most > 1 else [first]
 
@@ -230,23 +230,29 @@ class Topics:
         return self._result(ask(self._admin_client()))
 
     def _result(self, future: Future[T]) -> T:
-        try:
-            return future.result(ANSWER_S + 1)
-        except (KafkaException, TooLate) as error:
-            self._admin_client().poll(0)
-            self._deny()
-            told = error.args[0] if error.args else None
-            self._fail(told if isinstance(told, KafkaError) else KafkaError(ERROR._TIMED_OUT))  # noqa: SLF001
+        """The answer, or why there is none; a refusal is told before the time is up."""
+        for _ in range(round(ANSWER_S / LOOK_S)):
+            try:
+                return future.result(LOOK_S)
+            except TooLate:
+                self._look()
+            except KafkaException as error:
+                self._look()
+                self._fail(error.args[0])
+        bootstrap = self._source.bootstrap
+        raise Unavailable(f"brokers {bootstrap}: no answer in {ANSWER_S:.0f} seconds")
+
+    def _look(self) -> None:
+        """Hear what the library has to say; raises where it was refused."""
+        self._admin_client().poll(0)
+        said, self._said = self._said, None
+        if said:
+            self._fail(said)
 
     def _noted(self, error: KafkaError) -> None:
         """What the library says in between; the last refusal explains why nothing comes."""
         if error.code() in DENIED:
             self._said = error
-
-    def _deny(self) -> None:
-        said, self._said = self._said, None
-        if said:
-            self._fail(said)
 
     def _fail(self, error: KafkaError) -> NoReturn:
         where = f"brokers {self._source.bootstrap}: {error.str()}"
