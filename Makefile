@@ -23,7 +23,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-test demo test test-all lint format lock clean
+.PHONY: help setup setup-test demo test test-all fetch services lint format lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,13 +35,19 @@ setup-test: $(VENV)/.stamp-test $(VENV)/.stamp-project ## the same, with what it
 demo: setup ## see it work: synchub demo $(ARGS)
 	@$(VENV)/bin/synchub demo $(ARGS)
 
-test: lint ## lint, then the tests
+test: lint fetch ## lint, then the tests
 	@echo "==> pytest"
 	@$(PY) -m pytest -n 2 $(ARGS)
 
-test-all: lint ## lint, then the tests with the long ones
+test-all: lint fetch ## lint, then the tests with the long ones
 	@echo "==> pytest, the long ones too"
 	@HUB_TEST_LONG=1 $(PY) -m pytest -n 2 -o timeout=3600 $(ARGS)
+
+fetch: setup-test ## what Kafka and the registry of the tests are made of, once
+	@$(PY) -m deploy.local --fetch
+
+services: setup-test ## Kafka, a schema registry and PostgreSQL, until Ctrl-C
+	@$(PY) -m deploy.local
 
 lint: setup-test ## ruff, mypy and the import contracts
 	@echo "==> ruff check"

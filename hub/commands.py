@@ -345,6 +345,7 @@ def judge(rows: Rows, hub: Hub, act: str, task_id: str, who: str) -> None:
     left, right = state.golden_of(rows, task["uid"]), state.golden_of(rows, task["other"])
     if left is None or right is None:
         raise Wrong("one side is gone meanwhile; list the tasks again")
+    rows.lock({*left.members, *right.members})
     found = [(a, b) for a in state.members_of(rows, left) for b in state.members_of(rows, right)]
     for a, b in found if act == "different" else found[:1]:
         verdict = Decision(hub.env.now(), act, hub.env.uid(), Actor("steward", who), other=b.uid)
@@ -398,6 +399,7 @@ def acts(kind: str) -> Sequence[str]:
 def settle(rows: Rows, hub: Hub, act: str, item: str, who: str) -> None:
     """Decide what becomes of a record that is gone from its tool."""
     row = open_item(rows, item, act)
+    rows.lock([row["uid"]])
     record = state.load_record(rows, row["uid"])
     if record is None:
         raise Wrong(f"nothing is known any more of the record that {item} is about")
@@ -412,6 +414,7 @@ def dismiss(rows: Rows, hub: Hub, item: str, who: str) -> None:
     """Somebody has seen an item and wants nothing done about it; it is kept, with their name."""
     row = open_item(rows, item, "dismiss")
     if row["kind"] == "lost create":
+        rows.lock([row["doc"]["wanted"]["golden"]])
         slots.lift(rows, "wanted", row["doc"]["wanted"], "asked")
     seen = {"dismissed_by": who, "dismissed_at": hub.env.now()}
     rows.update("parked", {"id": item}, {"state": "dismissed", "doc": {**row["doc"], **seen}})
@@ -440,6 +443,7 @@ def replay(hub: Hub, item: str) -> Answer:
 def replayed(rows: Rows, hub: Hub, item: str) -> str:
     """What replay means for this kind of item."""
     row = open_item(rows, item, "replay")
+    rows.lock([row["uid"]] if row["uid"] else [])
     record = state.load_record(rows, row["uid"]) if row["uid"] else None
     if record is not None and row["kind"] in ("departed", "unsupported"):
         inputs.again(rows, record, hub.env.now(), hub.env.now())
@@ -470,6 +474,7 @@ def offered_again(rows: Rows, hub: Hub, record: Record) -> str:
         return "offered again when golden changes; the record is read again now"
     golden = state.golden_ids(rows, [record.uid])[record.uid]
     where = {"golden": golden, "system": record.system, "object": record.object}
+    rows.lock([golden])
     slots.lift(rows, "wanted", where, "rejected")
     rows.update("wanted", where, {"dirty": hub.env.now()})
     hub.env.wake(f"deliver:{record.system}")

@@ -14,7 +14,7 @@ by sending again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -34,7 +34,7 @@ from hub import capture, inputs, leases, slots, switches
 from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state
-from hub.io.rows import Row, Rows, above, among, at_most
+from hub.io.rows import Cond, Row, Rows, above, among, at_most
 from hub.links import Link, differences
 from hub.pure import compare, creates
 from hub.pure.fold import expand
@@ -137,12 +137,15 @@ def batch_of(link: Link) -> int:
     return max(link.spec.write_batch, 10)
 
 
-def look(rows: Rows, link: Link) -> list[Plan | Chore]:
-    """What the due slots need: one batch of plans, and the chores among them."""
+def look(rows: Rows, link: Link, *, hold: bool = False) -> list[Plan | Chore]:
+    """What the due slots need: one batch of plans, and the chores among them.
+
+    `hold`: something is going to be done about them.
+    """
     found: list[Plan | Chore] = []
     waiting: list[Row] = []
     plans = 0
-    due = due_slots(rows, link)
+    due = held(rows, due_slots, link, "uid") if hold else due_slots(rows, link)
     for standing in all_standing(rows, due, batch_of(link)):
         if one := plan_one(rows, link, standing):
             found.append(one)
@@ -155,15 +158,23 @@ def look(rows: Rows, link: Link) -> list[Plan | Chore]:
     return [*found, partial(step_aside, link=link, waiting=waiting)] if crowded else found
 
 
-def step_aside(rows: Rows, link: Link, waiting: Iterable[Row]) -> None:
+def step_aside(rows: Rows, link: Link, waiting: Sequence[Row]) -> None:
     """So many links wait that those behind them are never seen: they come first, for a while."""
     until = link.hub.env.now() + IDLE_MS
+    rows.lock(row["uid"] for row in waiting)
     rows.update_many("slot", [{"uid": row["uid"], "not_before": until} for row in waiting])
 
 
-def due_slots(rows: Rows, link: Link) -> list[Row]:
+def held(rows: Rows, due: Callable[..., list[Row]], link: Link, owner: str) -> list[Row]:
+    """What is due, held by its records in the column `owner`: as it is then."""
+    found = due(rows, link)
+    uids = [row[owner] for row in found]
+    return due(rows, link, **{owner: among(uids)}) if rows.lock(uids) else found
+
+
+def due_slots(rows: Rows, link: Link, **among_these: Cond) -> list[Row]:
     """Dirty and free slots: consent before edits before repairs, then the oldest mark."""
-    where = {**link.here, **free(link.hub.env.now())}
+    where = {**link.here, **free(link.hub.env.now()), **among_these}
     return rows.select("slot", where, order=("rank", "dirty", "uid"), limit=AT_ONCE)
 
 
@@ -375,8 +386,9 @@ def read_some(link: Link, natives: Sequence[str]) -> Sequence[Reading]:
     return found
 
 
-def call_off(rows: Rows, link: Link, plans: Iterable[Plan]) -> None:
+def call_off(rows: Rows, link: Link, plans: Sequence[Plan]) -> None:
     """The tool could not even be read."""
+    rows.lock(plan.record.uid for plan in plans)
     for plan in plans:
         slots.postpone(rows, plan.record, link.hub.env.now() + 5_000)
 
@@ -388,7 +400,7 @@ def settle(rows: Rows, link: Link, readings: Mapping[str, Reading | None]) -> li
     """
     ready: list[Plan] = []
     allowed = may_write(rows, link.system)
-    for found in look(rows, link):
+    for found in look(rows, link, hold=True):
         if not isinstance(found, Plan):
             found(rows)
         elif blind(link, found) or found.record.native_id in readings:
@@ -508,6 +520,7 @@ def receive(
     rows: Rows, link: Link, plans: Sequence[Plan], answers: Sequence[Answer], began: int
 ) -> None:
     """Each answer becomes a receipt of its record."""
+    rows.lock({uid for plan in plans for uid in (plan.record.uid, plan.golden.uid)})
     for plan, answer in zip(plans, answers, strict=True):
         receipt = receipt_for(link, plan, answer, began)
         if plan.write and plan.write.op == "create":
@@ -574,7 +587,7 @@ def follow_up(rows: Rows, link: Link, plan: Plan, answer: Answer) -> None:
     now = link.hub.env.now()
     rows.update(
         "intent",
-        {"key": plan.key},
+        {"uid": plan.record.uid, "key": plan.key},
         {
             "status": "unknown" if answer.outcome == "unknown" else "settled",
             "unknown_at": now if answer.outcome == "unknown" else None,
@@ -626,18 +639,20 @@ def create(link: Link) -> bool:
     return len(plans) >= batch_of(link)
 
 
-def due_creates(rows: Rows, link: Link) -> list[Row]:
+def due_creates(rows: Rows, link: Link, **among_these: Cond) -> list[Row]:
     """Wanted records that nothing holds, the oldest change first."""
-    where = {**link.here, **free(link.hub.env.now())}
+    where = {**link.here, **free(link.hub.env.now()), **among_these}
     return rows.select("wanted", where, order=("dirty", "golden"), limit=AT_ONCE)
 
 
 def plan_creates(rows: Rows, link: Link) -> list[Plan]:
     """Due wanted records, each with its intent, which mints the new record's uid."""
     plans: list[Plan] = []
+    due = held(rows, due_creates, link, "golden")
+    inputs.reserve(rows, link.system.name, link.spec.object)
     passed = captured_up_to(rows, link)
     waits = unresolved(rows, link) or not may_write(rows, link.system)
-    for row in due_creates(rows, link):
+    for row in due:
         where = {"golden": row["golden"], **link.here}
         golden = state.load_goldens(rows, [row["golden"]])[row["golden"]]
         if golden is None or waits or not may_create(rows, link, golden, row, passed):
@@ -768,12 +783,13 @@ def adopt(
     record = state.load_record(rows, winner)
     if record is None:
         return
+    rows.lock([winner])
     taken = msgspec.structs.replace(receipt, sends=plan.sends, adopts=adopts)
     inputs.append(rows, link.hub, record, taken, cause=ADOPTED)
     now = link.hub.env.now()
     nothing = Receipt("not_sent", now, now, why=f"known already as {winner}")
     inputs.append(rows, link.hub, plan.record, nothing, cause="deliver")
-    rows.update("intent", {"key": plan.key}, {"status": "settled"})
+    rows.update("intent", {"uid": plan.record.uid, "key": plan.key}, {"status": "settled"})
 
 
 def landed_in(rows: Rows, link: Link, plan: Plan, answer: Answer) -> Uid | None:
@@ -829,10 +845,12 @@ def settle_create(link: Link, row: Row) -> bool:
     return True
 
 
-def look_later(rows: Rows, found: Iterable[Row], at: int) -> None:
+def look_later(rows: Rows, found: Sequence[Row], at: int) -> None:
     """Count the time until these creates are looked for from then on (ms)."""
+    rows.lock(row["uid"] for row in found)
     for row in found:
-        rows.update("intent", {"key": row["key"], "status": "unknown"}, {"unknown_at": at})
+        where = {"uid": row["uid"], "key": row["key"], "status": "unknown"}
+        rows.update("intent", where, {"unknown_at": at})
 
 
 def cannot_look(rows: Rows, link: Link, row: Row, error: Unreadable) -> None:
@@ -850,6 +868,7 @@ def take_found(
     rows: Rows, link: Link, record: Record, row: Row, readings: Sequence[Reading]
 ) -> None:
     """Exactly one candidate is adopted; several are for a steward; none: it was not applied."""
+    rows.lock([record.uid, row["golden"]])
     slots.close(rows, slots.answer_item(link.system.name, link.spec.object, row["key"]))
     sure = [r for r in readings if r.external_id == record.uid]
     likely = sure or [
@@ -861,7 +880,7 @@ def take_found(
     if not likely or (len(likely) > 1 and not sure):
         why = "read back: nothing there is surely ours"
         inputs.append(rows, link.hub, record, Receipt("not_sent", now, now, why=why))
-        rows.update("intent", {"key": row["key"]}, {"status": "settled"})
+        rows.update("intent", {"uid": row["uid"], "key": row["key"]}, {"status": "settled"})
         return
     finish_found(rows, link, record, row, likely[0])
 
@@ -947,6 +966,7 @@ def recover(rows: Rows, hub: Hub, system: str = "") -> int:
     Only one loop delivers to a system, so whatever is open when it begins was broken off.
     """
     found, now = without_receipt(rows, system), hub.env.now()
+    rows.lock(row["uid"] for row in found)
     for row in found:
         record = state.load_record(rows, row["uid"])
         if record is None:

@@ -86,8 +86,11 @@ class Ahead:
         return {name: uid for name, uid in named.items() if uid}
 
     def row(self, rows: Rows, uid: Uid) -> Row | None:
-        """The row of a record."""
-        return self.records.pop(uid, None) or rows.get("record", uid=uid)
+        """The row of a record, which is held."""
+        if uid in self.records:
+            return self.records.pop(uid)
+        rows.lock([uid])
+        return rows.get("record", uid=uid)
 
 
 def look_ahead(rows: Rows, system: str, readings: Iterable[Reading]) -> Ahead:
@@ -100,6 +103,7 @@ def look_ahead(rows: Rows, system: str, readings: Iterable[Reading]) -> Ahead:
     }
     named = rows.select("alias", where)
     aliases = {(row["object"], row["native_id"]): row["uid"] for row in named}
+    rows.lock(aliases.values())
     records = rows.select("record", {"uid": among(set(aliases.values()))})
     return Ahead(aliases, {row["uid"]: row for row in records})
 
@@ -177,6 +181,7 @@ def identify(
     for native in names_of(reading):
         if native in known:
             return known[native]
+    reserve(rows, intake.system.name, reading.object)
     uid = our_create(rows, intake, reading)
     if uid:
         state.add_alias(rows, intake.system.name, reading.object, reading.native_id, uid)
@@ -186,6 +191,16 @@ def identify(
         uid = mint(rows, hub, intake.system, intake.spec, reading.native_id)
     known[reading.native_id] = uid
     return uid
+
+
+def reserve(rows: Rows, system: str, obj: str) -> None:
+    """Nobody else makes records of this object meanwhile, be it by reading or by creating them.
+
+    Else what is read and what is created may be the same customer, and neither would know.
+    """
+    if not rows.alone:
+        here = {"system": system, "stream": "changes", "shard": obj}
+        rows.select("cursor", here, only=("at",), keep=True)
 
 
 def our_create(rows: Rows, intake: Intake, reading: Reading) -> Uid | None:
@@ -242,6 +257,7 @@ def rename(
     Returns the records that `known` led to beside it.
     """
     others = {other for other in known.values() if other != uid}
+    rows.lock(others)
     for native in names_of(reading):
         if native not in known:
             state.add_alias(rows, intake.system.name, reading.object, native, uid)

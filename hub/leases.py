@@ -38,24 +38,36 @@ def take(rows: Rows, name: str, owner: Uid, now: int, *, at_once: bool = False) 
 
     `at_once` takes it from anybody: only who holds the file's lock may do that.
     """
-    row = rows.get("lease", name=name)
-    free = row is None or row["owner"] == owner or row["expires"] <= now
-    if not free and not at_once:
+    now = rows.time(now)
+    if not (at_once or free(rows.get("lease", name=name), owner, now)):
+        return None  # nobody has to wait for us to see that
+    row = kept(rows, name)
+    if not (at_once or free(row, owner, now)):
         return None
     epoch = 1 + (row["epoch"] if row else 0)
     rows.upsert("lease", {"name": name, "owner": owner, "epoch": epoch, "expires": now + TTL_MS})
     return Lease(name, owner, epoch)
 
 
+def free(row: Row | None, owner: Uid, now: int) -> bool:
+    """Whether this owner may take it."""
+    return row is None or row["owner"] == owner or row["expires"] <= now
+
+
+def kept(rows: Rows, name: str) -> Row | None:
+    """The row of a lease, which nobody else changes until the transaction ends."""
+    return next(iter(rows.select("lease", {"name": name}, keep=True)), None)
+
+
 def check(rows: Rows, lease: Lease, now: int) -> None:
     """Raise `LeaseLost` unless it still holds; prolong it when half of its time is over."""
-    if still_ours(rows, lease)["expires"] - now < TTL_MS // 2:
+    now = rows.time(now)
+    if still_ours(kept(rows, lease.name), lease)["expires"] - now < TTL_MS // 2:
         rows.update("lease", {"name": lease.name}, {"expires": now + TTL_MS})
 
 
-def still_ours(rows: Rows, lease: Lease) -> Row:
-    """The row of a lease that holds; raises `LeaseLost`."""
-    row = rows.get("lease", name=lease.name)
+def still_ours(row: Row | None, lease: Lease) -> Row:
+    """The row of a lease, if it holds; raises `LeaseLost`."""
     if row is None or (row["owner"], row["epoch"]) != (lease.owner, lease.epoch):
         raise LeaseLost(f"{lease.name} is done by another process now")
     return row
@@ -83,4 +95,4 @@ class Leased:
 def hold(env: Env) -> None:
     """Before a send: raise `LeaseLost` if this loop's lease has moved meanwhile."""
     if isinstance(env, Leased):
-        env.env.view(lambda rows: still_ours(rows, env.lease))
+        env.env.view(lambda rows: still_ours(rows.get("lease", name=env.lease.name), env.lease))

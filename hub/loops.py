@@ -14,6 +14,7 @@ import structlog
 from hub import capture, deliver, leases, resolve, runs, sweep
 from hub.env import Hub, System
 from hub.io import anchor
+from hub.io.log import LogDown, Moved
 from hub.io.rows import Rows, StoreFull
 from hub.leases import Lease, Leased, LeaseLost
 from hub.wiring import RealEnv
@@ -22,6 +23,7 @@ LOG = structlog.get_logger()
 Step = Callable[[Hub], int]
 ANCHOR_MS = 10_000
 KEEP_MS = 3_600_000
+RELAY_MS = 1_000
 SICK_MS = 5_000
 
 
@@ -60,8 +62,8 @@ class Loops:
             self.env.wake(thread.name)
         for thread in self._threads:
             thread.join(seconds / max(1, len(self._threads)))
-        while resolve.step(self.hub) <= self.env.now():
-            pass  # what was taken in is resolved before the lights go out
+        if not self.hub.log.apart:
+            resolve.drain(self.hub)  # what was taken in is resolved before the lights go out
         house(self.hub)
         return not any(thread.is_alive() for thread in self._threads)
 
@@ -77,6 +79,8 @@ class Loops:
             self._stopping.set()
         except StoreFull:
             LOG.exception("store_full", loop=name)
+        except LogDown as down:
+            LOG.warning("log_down", loop=name, hint=str(down))
         except Exception:
             LOG.exception("step_failed", loop=name)
         return self.env.now() + SICK_MS
@@ -85,6 +89,8 @@ class Loops:
 def steps(hub: Hub) -> dict[str, Step]:
     """The name of each loop, which is its lease's too, and its step."""
     found: dict[str, Step] = {"resolve": resolve.step, "house": house}
+    if hub.log.apart:
+        found["relay"] = relay
     for system in hub.systems.values():
         for name, step in OF_SYSTEM.items():
             found[f"{name}:{system.name}"] = guarded(step, system)
@@ -101,6 +107,15 @@ OF_SYSTEM: Mapping[str, Callable[[Hub, System], int]] = {
 def guarded(step: Callable[[Hub, System], int], system: System) -> Step:
     """A step of one system, whose failure stays its own."""
     return lambda hub: capture.guarded(hub, system, lambda: step(hub, system))
+
+
+def relay(hub: Hub) -> int:
+    """Publish what was announced. Raises `LeaseLost` where another relay has shut this one out."""
+    try:
+        published = hub.log.relay(hub.env)
+    except Moved as moved:
+        raise LeaseLost(str(moved)) from moved
+    return hub.env.now() + (0 if published else RELAY_MS)
 
 
 def house(hub: Hub) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from hub import resolve
+from hub import recheck, resolve
 from hub.env import Env, Hub
 from hub.io import state
 from hub.io.rows import Rows, Store
@@ -75,7 +75,7 @@ def fold_some(rows: Rows, hub: Hub, some: Sequence[Input]) -> None:
         learn_alias(rows, item)
     effects = resolve.answer(rows, hub, some, ())
     resolve.project_all(rows, hub, effects)
-    if onward := resolve.referrers(rows, effects):
+    if onward := recheck.named_by(rows, resolve.relocated(rows, effects)):
         resolve.project_all(rows, hub, resolve.answer(rows, hub, (), onward))
 
 

@@ -12,7 +12,7 @@ from functools import partial
 
 from hub import resolve, runs, slots, switches
 from hub.env import Hub
-from hub.io import state
+from hub.io import history, state
 from hub.io.rows import Row, Rows, above, among
 from hub.pure import identity
 from hub.pure.decide import Effects, Loaded, decide, need
@@ -47,9 +47,12 @@ def following(rows: Rows, last: Uid) -> list[Row]:
 
 def refold(rows: Rows, hub: Hub, goldens: list[Row]) -> None:
     """Fold the records of these golden records from nothing, and hold what follows."""
+    rows.lock(golden["uid"] for golden in goldens)
     uids = sorted({m for g in goldens for m in _members(rows, g["uid"])})
+    rows.lock(uids)
     effects = decided(rows, hub, uids)
     resolve.store(rows, hub, effects)
+    history.write(rows, hub, effects.history)
     for change in effects.history:
         if change.golden is not None:
             hold(rows, hub, change.golden)

@@ -10,52 +10,131 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
-from hub import inputs, links, slots
+from hub import dead, inputs, links, recheck, slots
 from hub.env import Hub
 from hub.io import history, state
-from hub.io.rows import Row, Rows, StoreFull, above, among
+from hub.io.log import LogDown, Message, Moved
+from hub.io.rows import Row, Rows, StoreFull, above, among, at_most
 from hub.io.seal import CannotOpen
+from hub.io.tables import Uid as UidKind
 from hub.leases import LeaseLost
 from hub.links import Link
 from hub.pure.decide import Effects, Loaded, decide, need
 from hub.pure.model import Edge, Input, Record, Uid, key_of
+from hub.recheck import Late, Seen
 
 LOG = structlog.get_logger()
 GROUP = "resolve"
 BATCH = 200
 IDLE_MS = 1_000
+OVERDUE_MS = 10_000
 NEW: Row = {"holds": {}}  # the slot of a record that was never marked
-STOPS = (StoreFull, LeaseLost)  # nothing is wrong with the inputs: the step is over, as a whole
+# Nothing is wrong with the inputs: the step is over, as a whole.
+STOPS = (StoreFull, LeaseLost, Moved, LogDown)
 
 
 def step(hub: Hub) -> int:
     """One micro-batch; returns when to look again (ms): who brings more later says so."""
     try:
-        marked, taken = hub.env.commit(lambda rows: batch(rows, hub), "resolve:commit")
+        taken = turn(hub)
+    except Moved as moved:
+        LOG.info("partition_moved", why=str(moved))
+        taken = BATCH
+    rest = 0 if taken == BATCH or hub.log.apart else IDLE_MS
+    return hub.env.now() + rest
+
+
+def drain(hub: Hub) -> None:
+    """Resolve all that was taken in, where no loop does it.
+
+    Topics that lie apart are read by those who are in the group: the table has all of it, too.
+    """
+    while (overdue(hub, 0)[1] if hub.log.apart else turn(hub)) == BATCH:
+        pass
+
+
+def turn(hub: Hub) -> int:
+    """Take what was announced next and resolve it; returns how much it was."""
+    work = partial(batch, hub)
+    try:
+        done, taken = hub.log.turn(hub.env, GROUP, topics(hub), BATCH, work, "resolve:commit")
     except STOPS:
         raise
-    except Exception as error:  # noqa: BLE001  whatever breaks it, only its own record may wait
-        marked, taken = one_by_one(hub, error), BATCH
-    for system in sorted(marked):
+    except Exception as error:
+        LOG.warning("batch_broken", why=repr(error))
+        messages = hub.log.peek(hub.env, GROUP, topics(hub), BATCH)
+        if not messages:
+            raise
+        done, taken = one_by_one(hub, messages), BATCH
+    if not taken:
+        done, taken = overdue(hub, OVERDUE_MS)
+    if done and done.seen:
+        look_again(hub, done.seen)
+    for system in sorted(done.marked if done else ()):
         hub.env.wake(f"deliver:{system}")
-    return hub.env.now() + (IDLE_MS if taken < BATCH else 0)
+    return taken
 
 
-def batch(rows: Rows, hub: Hub) -> tuple[set[str], int]:
-    """Take what was announced next and resolve it: the systems to be looked at, how many it was."""
-    hub.log.relay(rows)
-    messages = hub.log.poll(rows, GROUP, topics(hub), BATCH)
-    if not messages:
-        return set(), 0
+def batch(hub: Hub, rows: Rows, messages: Sequence[Message]) -> Done:
+    """Resolve what these messages tell of."""
+    for strange in (m for m in messages if uid_of(m) is None):
+        LOG.warning("message_set_aside", source=strange.topic)
+        state.count(rows, strange.topic.split(".")[1], "messages_set_aside")
     with uncollected():
-        marked = resolve(rows, hub, {m.key.decode() for m in messages})
-    hub.log.commit(rows, GROUP, messages)
-    hub.log.relay(rows)  # what followed goes out with it
-    return marked, len(messages)
+        return resolve(rows, hub, named(messages), notices=messages)
+
+
+def uid_of(message: Message) -> Uid | None:
+    """The record that a message tells of, None where its key is no uid: others may write too."""
+    try:
+        text = message.key.decode()
+        UidKind.put(text)
+    except ValueError:
+        return None
+    return text
+
+
+def named(messages: Iterable[Message]) -> set[Uid]:
+    """The records that messages tell of."""
+    return {uid for uid in map(uid_of, messages) if uid is not None}
+
+
+def overdue(hub: Hub, age_ms: int) -> tuple[Done | None, int]:
+    """Resolve what is pending for so long: the log has lost its notice, or is far behind.
+
+    Returns what it came to, and how many inputs it was, at most `BATCH`.
+    """
+    late = {"status": "pending", "at": at_most(hub.env.now() - age_ms)}
+    found = hub.env.view(lambda rows: rows.select("input", late, ("at",), BATCH, only=("uid",)))
+    if not found:
+        return None, 0
+    LOG.warning("notices_overdue", count=len(found))
+    uids = {row["uid"] for row in found}
+    try:
+        done = hub.env.commit(lambda rows: resolve(rows, hub, uids), "resolve:overdue")
+    except STOPS:
+        raise
+    except Exception:  # noqa: BLE001  as in a turn
+        done = each(hub, uids, ())
+    return done, len(found)
+
+
+def look_again(hub: Hub, seen: Seen) -> None:
+    """After the commit: what was added beside us meanwhile is decided with what we have added."""
+    late = hub.env.view(lambda rows: recheck.late(rows, hub, seen))
+    hub.env.commit(lambda rows: settle_late(rows, hub, [seen.id], late), "resolve:recheck")
+
+
+def settle_late(rows: Rows, hub: Hub, promised: Sequence[str], late: Late) -> None:
+    """Decide what turned up late, and strike out that somebody has to look."""
+    if late.touched:
+        resolve(rows, hub, (), late.touched, late.again)
+    rows.delete("recheck", {"id": among(promised)})
 
 
 @contextmanager
@@ -70,27 +149,32 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def one_by_one(hub: Hub, error: Exception) -> set[str]:
+def one_by_one(hub: Hub, messages: Sequence[Message]) -> Done:
     """A batch that breaks is taken record by record, so that a poison record blocks only itself."""
-    LOG.warning("batch_broken", why=repr(error))
-    hub.env.commit(hub.log.relay, "resolve:relay")
-    messages = hub.env.view(lambda rows: hub.log.poll(rows, GROUP, topics(hub), BATCH))
-    for uid in sorted({m.key.decode() for m in messages}):
+    done = each(hub, named(messages), messages)
+    hub.env.commit(lambda rows: hub.log.done(rows, GROUP, messages), "resolve:position")
+    return done
+
+
+def each(hub: Hub, uids: Iterable[Uid], notices: Sequence[Message]) -> Done:
+    """Resolve one record after the other, and set aside what cannot be."""
+    for uid in sorted(uids):
+        work = partial(resolve, hub=hub, uids=[uid], notices=notices)
         try:
-            hub.env.commit(lambda rows: resolve(rows, hub, [uid]), "resolve:one")  # noqa: B023
+            hub.env.commit(work, "resolve:one")
         except STOPS:
             raise
         except Exception as poison:  # noqa: BLE001
-            why = f"{type(poison).__name__}: {poison}"
-            hub.env.commit(lambda rows: park_all(rows, hub, uid, why), "resolve:park")  # noqa: B023
-    hub.env.commit(lambda rows: hub.log.commit(rows, GROUP, messages), "resolve:position")
-    return set(hub.systems)
+            park_uid = partial(park_all, hub=hub, uid=uid, error=poison, notices=notices)
+            hub.env.commit(park_uid, "resolve:park")
+    return Done(set(hub.systems))
 
 
-def park_all(rows: Rows, hub: Hub, uid: Uid, why: str) -> None:
+def park_all(rows: Rows, hub: Hub, uid: Uid, error: Exception, notices: Sequence[Message]) -> None:
     """Set every waiting input of a record aside; the next full reading starts it afresh."""
+    rows.lock([uid])
     for row in state.pending_inputs(rows, [uid]):
-        park(rows, hub, row, why)
+        park(rows, hub, row, f"{type(error).__name__}: {error}", error, notices)
 
 
 def topics(hub: Hub) -> list[str]:
@@ -98,33 +182,66 @@ def topics(hub: Hub) -> list[str]:
     return [f"cdc.{s.name}.{o}" for s in hub.systems.values() for o in s.specs]
 
 
-def resolve(rows: Rows, hub: Hub, uids: Iterable[Uid], touched: Iterable[Uid] = ()) -> set[str]:
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a batch came to.
+
+    `marked`: the systems in which a record moved, a link is to be looked at, or one is wanted.
+    `seen`: what is to be looked at again after the commit.
+    """
+
+    marked: set[str]
+    seen: Seen | None = None
+
+
+def resolve(
+    rows: Rows,
+    hub: Hub,
+    uids: Iterable[Uid],
+    touched: Iterable[Uid] = (),
+    again: Iterable[Uid] = (),
+    notices: Sequence[Message] = (),
+) -> Done:
     """Fold the pending inputs of these records, then decide all that they touch anew.
 
-    Returns the systems in which a record moved, a link is to be looked at, or one is wanted.
+    `again`: those of the `touched` whose keys are looked up as if they were new. `notices` are the
+    messages that told of the inputs, for those that have to be set aside. History comes last: its
+    lanes are the same few for everybody.
     """
+    rows.lock({*uids, *touched})
     waiting = state.pending_inputs(rows, uids)
     keys = hub.vault.keys(rows, {row["uid"] for row in waiting})
-    opened = [i for i in (readable(rows, hub, r, keys) for r in waiting) if i]
-    effects = answer(rows, hub, opened, frozenset(touched))
-    marked = store(rows, hub, effects)
-    if onward := referrers(rows, effects):
+    opened = [i for i in (readable(rows, hub, r, keys, notices) for r in waiting) if i]
+    loaded = Loaded(again=frozenset(again))
+    effects = answer(rows, hub, opened, frozenset(touched), loaded)
+    marked, changes = store(rows, hub, effects), effects.history
+    moved = relocated(rows, effects)
+    if onward := frozenset(recheck.named_by(rows, moved)) if moved else None:
         marked |= mark_referrers(rows, onward, hub.env.now())
-        marked |= store(rows, hub, answer(rows, hub, (), onward))
-    return marked
+        beyond = answer(rows, hub, (), onward)
+        marked |= store(rows, hub, beyond)
+        changes = changes + beyond.history
+    seen = recheck.promise(rows, hub, effects, loaded, moved, onward or ())
+    history.write(rows, hub, changes)
+    return Done(marked, seen)
 
 
-def readable(rows: Rows, hub: Hub, row: dict[str, Any], keys: state.Keys) -> Input | None:
+def readable(
+    rows: Rows, hub: Hub, row: Row, keys: state.Keys, notices: Sequence[Message]
+) -> Input | None:
     """The input, or None when it cannot be decoded: it is parked, the rest goes on."""
     try:
         return state.open_input(rows, hub.vault, row, keys)
     except (ValueError, CannotOpen) as error:
-        park(rows, hub, row, str(error))
+        park(rows, hub, row, str(error), error, notices)
         return None
 
 
-def park(rows: Rows, hub: Hub, row: dict[str, Any], why: str) -> None:
+def park(
+    rows: Rows, hub: Hub, row: Row, why: str, error: Exception, notices: Sequence[Message]
+) -> None:
     """Set an input aside, visible and replayable; it keeps its number."""
+    dead.publish(rows, hub, row, error, notices)
     rows.update("input", {"uid": row["uid"], "seq": row["seq"]}, {"status": "parked", "by": why})
     rows.upsert(
         "parked",
@@ -152,10 +269,19 @@ def repair(rows: Rows, record: Record) -> None:
             slots.close(rows, f"{row['uid']}:{row['seq']}")
 
 
-def answer(rows: Rows, hub: Hub, opened: Sequence[Input], touched: Iterable[Uid]) -> Effects:
-    """Load what `decide` needs, then let it decide."""
-    births = born(rows, {i.uid for i in opened})
-    loaded = Loaded(records=dict(births))
+def answer(
+    rows: Rows,
+    hub: Hub,
+    opened: Sequence[Input],
+    touched: Iterable[Uid],
+    loaded: Loaded | None = None,
+) -> Effects:
+    """Load what `decide` needs, beside what is `loaded`, then let it decide."""
+    loaded = loaded or Loaded()
+    uids = {i.uid for i in opened}
+    rows.lock(uids)
+    births = born(rows, uids)
+    loaded.records |= births
     while wanted := need(opened, touched, loaded, hub.context, births):
         state.fill(rows, hub.vault, loaded, wanted)
     return decide(opened, touched, loaded, hub.context, births)
@@ -170,7 +296,7 @@ def born(rows: Rows, uids: set[Uid]) -> dict[Uid, Record]:
 
 
 def store(rows: Rows, hub: Hub, effects: Effects) -> set[str]:
-    """Every effect of a batch that is folded for the first time.
+    """Every effect of a batch that is folded for the first time, but for its history.
 
     Returns the systems in which a record moved, a link is to be looked at, or one is wanted.
     """
@@ -189,7 +315,6 @@ def store(rows: Rows, hub: Hub, effects: Effects) -> set[str]:
     unchanged = effects.moved - {g.uid for g in effects.groups}
     beside = (g for g in state.load_goldens(rows, unchanged).values() if g is not None)
     wanting = slots.review(rows, hub, (*effects.groups, *beside), effects.known)
-    history.write(rows, hub, effects.history)
     marked = mark_all(rows, hub, effects, effects.dirty | moved)
     contradict(rows, hub, effects.contradictions)
     return marked | wanting | {record.system for record in effects.records.values()}
@@ -297,8 +422,8 @@ def depart(rows: Rows, hub: Hub, record: Record) -> None:
         slots.hold_departed(rows, hub, record)
 
 
-def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
-    """Records whose association's other end moved: another golden id, or a record came or went."""
+def relocated(rows: Rows, effects: Effects) -> set[Uid]:
+    """The possible ends of associations that moved: another golden id, or a record came or went."""
     moved = {
         uid
         for g in effects.history
@@ -307,10 +432,7 @@ def referrers(rows: Rows, effects: Effects) -> frozenset[Uid]:
     }
     ends = [uid for uid in effects.ends if effects.records[uid].entity == "company"]
     goldens = (state.golden_of(rows, uid) for uid in ends)
-    moved |= {*ends, *(m for g in goldens if g for m in g.members)}
-    if not moved:
-        return frozenset()
-    return frozenset(row["uid"] for row in rows.select("assoc", {"other": among(moved)}))
+    return moved.union(ends, (m for g in goldens if g for m in g.members))
 
 
 def mark_referrers(rows: Rows, uids: Iterable[Uid], now: int) -> set[str]:

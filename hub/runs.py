@@ -58,9 +58,9 @@ def catch_up(hub: Hub, told: Callable[[str], None] = lambda _: None) -> None:
             due = 0
             while due <= hub.env.now():
                 due = capture.turn(hub, system, spec)
-                resolve_all(hub)
+                resolve.drain(hub)
                 told(f"{system.name} {spec.object}: {known(hub, system.name, spec.object)} read")
-    resolve_all(hub)
+    resolve.drain(hub)
 
 
 def snapshot_done(hub: Hub, system: str, obj: str) -> bool:
@@ -72,12 +72,6 @@ def snapshot_done(hub: Hub, system: str, obj: str) -> bool:
 def known(hub: Hub, system: str, obj: str) -> int:
     """How many records of an object are known."""
     return hub.env.view(lambda rows: rows.count("record", {"system": system, "object": obj}))
-
-
-def resolve_all(hub: Hub) -> None:
-    """Resolve until nothing is waiting."""
-    while resolve.step(hub) <= hub.env.now():
-        pass
 
 
 # -- plan --------------------------------------------------------------------------------------
@@ -120,7 +114,9 @@ def plan(rows: Rows, hub: Hub, run_id: str, cause: str) -> list[PlannedRow]:
 
 def let_go(rows: Rows, shown: set[Uid]) -> None:
     """The links that a plan has nothing to show of need no other plan."""
-    for slot in rows.select("slot", {"dirty": above(-1), "held": True}):
+    waiting = rows.select("slot", {"dirty": above(-1), "held": True})
+    rows.lock(slot["uid"] for slot in waiting)
+    for slot in waiting:
         if set(slot["holds"]) == {HELD} and slot["uid"] not in shown:
             slots.lift(rows, "slot", {"uid": slot["uid"]}, HELD)
 
@@ -274,6 +270,7 @@ def settle_row(rows: Rows, link: Link, row: PlannedRow, *, run: str, hold: bool)
         if row.uid
         else {"golden": row.golden, "system": row.system, "object": link.spec.object}
     )
+    rows.lock([row.uid or row.golden])
     if run:
         slots.lift(rows, table, where, HELD)
         more = {"rank": slots.BACKFILL} if table == "slot" else {}

@@ -28,6 +28,7 @@ def status(hub: Hub) -> Answer:
         "up": dict(hub.listening),
         **hub.env.view(lambda rows: whole(rows, hub, now)),
         **anchored(hub),
+        "topics_differ": hub.log.differs,
     }
     return {**found, "alerts": alerts.alerts(found, now)}
 

@@ -1,7 +1,6 @@
 """How the tests run: properties without a deadline, and with more examples in the long run."""
 
 import os
-from typing import NoReturn
 
 import pytest
 from hypothesis import settings
@@ -15,13 +14,5 @@ pytest.register_assert_rewrite("connectors._kit.conformance", "connectors._kit.t
 settings.register_profile("short", deadline=None, max_examples=200, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=2_000)
 settings.load_profile("long" if os.environ.get("HUB_TEST_LONG") == "1" else "short")
-# The conformance suite lives beside the connectors; its asserts shall say as much as a test's.
-pytest.register_assert_rewrite("connectors._kit.conformance", "connectors._kit.trial")
 
-
-def lacking(part: str, why: str) -> NoReturn:
-    """Skip for want of a real part (browser, …); a failure where HUB_TEST_REQUIRE names it."""
-    wanted = os.environ.get("HUB_TEST_REQUIRE", "").split(",")
-    if part in (w.strip() for w in wanted):
-        pytest.fail(f"HUB_TEST_REQUIRE wants {part}: {why}")
-    pytest.skip(why)
+pytest_plugins = ["tests.services"]

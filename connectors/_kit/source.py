@@ -13,6 +13,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Kinds = Mapping[str, Mapping[str, str]]  # what rules.yaml says: entity to field to kind
+PROTOCOL = {
+    "plaintext": "PLAINTEXT",
+    "tls": "SSL",
+    "sasl_plaintext": "SASL_PLAINTEXT",
+    "sasl_tls": "SASL_SSL",
+}
 FILES = ("ca_file", "cert_file", "key_file", "registry_ca_file")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import httpx
@@ -29,18 +30,12 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors._kit.answers import is_a, items_of, object_of, text_of
 from connectors._kit.contract import Denied, Json, Reply, Unavailable, Unreadable
-from connectors._kit.source import Source
+from connectors._kit.source import FILES, PROTOCOL, Source
 from connectors.debezium.values import Schema, schema_of
 
 T = TypeVar("T")
 ANSWER_S: Final = 10.0  # how long brokers and registry may take to answer
 LOOK_S: Final = 0.5
-SECURITY: Final = {
-    "plaintext": "PLAINTEXT",
-    "tls": "SSL",
-    "sasl_plaintext": "SASL_PLAINTEXT",
-    "sasl_tls": "SASL_SSL",
-}
 READ: Final = {
     "group.id": "synchub",  # has to be there; it is never joined
     "enable.auto.commit": False,
@@ -194,7 +189,8 @@ class Topics:
     def _reader_at(self, name: str, offsets: tuple[int, ...]) -> Reader:
         reader = self._readers.get(name)
         if reader is None:
-            reader = self._readers[name] = Reader(Consumer({**self._config, **READ}))
+            made = self._made(Consumer, {**self._config, **READ})
+            reader = self._readers[name] = Reader(made)
         if reader.offsets != offsets:
             places = [TopicPartition(name, n, offset) for n, offset in enumerate(offsets)]
             reader.consumer.assign(places)
@@ -223,8 +219,15 @@ class Topics:
 
     def _admin_client(self) -> AdminClient:
         if self._admin is None:
-            self._admin = AdminClient(self._config)
+            self._admin = self._made(AdminClient, self._config)
         return self._admin
+
+    def _made(self, kind: Callable[[dict[str, Any]], T], config: dict[str, Any]) -> T:
+        """A client; raises `Denied` where a certificate or a key cannot be used."""
+        try:
+            return kind(config)
+        except KafkaException as error:
+            raise Denied(f"brokers {self._source.bootstrap}: {error.args[0].str()}") from None
 
     def _ask(self, ask: Callable[[AdminClient], Future[T]]) -> T:
         return self._result(ask(self._admin_client()))
@@ -320,10 +323,13 @@ class Topics:
 
 
 def connection(source: Source, secrets: Mapping[str, str]) -> dict[str, Any]:
-    """What librdkafka wants to know; raises ValueError where the credentials lack something."""
+    """What librdkafka wants to know; raises ValueError where credentials or files are missing."""
+    for name in FILES:
+        if (path := getattr(source, name)) and not Path(path).is_file():
+            raise ValueError(f"source.{name}: {path} does not exist, or is no file")
     given = {
         "bootstrap.servers": source.bootstrap,
-        "security.protocol": SECURITY[source.security],
+        "security.protocol": PROTOCOL[source.security],
         "ssl.ca.location": source.ca_file,
         "ssl.certificate.location": source.cert_file,
         "ssl.key.location": source.key_file,

@@ -50,8 +50,9 @@ def write(rows: Rows, hub: Hub, changes: Sequence[ChangeSet]) -> None:
     """Append change sets, and announce the new versions on the golden topic."""
     if not changes:
         return
-    lanes = {row["lane"]: row for row in rows.select("lane")}
     traces, bodies = all_traces(rows, changes), closed(rows, hub, changes)
+    told = {"lane": among({lane_of(change.uid) for change in changes})}
+    lanes = {row["lane"]: row for row in rows.select("lane", told, keep=True)}
     entries: list[Row] = []
     ends: dict[int, Row] = {}
     for change, body in zip(changes, bodies, strict=True):
@@ -228,7 +229,8 @@ def check_lane(rows: Rows, lane: int) -> Iterator[Finding]:
 
 def heads(rows: Rows) -> Heads:
     """Where every lane is now, for the anchor."""
-    return {r["lane"]: (r["n"], r["head"].hex()) for r in rows.select("lane", order=("lane",))}
+    found = rows.select("lane", order=("lane",))
+    return {row["lane"]: (row["n"], row["head"].hex()) for row in found if row["n"]}
 
 
 def check_anchor(rows: Rows, anchored: Heads) -> Iterator[Finding]:

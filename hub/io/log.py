@@ -1,26 +1,31 @@
-"""The log that comes with the hub: Kafka's interface on rows of the same store.
+"""The log: topics with partitions, dense offsets and groups of readers, in two homes.
 
-A message is published into the outbox in the transaction that made it; the relay moves outbox rows
-in order into topics with partitions and dense offsets. Whoever reads polls from the position of
-its group and commits positions in the transaction of its effects: at least once, and exactly one
-effect. A group that is new starts at the earliest message.
+A message is published into the outbox in the transaction that made it; the relay moves what is in
+the outbox into its topic, in order. Whoever reads takes a turn: the next messages of its group,
+their effects and the group's position, all in one transaction; so delivery is at least once, and
+the effect exactly once. A group that is new starts at the earliest message.
+
+`TableLog` keeps the topics as rows of the same store. `KafkaLog` (hub/io/kafka.py) has them in
+Apache Kafka; positions and outbox stay in the store there too.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from zlib import crc32
 
 from hub.io.rows import Row, Rows, among, at_least, below
 
 RELAY_AT_ONCE = 1_000
+DEAD_KEPT_MS = 7 * 86_400_000  # dead letters have no reader here
 Place = tuple[str, int]  # topic and partition
 Offsets = dict[Place, int]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +41,50 @@ class Message:
     at: int
 
 
-class Log:
-    """The embedded log. Works in the caller's transaction."""
+class Moved(Exception):
+    """Another process reads here, or relays, by now: nothing of what was begun may be kept."""
 
-    def __init__(self, partitions: int = 1) -> None:
-        """New messages go into so many `partitions` of each topic; all that exist are read.
 
-        More than one would serve several readers of a group: here is only one. A store that had
-        another number keeps what it holds, but a new message may be read before those of its key
-        that waited in another partition. The resolver does not mind: it reads a record's inputs
-        from the table, in their order.
-        """
-        self.partitions = partitions
+class LogDown(Exception):
+    """Where the topics lie nobody does what was asked; the text says what to change.
+
+    What was announced waits in the outbox.
+    """
+
+
+class Door(Protocol):
+    """What a log needs of `hub.env.Env`."""
+
+    def commit(self, work: Callable[[Rows], T], point: str) -> T:
+        """Run in one durable transaction."""
+
+    def view(self, work: Callable[[Rows], T]) -> T:
+        """Run on a snapshot, without writing."""
+
+    def wake(self, loop: str, at: int = 0) -> None:
+        """Tell a loop that there is work."""
+
+
+class Log(Protocol):
+    """What both homes of the log can do. Every limit is a number of messages.
+
+    `apart`: whether the topics lie outside of the store. Then `relay` has a loop of its own, and
+    `turn` waits for news itself, up to half a second; else `turn` relays, and answers at once.
+    `differs`: a sentence for each topic that is not as the settings say.
+    """
+
+    @property
+    def apart(self) -> bool:
+        """See above."""
+
+    differs: list[str]
+
+    def start(self) -> None:
+        """Make what the topics need to exist. Raises `LogDown` within ten seconds."""
+
+    def called(self, topic: str) -> str:
+        """The name by which others know a topic."""
+        return topic
 
     def publish(
         self,
@@ -58,11 +95,105 @@ class Log:
         headers: Mapping[str, str],
         at: int,
     ) -> None:
-        """Announce something, in the transaction that makes it true."""
+        """Announce something, in the transaction that makes it true. `at` in ms."""
         rows.insert("outbox", outgoing(topic, key, value, headers, at))
 
-    def relay(self, rows: Rows) -> int:
-        """Move what is in the outbox into the topics, in order; returns how many."""
+    def relay(self, env: Door) -> int:
+        """Bring what is in the outbox into the topics, in order; returns how many.
+
+        Nothing leaves the outbox before it is there. Raises `Moved` and `LogDown`.
+        """
+
+    def turn(
+        self,
+        env: Door,
+        group: str,
+        topics: Sequence[str],
+        limit: int,
+        work: Callable[[Rows, Sequence[Message]], T],
+        point: str,
+    ) -> tuple[T | None, int]:
+        """Take the next messages of a group: what `work` answered, and how many they were.
+
+        `work` and the move of the position are one commit, at `point`. With nothing to take the
+        answer is (None, 0), and `work` was not run. Raises what `work` raises, `Moved` and
+        `LogDown`: then nothing was kept.
+        """
+
+    def peek(self, env: Door, group: str, topics: Sequence[str], limit: int) -> list[Message]:
+        """The messages that the next turn would take, of which the last one failed."""
+
+    def done(self, rows: Rows, group: str, messages: Sequence[Message]) -> None:
+        """Move a group's position, in the transaction of their effects; never back.
+
+        Raises `Moved`.
+        """
+
+    def lag(self, rows: Rows, group: str) -> int:
+        """How many messages a group has not done yet, over the topics that it has read."""
+
+    def prune(self, rows: Rows, before: int) -> int:
+        """Drop messages older than `before` (ms) that nobody has still to read; how many."""
+
+    def close(self) -> None:
+        """Leave every group; other processes go on with what was read here."""
+
+
+class TableLog(Log):
+    """The embedded log: its topics are rows of the table `log`."""
+
+    apart = False
+
+    def __init__(self, partitions: int = 1) -> None:
+        """New messages go into so many `partitions` of each topic; all that exist are read.
+
+        More than one would serve several readers of a group: here is only one. A store that had
+        another number keeps what it holds, but a new message may be read before those of its key
+        that waited in another partition. The resolver does not mind: it reads a record's inputs
+        from the table, in their order.
+        """
+        self.partitions = partitions
+        self.differs = []
+
+    def start(self) -> None:
+        """See `Log`; a topic is there as soon as anything is."""
+
+    def relay(self, env: Door) -> int:
+        """See `Log`."""
+        return env.commit(self._relay, "relay")
+
+    def turn(
+        self,
+        env: Door,
+        group: str,
+        topics: Sequence[str],
+        limit: int,
+        work: Callable[[Rows, Sequence[Message]], T],
+        point: str,
+    ) -> tuple[T | None, int]:
+        """See `Log`; what was announced before the turn, and in it, is relayed in its commit."""
+
+        def whole(rows: Rows) -> tuple[T | None, int]:
+            self._relay(rows)
+            messages = self._poll(rows, group, topics, limit)
+            if not messages:
+                return None, 0
+            answer = work(rows, messages)
+            self.done(rows, group, messages)
+            self._relay(rows)
+            return answer, len(messages)
+
+        return env.commit(whole, point)
+
+    def peek(self, env: Door, group: str, topics: Sequence[str], limit: int) -> list[Message]:
+        """See `Log`."""
+        env.commit(self._relay, f"{group}:relay")
+        return env.view(lambda rows: self._poll(rows, group, topics, limit))
+
+    def close(self) -> None:
+        """See `Log`; nothing is held open."""
+
+    def _relay(self, rows: Rows) -> int:
         waiting = rows.select("outbox", order=("id",), limit=RELAY_AT_ONCE)
         if not waiting:
             return 0
@@ -80,14 +211,14 @@ class Log:
         move(rows, "", moved)
         return len(waiting)
 
-    def poll(self, rows: Rows, group: str, topics: Sequence[str], limit: int) -> list[Message]:
+    def _poll(self, rows: Rows, group: str, topics: Sequence[str], limit: int) -> list[Message]:
         """The next messages of a group, each partition in order, at most `limit`.
 
         Each partition gets a fair share, so that a long one delays no other. The shortest come
         first: what they leave goes to the others, and fewer than `limit` is all that there is.
         """
         found: list[Message] = []
-        left = self.left(rows, group, topics)
+        left = self._left(rows, group, topics)
         shortest = sorted(left, key=lambda place: (len(left[place]), place))
         for n, (topic, partition) in enumerate(shortest):
             first = left[topic, partition].start
@@ -97,14 +228,14 @@ class Log:
             found += [Message(**row) for row in read]
         return found
 
-    def left(self, rows: Rows, group: str, topics: Sequence[str]) -> dict[Place, range]:
+    def _left(self, rows: Rows, group: str, topics: Sequence[str]) -> dict[Place, range]:
         """The offsets that a group has not read yet, of each partition that has such."""
         known = offsets(rows, {"group": among(("", group)), "topic": among(topics)})
         ends, done = known[""], known[group]
         return {at: range(done.get(at, 0), ends[at]) for at in ends if done.get(at, 0) < ends[at]}
 
-    def commit(self, rows: Rows, group: str, messages: Iterable[Message]) -> None:
-        """These messages are done; a position never moves back."""
+    def done(self, rows: Rows, group: str, messages: Sequence[Message]) -> None:
+        """See `Log`."""
         done: Offsets = {}
         for m in messages:
             place = m.topic, m.partition
@@ -114,19 +245,18 @@ class Log:
         move(rows, group, {at: n for at, n in done.items() if n > before.get(at, 0)})
 
     def lag(self, rows: Rows, group: str) -> int:
-        """How many messages a group has not done yet, over the topics that it has read."""
+        """See `Log`."""
         known = offsets(rows, {"group": among(("", group))})
         return sum(max(0, known[""].get(at, 0) - offset) for at, offset in known[group].items())
 
     def prune(self, rows: Rows, before: int) -> int:
-        """Drop messages older than `before` (ms) that every group of their topic has passed.
-
-        What nobody has read yet, somebody will.
-        """
+        """See `Log`; what no group at all has read yet, one will. Dead letters end after a week."""
         known = offsets(rows, {})
         ends = known.pop("", {})
         passed = {at: [done[at] for done in known.values() if at in done] for at in ends}
-        return sum(drop(rows, place, min(passed[place]), before) for place in ends if passed[place])
+        dropped = sum(drop(rows, at, min(passed[at]), before) for at in ends if passed[at])
+        dead = (at for at in ends if at[0].startswith("dead."))
+        return dropped + sum(drop(rows, at, ends[at], before - DEAD_KEPT_MS) for at in dead)
 
 
 def drop(rows: Rows, place: Place, passed: int, before: int) -> int:

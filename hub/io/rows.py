@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Row = dict[str, Any]
+Uid = str  # in canonical form, see hub/io/tables.py
 T = TypeVar("T")
 Op = Literal["in", "lt", "le", "gt", "ge", "ne"]
 
@@ -41,6 +42,13 @@ class Refused(Exception):
 
 class StoreFull(Exception):
     """The disk is full or broken: nothing of the transaction was kept."""
+
+
+class Again(BaseException):
+    """Somebody else holds a record: the store runs the work anew, holding all of them at first.
+
+    No work may swallow it, as little as a KeyboardInterrupt.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,31 @@ class Rows(Protocol):
     `where` is {column: value | None | Cond}, all of them true at once; None means null. Wherever a
     row is given, columns left out take their default or null. Text and bytes compare by code
     point and byte; null comes before every value.
+
+    Other transactions may run beside this one, and what they commit is seen by the next call. What
+    belongs to a record (its row, inputs, link, keys, golden record) is written only by who holds
+    it: others are refused.
     """
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other transaction ever runs beside this one."""
+
+    def lock(self, uids: Iterable[Uid]) -> bool:
+        """Hold these records until the transaction ends; what is read of them from now on stays.
+
+        Returns whether what was read of them before may have changed since. A uid without a record
+        is held as well. The work may be begun anew in here.
+        """
+
+    def number(self, series: str) -> int:
+        """The next number of a series, from 1 on. Numbers may be left out, none comes twice."""
+
+    def add(self, table: str, key: Row, column: str, n: int) -> None:
+        """Add `n` to a column of the row with this primary key; one that is not there counts 0."""
+
+    def time(self, own: int) -> int:
+        """The store's own clock (ms), which all its processes share; `own` where it has none."""
 
     def insert(self, table: str, row: Row) -> Row:
         """Add a row; returns it with defaults and the generated key. Raises Conflict, Refused."""
@@ -123,10 +155,13 @@ class Rows(Protocol):
         order: Sequence[str] = (),
         limit: int | None = None,
         only: Sequence[str] = (),
+        *,
+        keep: bool = False,
     ) -> list[Row]:
         """Rows in this order ("-name" is descending), equal ones by primary key.
 
-        `only` these columns are read, where some are named.
+        `only` these columns are read, where some are named. `keep`: nobody else changes these rows
+        until the transaction ends; who does so always takes them in the same order, records first.
         """
 
     def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
@@ -141,7 +176,11 @@ class Store(Protocol):
     """
 
     def transact(self, work: Callable[[Rows], T]) -> T:
-        """Run `work` once: all of it is durable when this returns, none of it if it raises."""
+        """Run `work`: all of it is durable when this returns, none of it if it raises.
+
+        Who has lost a race is run once more from the start, as if nothing had been; so a work does
+        nothing that cannot be repeated.
+        """
 
     def view(self, work: Callable[[Rows], T]) -> T:
         """Run `work` on one unchanging state; writing raises Refused."""

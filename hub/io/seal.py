@@ -122,6 +122,8 @@ class Seal:
 def subject_key(rows: Rows, uid: str, seal: Seal) -> bytes:
     """The key of a record, made when it is first needed. Raises `CannotOpen` once it was erased."""
     row = rows.get("subject_key", uid=uid)
+    if row is None and rows.lock([uid]):
+        row = rows.get("subject_key", uid=uid)
     if row is not None:
         return _unwrapped(row, seal)
     key = seal.new_key()

@@ -7,6 +7,7 @@ stores bind through the same column types here, so that both refuse the same thi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property, partial
 from operator import itemgetter
 from typing import Any, cast
@@ -14,7 +15,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from hub.io.rows import Cond, Refused, Row
-from hub.io.tables import METADATA, Kind, Uid
+from hub.io.tables import METADATA, Kind, Uid, uid_text
 
 Stored = tuple[Any, ...]
 Term = tuple[int, str, Any]  # column's place, operation ("eq", "null" or a Cond's), stored value
@@ -39,6 +40,7 @@ class Shape:
         self.gets = tuple(
             (column.name, get) for column in columns if (get := _get(column)) is not None
         )
+        self.owners = tuple(self.place[name] for name in table.info["of"])
         self.is_uid = tuple(isinstance(column.type, Uid) for column in columns)
         self.nullable = tuple(bool(column.nullable) for column in columns)
         self.generated = next((at for at, c in enumerate(columns) if _counts_up(c)), None)
@@ -62,6 +64,11 @@ class Shape:
         """The places of each unique constraint beside the primary key."""
         found = [c for c in self.table.constraints if isinstance(c, sa.UniqueConstraint)]
         return tuple(sorted(self.places(column.name for column in c.columns) for c in found))
+
+    @cached_property
+    def in_uniques(self) -> frozenset[int]:
+        """The places that a change of may meet another row there."""
+        return frozenset(at for places in self.uniques for at in places)
 
     @cached_property
     def indexes(self) -> tuple[tuple[int, ...], ...]:
@@ -199,6 +206,26 @@ class Shape:
             for at, down in reversed(tuple(sorts)):
                 key = partial(_null_first, at) if self.nullable[at] else itemgetter(at)
                 found.sort(key=key, reverse=down)
+
+    def check_held(self, rows: Iterable[Stored], held: AbstractSet[bytes]) -> None:
+        """Raises Refused unless every record that these rows belong to is held."""
+        found = list(rows)
+        for at in self.owners:
+            self.check_owner({row[at] for row in found}, held)
+
+    def check_owner(self, uids: AbstractSet[bytes], held: AbstractSet[bytes]) -> None:
+        """The same for the records themselves."""
+        if free := uids - held:
+            raise Refused(f"{self.name}: {uid_text(min(free))} is written without being held")
+
+    def check_named(self, terms: Iterable[Term], held: AbstractSet[bytes]) -> None:
+        """The same for the rows that match: the conditions have to name their records."""
+        for owner in self.owners:
+            named = [(op, value) for at, op, value in terms if at == owner and op in {"eq", "in"}]
+            if not named:
+                raise Refused(f"{self.name}: rows are written without naming their records")
+            op, value = named[0]
+            self.check_owner(set(value if op == "in" else (value,)), held)
 
     def given(self, row: Mapping[str, Any], stored: Stored, generated: Any) -> Row:
         """What an insert returns: the row as given, with defaults and the generated key."""

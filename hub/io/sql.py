@@ -2,35 +2,33 @@
 
 SQLAlchemy writes the SQL, from the same tables for every database, and `Shape` has already checked
 and packed the values; running the finished text by the driver's own cursor takes a fifth of the
-time that SQLAlchemy's execution would.
+time that SQLAlchemy's execution would. `SqlRows` is what both databases share; hub/io/sqlite.py
+and hub/io/postgres.py run it.
 """
 
 from __future__ import annotations
 
-import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from itertools import chain, product
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.operators import custom_op
 
-from hub.io.rows import Conflict, Refused, Row, StoreFull
+from hub.io.rows import Refused, Row, StoreFull
 from hub.io.shapes import SHAPES, Reading, Shape, Stored, Term, check_limit, shape_of
 
 T = TypeVar("T")
-CHUNK = 512  # values of an `in` in one statement
-FEW = 8  # rows that one statement puts; each number of them has a text of its own
 Mark = tuple[int, str, int]  # column's place, operation, how many values
 Signature = tuple[Mark, ...]
-_VOID = {"null", "any"}  # operations without a value
+VOID = {"null", "any"}  # operations without a value
 
 # -- texts ---------------------------------------------------------------------------------------
 
-_DIALECT = sqlite.dialect(paramstyle="qmark")
-_CLAUSES: Mapping[str, Callable[[sa.ColumnElement[Any], list[Any]], Any]] = {
+Ends = Mapping[str, Callable[[sa.ColumnElement[Any], list[Any]], Any]]
+_CLAUSES: Ends = {
     "eq": lambda column, values: column == values[0],
     "in": lambda column, values: column.in_(values),
     "lt": lambda column, values: column < values[0],
@@ -43,18 +41,45 @@ _CLAUSES: Mapping[str, Callable[[sa.ColumnElement[Any], list[Any]], Any]] = {
 }
 
 
-def _text(statement: Any) -> str:
-    """The finished SQL, its parameters in the order in which `asked` and its like give them."""
-    return str(statement.compile(dialect=_DIALECT))
+@dataclass(frozen=True, eq=False)
+class Lang:
+    """A database's SQL: how statements are written out, and what it says in ways of its own.
+
+    `insert` begins one with `on conflict`. `within`: the condition of an `in`. `nulls_last`: where
+    nothing is said, null comes after every value. `misled`: its planner has to be kept from some
+    indexes, see `_misleading`.
+    """
+
+    dialect: sa.Dialect
+    insert: Callable[[sa.Table], Any]
+    within: Callable[[sa.ColumnElement[Any], list[Any]], Any] = _CLAUSES["in"]
+    nulls_last: bool = False
+    misled: bool = False
+
+    def text(self, statement: Any) -> str:
+        """The finished SQL, its parameters in the order in which `asked` and its like give them."""
+        return str(statement.compile(dialect=self.dialect))
+
+    def clause(self, op: str, column: sa.ColumnElement[Any], values: list[Any]) -> Any:
+        """One condition."""
+        return self.within(column, values) if op == "in" else _CLAUSES[op](column, values)
+
+    def sorted(self, shape: Shape, at: int, *, down: bool, null: bool) -> Any:
+        """A column to order by; null before every value, where there may be a `null`."""
+        column = shape.table.columns[shape.names[at]]
+        way = column.desc() if down else column.asc()
+        if not (null and self.nulls_last):
+            return way
+        return way.nulls_last() if down else way.nulls_first()
 
 
-def _where(shape: Shape, signature: Signature) -> list[Any]:
+def _where(lang: Lang, shape: Shape, signature: Signature) -> list[Any]:
     found: list[Any] = []
-    misleading = _misleading(shape, signature)
+    misleading = _misleading(shape, signature) if lang.misled else ()
     for at, op, count in signature:
         column = shape.table.c[shape.names[at]]
         values = [sa.bindparam(f"w{at}_{len(found)}_{n}", type_=column.type) for n in range(count)]
-        found.append(_CLAUSES[op](_unindexed(column) if at in misleading else column, values))
+        found.append(lang.clause(op, _unindexed(column) if at in misleading else column, values))
     return found
 
 
@@ -68,39 +93,53 @@ def _misleading(shape: Shape, signature: Signature) -> set[int]:
     return {places[0] for places in shape.indexes} - helpful if helpful else set()
 
 
-def _unindexed(column: sa.Column[Any]) -> sa.UnaryExpression[Any]:
+def _unindexed(column: sa.ColumnElement[Any]) -> sa.UnaryExpression[Any]:
     return sa.UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
 
 @cache
-def insert_text(table: str, count: int) -> str:
+def insert_text(lang: Lang, table: str, count: int) -> str:
     """Add so many rows."""
-    return _text(_adding(SHAPES[table], count))
+    return lang.text(_adding(lang, SHAPES[table], count))
 
 
 @cache
-def counted_text(table: str, key: str) -> str:
+def counted_text(lang: Lang, table: str, key: str) -> str:
     """Add a row, but leave its key to the database, which returns it."""
     shape = SHAPES[table]
     given = _given([name for name in shape.names if name != key], 0)
-    return _text(sqlite.insert(shape.table).values(given).returning(shape.table.c[key]))
+    return lang.text(lang.insert(shape.table).values(given).returning(shape.table.c[key]))
 
 
 @cache
-def upsert_text(table: str, count: int) -> str:
+def upsert_text(lang: Lang, table: str, count: int) -> str:
     """Add so many rows, or replace those with their primary keys."""
     shape = SHAPES[table]
-    statement = _adding(shape, count)
+    return lang.text(replacing(shape, _adding(lang, shape, count)))
+
+
+@cache
+def sum_text(lang: Lang, table: str, column: str) -> str:
+    """Add a row, or its column to that of the row with its primary key."""
+    shape = SHAPES[table]
+    keys = [shape.names[at] for at in shape.key]
+    statement = lang.insert(shape.table).values(_given([*keys, column], 0))
+    total = {column: shape.table.c[column] + statement.excluded[column]}
+    return lang.text(statement.on_conflict_do_update(index_elements=keys, set_=total))
+
+
+def replacing(shape: Shape, statement: Any) -> Any:
+    """An insert that takes the place of the rows with the same primary keys."""
     keys = [shape.names[at] for at in shape.key]
     rest = [name for name in shape.names if name not in keys]
     if not rest:
-        return _text(statement.on_conflict_do_nothing(index_elements=keys))
+        return statement.on_conflict_do_nothing(index_elements=keys)
     changed = {name: statement.excluded[name] for name in rest}
-    return _text(statement.on_conflict_do_update(index_elements=keys, set_=changed))
+    return statement.on_conflict_do_update(index_elements=keys, set_=changed)
 
 
-def _adding(shape: Shape, count: int) -> sqlite.Insert:
-    return sqlite.insert(shape.table).values([_given(shape.names, n) for n in range(count)])
+def _adding(lang: Lang, shape: Shape, count: int) -> Any:
+    return lang.insert(shape.table).values([_given(shape.names, n) for n in range(count)])
 
 
 def _given(names: Iterable[str], row: int) -> dict[str, Any]:
@@ -108,136 +147,116 @@ def _given(names: Iterable[str], row: int) -> dict[str, Any]:
 
 
 @cache
-def select_text(reading: Reading, signature: Signature, *, limited: bool) -> str:
+def select_text(
+    lang: Lang, reading: Reading, signature: Signature, *, limited: bool, keep: bool = False
+) -> str:
     """Read rows; the limit is the last parameter. Instead of a column not asked for, nulls come."""
-    columns = list(reading.shape.table.c)
-    order = [columns[at].desc() if down else columns[at] for at, down in reading.sorts]
+    shape = reading.shape
+    columns = list(shape.table.c)
+    sure = {at for at, op, _ in signature if op not in {"null", "ne"}}
+    order = [
+        lang.sorted(shape, at, down=down, null=shape.nullable[at] and at not in sure)
+        for at, down in reading.sorts
+    ]
     needed = {*reading.places, *(at for at, _ in reading.sorts)}
     read = [c if at in needed else sa.null() for at, c in enumerate(columns)]
-    statement = sa.select(*read).select_from(reading.shape.table)
-    statement = statement.where(*_where(reading.shape, signature)).order_by(*order)
+    statement = sa.select(*read).select_from(shape.table)
+    statement = statement.where(*_where(lang, shape, signature)).order_by(*order)
     if limited:
         # Said to be 0, or SQLAlchemy makes a parameter of it.
         statement = statement.limit(sa.bindparam("top")).offset(sa.literal_column("0"))
-    return _text(statement)
+    return lang.text(statement.with_for_update(key_share=True) if keep else statement)
 
 
 @cache
-def count_text(table: str, signature: Signature) -> str:
+def count_text(lang: Lang, table: str, signature: Signature) -> str:
     """Count rows."""
     shape = SHAPES[table]
     found = sa.select(sa.func.count()).select_from(shape.table)
-    return _text(found.where(*_where(shape, signature)))
+    return lang.text(found.where(*_where(lang, shape, signature)))
 
 
 @cache
-def delete_text(table: str, signature: Signature) -> str:
+def delete_text(lang: Lang, table: str, signature: Signature) -> str:
     """Remove rows."""
     shape = SHAPES[table]
-    return _text(sa.delete(shape.table).where(*_where(shape, signature)))
+    return lang.text(sa.delete(shape.table).where(*_where(lang, shape, signature)))
 
 
 @cache
-def update_text(table: str, places: tuple[int, ...], signature: Signature) -> str:
+def update_text(lang: Lang, table: str, places: tuple[int, ...], signature: Signature) -> str:
     """Change rows; the new values come before those of the conditions."""
     shape = SHAPES[table]
     changes: dict[str, Any] = {shape.names[at]: sa.bindparam(f"v{at}") for at in places}
-    return _text(sa.update(shape.table).where(*_where(shape, signature)).values(changes))
+    return lang.text(sa.update(shape.table).where(*_where(lang, shape, signature)).values(changes))
 
 
 @cache
-def get_text(table: str, names: tuple[str, ...]) -> tuple[Shape, tuple[int, ...], str]:
+def get_text(lang: Lang, table: str, names: tuple[str, ...]) -> tuple[Shape, tuple[int, ...], str]:
     """Read the row with this key. Raises Refused where these columns are none."""
     shape = shape_of(table)
     shape.whole_key(dict.fromkeys(names))
     places = shape.places(names)
     signature = tuple((at, "eq", 1) for at in places)
-    return shape, places, select_text(shape.whole, signature, limited=False)
-
-
-# -- conditions ------------------------------------------------------------------------------------
-
-
-def asked(terms: Sequence[Term]) -> list[tuple[Signature, list[Any]]]:
-    """What the text depends on, and its parameters; several where a long `in` is cut up.
-
-    An `in` is filled up to a power of two: few texts. One of nothing is true of nothing: no text.
-    """
-    marks: list[Mark] = []
-    values: list[Any] = []
-    for at, op, value in terms:
-        if op == "in":
-            if not 0 < len(value) <= CHUNK:
-                return [call for piece in _pieces(terms) for call in asked(piece)]
-            count = 1 << (len(value) - 1).bit_length()
-            marks.append((at, op, count))
-            values += value
-            values += value[-1:] * (count - len(value))
-        elif op in _VOID:
-            marks.append((at, op, 0))
-        else:
-            marks.append((at, op, 1))
-            values.append(value)
-    return [(tuple(marks), values)]
-
-
-def _pieces(terms: Sequence[Term]) -> list[tuple[Term, ...]]:
-    """The same conditions with each `in` cut up: a database has a limit of parameters."""
-    choices = [[(at, op, part) for part in _cut(op, value)] for at, op, value in terms]
-    return list(product(*choices))
-
-
-def _cut(op: str, value: Any) -> list[Any]:
-    if op != "in":
-        return [value]
-    return [value[at : at + CHUNK] for at in range(0, len(value), CHUNK)]
-
-
-# -- what the driver's errors mean -----------------------------------------------------------------
-
-_TAKEN = {"SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_ROWID"}
-_DISK = (
-    "SQLITE_FULL",
-    "SQLITE_IOERR",
-    "SQLITE_CORRUPT",
-    "SQLITE_NOTADB",
-    "SQLITE_CANTOPEN",
-    "SQLITE_READONLY",
-    "SQLITE_NOMEM",
-    "SQLITE_BUSY",
-    "SQLITE_PROTOCOL",
-)
-
-
-def meaning(table: str, error: sqlite3.Error) -> Exception:
-    """The driver's error in the words of `hub/io/rows.py`; itself where it is a mistake of ours."""
-    name = getattr(error, "sqlite_errorname", "")
-    if name in _TAKEN:
-        return Conflict(table, str(error))
-    if name.startswith("SQLITE_CONSTRAINT") or name == "SQLITE_TOOBIG":
-        return Refused(f"{table}: {error}")
-    if name.startswith(_DISK):
-        return StoreFull(f"nothing of this was kept: {error} ({name})")
-    return error
+    return shape, places, select_text(lang, shape.whole, signature, limited=False)
 
 
 # -- rows ------------------------------------------------------------------------------------------
 
 
-class SqlRows:
-    """One open transaction on SQLite."""
+class SqlRows(ABC):
+    """One open transaction on a database; what is said in the same way to each of them."""
 
-    def __init__(self, connection: sqlite3.Connection, *, writes: bool) -> None:
-        self._connection = connection
+    lang: Lang
+
+    def __init__(self, *, writes: bool) -> None:
         self._writes = writes
         self.open = True
         self.broken: StoreFull | None = None
+        self.held: set[bytes] = set()
+
+    @abstractmethod
+    def _run(self, table: str, text: str, values: Sequence[Any] = ()) -> int:
+        """Run a statement; how many rows it concerned."""
+
+    @abstractmethod
+    def _read(self, table: str, text: str, values: Sequence[Any]) -> list[Stored]:
+        """The rows that a statement finds."""
+
+    @abstractmethod
+    def _asked(self, terms: Sequence[Term]) -> list[tuple[Signature, list[Any]]]:
+        """What the text of these conditions depends on, and its parameters; several to be joined.
+
+        None where the conditions are true of nothing.
+        """
+
+    @abstractmethod
+    def _add(self, shape: Shape, stored: Stored) -> None:
+        """Add a row. Raises Conflict."""
+
+    @abstractmethod
+    def _add_many(self, shape: Shape, stored: Sequence[Stored]) -> None:
+        """Add all of some rows, or none."""
+
+    @abstractmethod
+    def _replace_many(self, shape: Shape, stored: Sequence[Stored]) -> None:
+        """Put all of some rows, in order, or none."""
+
+    @abstractmethod
+    def _change_many(
+        self, shape: Shape, places: tuple[int, ...], stored: Sequence[tuple[Stored, Stored]]
+    ) -> int:
+        """Change all of some rows, or none, by key and new values; how many of them are there."""
+
+    @abstractmethod
+    def _all_or_none(self, work: Callable[[], T]) -> T:
+        """Some statements; where they fail nothing of them is left, and the transaction goes on."""
 
     def _ready(self) -> None:
         if not self.open:
             raise RuntimeError("this transaction is over")
         if self.broken is not None:
-            # SQLite may have rolled back: what is written now would stand alone, and for good.
+            # The database may have rolled back: what is written now would stand alone, for good.
             raise self.broken
 
     def _shape(self, table: str) -> Shape:
@@ -246,114 +265,101 @@ class SqlRows:
             raise Refused(f"{table}: a view does not write")
         return shape_of(table)
 
-    def _run(self, table: str, text: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        try:
-            return self._connection.execute(text, values)
-        except sqlite3.Error as error:
-            raise self._meant(table, error) from error
+    def _checked(self, shape: Shape, stored: list[Stored]) -> list[Stored]:
+        """These rows, if their records are held; a record that is made here is."""
+        if shape.owners:
+            shape.check_held(stored, self.held)
+        return stored
 
-    def _read(self, table: str, text: str, values: Sequence[Any]) -> list[Stored]:
-        try:
-            return self._connection.execute(text, values).fetchall()
-        except sqlite3.Error as error:
-            raise self._meant(table, error) from error
-
-    def _meant(self, table: str, error: sqlite3.Error) -> Exception:
-        found = meaning(table, error)
-        if isinstance(found, StoreFull):
-            self.broken = found
-        return found
+    def _born(self, shape: Shape, stored: Iterable[Stored]) -> None:
+        """A record that is made here is held: nobody else knows of it."""
+        if shape.name == "record":
+            self.held.update(shape.key_of(row)[0] for row in stored)
 
     def insert(self, table: str, row: Row) -> Row:
         """See `Rows`."""
         shape = self._shape(table)
         stored = shape.bind(row)
+        self._born(shape, [stored])
+        self._checked(shape, [stored])
         at = shape.generated
         if at is None or stored[at] is not None:
-            self._run(table, insert_text(table, 1), stored)
+            self._add(shape, stored)
             return shape.given(row, stored, None)
-        text = counted_text(table, shape.names[at])
+        text = counted_text(self.lang, table, shape.names[at])
         made = self._read(table, text, (*stored[:at], *stored[at + 1 :]))
         return shape.given(row, stored, made[0][0])
 
     def insert_many(self, table: str, rows: Iterable[Row]) -> None:
         """See `Rows`."""
-        shape = self._shape(table)  # SQLite makes a generated key itself where a null is given
-        self._put(table, insert_text, [shape.bind(row) for row in rows])
+        shape = self._shape(table)
+        stored = [shape.bind(row) for row in rows]
+        self._born(shape, stored)
+        if stored:
+            self._add_many(shape, self._checked(shape, stored))
 
     def upsert(self, table: str, row: Row) -> None:
         """See `Rows`."""
-        shape = self._shape(table)
-        self._run(table, upsert_text(table, 1), shape.bind_whole(row))
+        self.upsert_many(table, [row])
 
     def upsert_many(self, table: str, rows: Iterable[Row]) -> None:
         """See `Rows`."""
         shape = self._shape(table)
-        self._put(table, upsert_text, [shape.bind_whole(row) for row in rows])
-
-    def _put(self, table: str, text: Callable[[str, int], str], stored: Sequence[Stored]) -> None:
-        """A few rows in one statement, which needs no savepoint to be all or none of them."""
-        if len(stored) > FEW:
-            self._many(table, text(table, 1), stored)
-        elif stored:
-            self._run(table, text(table, len(stored)), list(chain.from_iterable(stored)))
-
-    def _many(self, table: str, text: str, stored: Sequence[Stored]) -> int:
-        if len(stored) > 1:
-            return self._all_or_none(lambda: self._run_many(table, text, stored))
-        return self._run(table, text, stored[0]).rowcount if stored else 0
-
-    def _run_many(self, table: str, text: str, stored: Sequence[Stored]) -> int:
-        try:
-            return self._connection.executemany(text, stored).rowcount
-        except sqlite3.Error as error:
-            raise self._meant(table, error) from error
-
-    def _all_or_none(self, work: Callable[[], T]) -> T:
-        self._run("", "SAVEPOINT many")
-        try:
-            done = work()
-        except BaseException:
-            if self.broken is None:
-                self._run("", "ROLLBACK TO many")
-                self._run("", "RELEASE many")
-            raise
-        self._run("", "RELEASE many")
-        return done
+        if stored := self._checked(shape, [shape.bind_whole(row) for row in rows]):
+            self._replace_many(shape, stored)
 
     def update_many(self, table: str, rows: Iterable[Row]) -> int:
         """See `Rows`."""
         shape = self._shape(table)
         places, stored = shape.bind_updates(rows)
-        text = update_text(table, places, tuple([(at, "eq", 1) for at in shape.key]))
-        return self._many(table, text, [values + key for key, values in stored])
+        if shape.owners and stored:
+            keyed = [dict(zip(shape.key, key, strict=True)) for key, _ in stored]
+            for at in shape.owners:
+                shape.check_owner({key[at] for key in keyed}, self.held)
+        return self._change_many(shape, places, stored) if stored else 0
 
     def update(self, table: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
         """See `Rows`."""
         shape = self._shape(table)
         places, new = shape.bind_changes(changes)
-        calls = asked(shape.terms(where))
+        calls = self._asked(self._named(shape, where))
 
         def change() -> int:
             return sum(
-                self._run(table, update_text(table, places, signature), new + values).rowcount
+                self._run(table, update_text(self.lang, table, places, signature), new + values)
                 for signature, values in calls
             )
 
-        return self._all_or_none(change) if len(calls) > 1 else change()
+        risky = len(calls) > 1 or not set(places).isdisjoint(shape.in_uniques)
+        return self._all_or_none(change) if risky else change()
 
     def delete(self, table: str, where: Mapping[str, Any]) -> int:
         """See `Rows`."""
         shape = self._shape(table)
         return sum(
-            self._run(table, delete_text(table, signature), values).rowcount
-            for signature, values in asked(shape.terms(where))
+            self._run(table, delete_text(self.lang, table, signature), values)
+            for signature, values in self._asked(self._named(shape, where))
         )
+
+    def _named(self, shape: Shape, where: Mapping[str, Any]) -> tuple[Term, ...]:
+        """Conditions of what is written: they name its records, which are held."""
+        terms = shape.terms(where)
+        if shape.owners:
+            shape.check_named(terms, self.held)
+        return terms
+
+    def add(self, table: str, key: Row, column: str, n: int) -> None:
+        """See `Rows`."""
+        shape = self._shape(table)
+        places = shape.whole_key(key)
+        values = [shape.bind_one(at, key[shape.names[at]]) for at in places]
+        text = sum_text(self.lang, table, column)
+        self._run(table, text, [*values, shape.bind_one(shape.place[column], n)])
 
     def get(self, table: str, /, **key: Any) -> Row | None:
         """See `Rows`."""
         self._ready()
-        shape, places, text = get_text(table, tuple(key))
+        shape, places, text = get_text(self.lang, table, tuple(key))
         found = self._read(table, text, list(map(shape.bind_one, places, key.values())))
         return shape.whole.rows(found)[0] if found else None
 
@@ -364,16 +370,19 @@ class SqlRows:
         order: Sequence[str] = (),
         limit: int | None = None,
         only: Sequence[str] = (),
+        *,
+        keep: bool = False,
     ) -> list[Row]:
         """See `Rows`."""
+        shape = self._shape(table) if keep else shape_of(table)
         self._ready()
         check_limit(limit)
-        shape = shape_of(table)
-        reading, calls = shape.reading(order, only), asked(shape.terms(where))
+        reading, calls = shape.reading(order, only), self._asked(shape.terms(where))
         top = [] if limit is None else [limit]
         found: list[Stored] = []
         for signature, values in calls:
-            text = select_text(reading, signature, limited=limit is not None)
+            limited = limit is not None
+            text = select_text(self.lang, reading, signature, limited=limited, keep=keep)
             found += self._read(table, text, values + top)
         if len(calls) > 1:
             shape.sort(found, reading.sorts)
@@ -383,6 +392,6 @@ class SqlRows:
         """See `Rows`."""
         self._ready()
         return sum(
-            self._read(table, count_text(table, signature), values)[0][0]
-            for signature, values in asked(shape_of(table).terms(where))
+            self._read(table, count_text(self.lang, table, signature), values)[0][0]
+            for signature, values in self._asked(shape_of(table).terms(where))
         )

@@ -92,13 +92,11 @@ def born(row: Row) -> Record:
 
 def birth(rows: Rows, record: Record) -> None:
     """Lay the row of a new record, with the next free local number; nothing is folded yet."""
-    number = int(_meta(rows, "local") or "0") + 1
-    rows.upsert("meta", {"name": "local", "value": str(number)})
     rows.insert(
         "record",
         {
             "uid": record.uid,
-            "local": number,
+            "local": rows.number("local"),
             "entity": record.entity,
             "system": record.system,
             "object": record.object,
@@ -112,11 +110,6 @@ def birth(rows: Rows, record: Record) -> None:
             "doc": pack.pack(record),
         },
     )
-
-
-def _meta(rows: Rows, name: str) -> str | None:
-    row = rows.get("meta", name=name)
-    return None if row is None else str(row["value"])
 
 
 def find_alias(rows: Rows, system: str, obj: str, native_id: str) -> Uid | None:
@@ -140,6 +133,7 @@ def append_input(
 
     `more`: start, end, cause, run, raw, by. Raises `LookupError` where there is no such record.
     """
+    rows.lock([uid])
     seq = next_seq(rows, uid)
     rows.update("record", {"uid": uid}, {"next_seq": seq + 1})
     raw, trace = more.pop("raw", b""), trace_of(rows, uid, seq, body)
@@ -222,8 +216,9 @@ def folded_inputs(rows: Rows, vault: Vault, uids: Iterable[Uid] | None = None) -
 
 
 def fill(rows: Rows, vault: Vault, loaded: Loaded, need: Need) -> None:
-    """Read what `need` asks for into `loaded`."""
+    """Read what `need` asks for into `loaded`; the records are held, so that all of it stays."""
     if need.records:
+        rows.lock(need.records)
         loaded.records |= load_records(rows, need.records - loaded.records.keys())
     if need.edges_of:
         for e in load_edges(rows, need.edges_of):
@@ -358,6 +353,7 @@ def dirty(rows: Rows, record: Record, at: int, *, rank: int = 1) -> None:
 
 def dirty_all(rows: Rows, ranked: Sequence[tuple[Record, int]], at: int) -> None:
     """Mark the links of records, each once. The oldest mark is kept."""
+    rows.lock(record.uid for record, _ in ranked)
     found = rows.select("slot", {"uid": among({record.uid for record, _ in ranked})})
     mark_all(rows, ranked, {slot["uid"]: slot for slot in found}, at)
 
@@ -414,5 +410,4 @@ def want(rows: Rows, golden: Uid, system: str, obj: str, at: int) -> None:
 
 def count(rows: Rows, system: str, name: str, n: int = 1) -> None:
     """Count something that must be visible."""
-    row = rows.get("counter", system=system, name=name)
-    rows.upsert("counter", {"system": system, "name": name, "n": n + (row["n"] if row else 0)})
+    rows.add("counter", {"system": system, "name": name}, "n", n)

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 
 from hub.io.migrate import migrate
 from hub.io.rows import Rows
-from hub.io.sql import SqlRows, meaning
+from hub.io.sqlite import SqliteRows, meaning
 
 T = TypeVar("T")
 GROUP = 64  # works in one commit at most
@@ -60,7 +60,7 @@ class Job:
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Run inside a savepoint. Raises StoreFull when the whole transaction is lost."""
-        rows = SqlRows(connection, writes=True)
+        rows = SqliteRows(connection, writes=True)
         connection.execute("SAVEPOINT work")
         try:
             self.result = self.work(rows) if self.work else None
@@ -154,7 +154,7 @@ class SqlStore:
         self._alone()
         self._check_open()
         connection = self._reader()
-        rows = SqlRows(connection, writes=False)
+        rows = SqliteRows(connection, writes=False)
         self._local.busy = True
         try:
             connection.execute("BEGIN")

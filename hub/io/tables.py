@@ -76,7 +76,8 @@ class Doc(Kind):
 class Text(Kind):
     """Text that every database can hold: no NUL, no half of a surrogate pair."""
 
-    impl = sa.Text
+    # By code points, as SQLite sorts it, whatever the database does by itself.
+    impl = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
     @staticmethod
     def put(value: Any) -> str:
@@ -166,9 +167,16 @@ def _may(name: str, kind: Any) -> sa.Column[Any]:
 
 
 def _table(
-    name: str, *parts: Any, index: tuple[tuple[str, ...], ...] = (), small: bool = False
+    name: str,
+    *parts: Any,
+    index: tuple[tuple[str, ...], ...] = (),
+    small: bool = False,
+    of: tuple[str, ...] = (),
 ) -> sa.Table:
-    """`small` rows live inside SQLite's tree of the primary key: one look-up, half the space."""
+    """`small` rows live inside SQLite's tree of the primary key: one look-up, half the space.
+
+    `of`: columns that name records; only who holds those may write the row (see `Rows.lock`).
+    """
     named = [sa.Index(f"{name}_by_{'_'.join(columns)}", *columns) for columns in index]
     return sa.Table(
         name,
@@ -177,6 +185,7 @@ def _table(
         *named,
         sqlite_with_rowid=not small,
         sqlite_autoincrement=name == "outbox",
+        info={"of": of},
     )
 
 
@@ -235,6 +244,7 @@ _table(
     _must("body", Sealed),
     _may("raw", Sealed),
     index=(("status", "at"),),
+    of=("uid",),
 )
 _table(
     "alias",
@@ -265,6 +275,7 @@ _table(
     _must("doc", Blob),
     sa.UniqueConstraint("local", name="record_local_once"),
     index=(("golden",), ("system", "object", "state"), ("entity", "state")),
+    of=("uid",),
 )
 _table(
     "match_key",
@@ -274,6 +285,7 @@ _table(
     _key("uid", Uid),
     index=(("uid",),),
     small=True,
+    of=("uid",),
 )
 _table(
     "edge",
@@ -287,6 +299,7 @@ _table(
     _must("epoch", Int, 0),
     index=(("b",), ("outcome",)),
     small=True,
+    of=("a", "b"),
 )
 _table(
     "golden",
@@ -298,6 +311,7 @@ _table(
     _must("at", Ms),
     _must("doc", Blob),
     index=(("merged_into", "uid"),),
+    of=("uid",),
 )
 _table(
     "assoc",
@@ -306,6 +320,7 @@ _table(
     _key("other", Uid),
     index=(("other",),),
     small=True,
+    of=("uid",),
 )
 # -- what is to be written, and what was -------------------------------------------------------
 _table(
@@ -321,6 +336,7 @@ _table(
     _must("held", Flag, default=False),
     _may("run", Text),
     index=(("system", "held", "dirty"),),
+    of=("uid",),
 )
 _table(
     "wanted",
@@ -334,6 +350,7 @@ _table(
     _must("held", Flag, default=False),
     _may("run", Text),
     index=(("system", "held", "dirty"),),
+    of=("golden",),
 )
 _table(
     "intent",
@@ -350,6 +367,7 @@ _table(
     _may("unknown_at", Ms),
     sa.UniqueConstraint("key", name="intent_key_once"),
     index=(("system", "status"), ("golden",)),
+    of=("uid",),
 )
 _table(
     "run",
@@ -387,7 +405,7 @@ _table(
     index=(("golden", "version"),),
 )
 _table("lane", _key("lane", Int), _must("n", Int), _must("head", Blob), small=True)
-_table("subject_key", _key("uid", Uid), _must("wrapped", Blob), small=True)
+_table("subject_key", _key("uid", Uid), _must("wrapped", Blob), small=True, of=("uid",))
 
 # -- transport, work, and what a person must see -----------------------------------------------
 _table(
@@ -415,6 +433,7 @@ _table(
     _key("topic", Text),
     _key("partition", Int),
     _must("offset", Int),
+    _must("epoch", Int, 0),
     small=True,
 )
 _table(
@@ -451,5 +470,6 @@ _table(
     _must("doc", Doc),
     index=(("state", "kind", "at"), ("uid",)),
 )
+_table("recheck", _key("id", Text), _must("at", Ms), _must("uids", Doc))
 _table("counter", _key("system", Text), _key("name", Text), _must("n", Int), small=True)
 _table("meta", _key("name", Text), _must("value", Text), small=True)

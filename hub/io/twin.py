@@ -13,8 +13,9 @@ from itertools import product, takewhile
 from math import prod
 from typing import Any, TypeVar
 
-from hub.io.rows import Conflict, Refused, Row, Rows, StoreFull
+from hub.io.rows import Again, Conflict, Refused, Row, Rows, StoreFull
 from hub.io.shapes import SHAPES, Shape, Stored, Term, check_limit, picker, shape_of
+from hub.io.tables import Uid
 
 T = TypeVar("T")
 Undo = Callable[[], object]
@@ -163,12 +164,20 @@ class DictRows:
     """One open transaction on the twin."""
 
     def __init__(
-        self, tables: Mapping[str, Table], *, writes: bool, full: StoreFull | None = None
+        self,
+        tables: Mapping[str, Table],
+        *,
+        writes: bool,
+        full: StoreFull | None = None,
+        held: Iterable[bytes] = (),
+        contended: Callable[[], bool] = bool,
     ) -> None:
-        """`full` is raised by the first write."""
+        """`full` is raised by the first write. `held`: records that are held from the start."""
         self._tables = tables
         self._writes = writes
         self._full = full
+        self.held = set(held)
+        self._contended = contended
         self._journal: list[Undo] = []
         self.open = True
         self.broken: StoreFull | None = None
@@ -190,10 +199,39 @@ class DictRows:
             raise self._full
         return held
 
+    alone = True
+
+    def lock(self, uids: Iterable[str]) -> bool:
+        """See `Rows`."""
+        self._writable("record")
+        fresh = set(map(Uid.put, uids)) - self.held
+        self.held |= fresh
+        if fresh and self._contended():
+            raise Again
+        return False
+
+    def number(self, series: str) -> int:
+        """See `Rows`."""
+        row = self.get("meta", name=series)
+        number = 1 + int(row["value"] if row else 0)
+        self.upsert("meta", {"name": series, "value": str(number)})
+        return number
+
+    def add(self, table: str, key: Row, column: str, n: int) -> None:
+        """See `Rows`."""
+        row = self.get(table, **key)
+        self.upsert(table, {**key, column: n + (row[column] if row else 0)})
+
+    def time(self, own: int) -> int:
+        """See `Rows`."""
+        return own
+
     def insert(self, table: str, row: Row) -> Row:
         """See `Rows`."""
         held = self._writable(table)
         shape, stored = held.shape, held.shape.bind(row)
+        if table == "record":
+            self.held.add(shape.key_of(stored)[0])  # nobody else knows of it
         if shape.generated is not None and stored[shape.generated] is None:
             stored = (*stored[: shape.generated], held.last + 1, *stored[shape.generated + 1 :])
         if shape.key_of(stored) in held.rows:
@@ -238,6 +276,7 @@ class DictRows:
 
     def _put(self, held: Table, stored: Stored) -> None:
         shape = held.shape
+        shape.check_held([stored], self.held)
         for places in shape.uniques:
             self._check_free(held, places, stored)
         before = held.put(stored)
@@ -264,6 +303,7 @@ class DictRows:
         """See `Rows`."""
         held = self._writable(table)
         bound = dict(zip(*held.shape.bind_changes(changes), strict=True))
+        held.shape.check_named(held.shape.terms(where), self.held)
         found = self._found(held, where)
         self._put_all(held, [_changed(old, bound) for old in found])
         return len(found)
@@ -285,6 +325,7 @@ class DictRows:
     def delete(self, table: str, where: Mapping[str, Any]) -> int:
         """See `Rows`."""
         held = self._writable(table)
+        held.shape.check_named(held.shape.terms(where), self.held)
         found = self._found(held, where)
         for stored in found:
             held.cut(held.shape.key_of(stored))
@@ -310,9 +351,11 @@ class DictRows:
         order: Sequence[str] = (),
         limit: int | None = None,
         only: Sequence[str] = (),
+        *,
+        keep: bool = False,
     ) -> list[Row]:
         """See `Rows`."""
-        held = self._table(table)
+        held = self._writable(table) if keep else self._table(table)
         check_limit(limit)
         reading = held.shape.reading(order, only)
         found = self._found(held, where)
@@ -331,8 +374,9 @@ def _changed(stored: Stored, changes: Mapping[int, Any]) -> Stored:
 class DictStore:
     """`Store` without a disk. `fail_next` makes the next transaction fail, as disks do."""
 
-    def __init__(self) -> None:
-        """Empty tables."""
+    def __init__(self, contended: Callable[[], bool] = bool) -> None:
+        """Empty tables. `contended` says whether somebody else holds what is to be locked."""
+        self._contended = contended
         self._tables = {name: Table(shape) for name, shape in SHAPES.items()}
         self._failing = ""
         self._busy = False
@@ -348,18 +392,24 @@ class DictStore:
         """See `Store`."""
         kind, self._failing = self._failing, ""
         failure = StoreFull(kind) if kind else None
-        rows = self._begin(writes=True, full=failure if kind == "full" else None)
-        try:
-            result = work(rows)
-        except BaseException:
-            rows.undo()
-            raise
-        finally:
-            self._end(rows)
-        if failure is not None:
-            rows.undo()
-            raise failure
-        return result
+        held: set[bytes] = set()
+        while True:
+            rows = self._begin(writes=True, full=failure if kind == "full" else None, held=held)
+            try:
+                result = work(rows)
+            except Again:
+                rows.undo()
+                held = rows.held
+                continue
+            except BaseException:
+                rows.undo()
+                raise
+            finally:
+                self._end(rows)
+            if failure is not None:
+                rows.undo()
+                raise failure
+            return result
 
     def view(self, work: Callable[[Rows], T]) -> T:
         """See `Store`."""
@@ -369,11 +419,15 @@ class DictStore:
         finally:
             self._end(rows)
 
-    def _begin(self, *, writes: bool, full: StoreFull | None = None) -> DictRows:
+    def _begin(
+        self, *, writes: bool, full: StoreFull | None = None, held: Iterable[bytes] = ()
+    ) -> DictRows:
         if self._busy:
             raise RuntimeError("a transaction is open already")
         self._busy = True
-        return DictRows(self._tables, writes=writes, full=full)
+        return DictRows(
+            self._tables, writes=writes, full=full, held=held, contended=self._contended
+        )
 
     def _end(self, rows: DictRows) -> None:
         rows.open = self._busy = False

@@ -55,8 +55,9 @@ class Loaded:
 
     `edges_of`: records whose edges are all in `edges`. `keys`: match key to the uids that have it.
     `ends`: record uid to golden id, for the other ends of associations. `stored`: records as they
-    are stored, where those in `records` are to be folded from nothing. `batch`: what the inputs
-    make of their records, once these are there; it is worked out once.
+    are stored, where those in `records` are to be folded from nothing. `again`: records whose keys
+    are looked up once more, as if they were new. `batch`: what the inputs make of their records,
+    once these are there; it is worked out once.
     """
 
     records: dict[Uid, Record | None] = field(default_factory=dict)
@@ -66,6 +67,7 @@ class Loaded:
     golden: dict[Uid, Golden | None] = field(default_factory=dict)
     ends: dict[Uid, Uid] = field(default_factory=dict)
     stored: Mapping[Uid, Record] = field(default_factory=dict)
+    again: frozenset[Uid] = frozenset()
     batch: Batch | None = None
 
 
@@ -211,6 +213,10 @@ def fold_all(
         if uid in loaded.stored or claims_of(after) != claims_of(stored[uid]):
             batch.keys[uid] = identity.match_keys(after, context.rules)
             batch.had[uid] = identity.match_keys(stored[uid], context.rules)
+    for uid in loaded.again:
+        if record := batch.after.get(uid) or loaded.records[uid]:
+            batch.keys[uid] = identity.match_keys(record, context.rules)
+            batch.had[uid] = frozenset()
     return batch
 
 

@@ -143,7 +143,7 @@ def stand(world: World, pairs: int, told: Told) -> None:
         some = range(first, min(first + READ_AT_ONCE, pairs))
         for tool in world.tools:
             take(world, [(tool, n, f"+1202{n % 10_000_000:07d}") for n in some], snapshot=True)
-        drain(world)
+        resolve.drain(world.hub)
         if first % (READ_AT_ONCE * 25) == 0:
             told(f"{first * 2} of {pairs * 2} records")
 
@@ -152,7 +152,7 @@ def timed(world: World, edits: int, pairs: int) -> float:
     """Edits a second, from the committed input on. Raises `Wrong` where some are left."""
     change(world, edits, pairs, 1)
     began = time.monotonic()
-    drain(world)
+    resolve.drain(world.hub)
     took = time.monotonic() - began
     if left := world.store.view(lambda rows: rows.count("input", {"status": "pending"})):
         raise commands.Wrong(f"{left} of {edits} edits were not resolved")
@@ -163,7 +163,7 @@ def profiled(world: World, edits: int, pairs: int) -> dict[str, float]:
     """Where the time of resolving goes, by step; the measuring itself makes it slower."""
     change(world, edits, pairs, 2)
     profile = cProfile.Profile()
-    profile.runcall(drain, world)
+    profile.runcall(resolve.drain, world.hub)
     stats: Any = pstats.Stats(profile)
     whole = stats.total_tt
     found = {name: cumulative(stats, *place) / whole for name, place in STEPS.items()}
@@ -217,12 +217,6 @@ def reading(world: World, n: int, phone: str) -> Reading:
         "note": None,
     }
     return Reading(PERSON, f"n{n}", app, now, world.clock(), source_ms=now)
-
-
-def drain(world: World) -> None:
-    """Resolve all that waits."""
-    while resolve.step(world.hub) <= world.clock.time:
-        pass
 
 
 # -- calls ---------------------------------------------------------------------------------------
@@ -304,7 +298,7 @@ def read_all(hub: Hub, edited: set[Uid], began: int) -> None:
                 stream = capture.Stream(hub, system, spec)
                 capture.guarded(hub, system, partial(page, stream))
         hub.env.sleep(0.2)
-    runs.resolve_all(hub)
+    resolve.drain(hub)
 
 
 def page(stream: capture.Stream) -> int:
@@ -330,7 +324,7 @@ def deliver_all(hub: Hub) -> None:
     while hub.env.view(lambda rows: rows.count("slot", free)):
         for system in hub.systems.values():
             capture.guarded(hub, system, lambda: deliver.step(hub, system))  # noqa: B023
-            runs.resolve_all(hub)
+            resolve.drain(hub)
 
 
 def settle(hub: Hub) -> None:
@@ -344,6 +338,6 @@ def settle(hub: Hub) -> None:
 def turn(hub: Hub, system: System) -> None:
     """One pass of each loop of a system."""
     capture.guarded(hub, system, lambda: capture.step(hub, system))
-    runs.resolve_all(hub)
+    resolve.drain(hub)
     capture.guarded(hub, system, lambda: deliver.step(hub, system))
-    runs.resolve_all(hub)
+    resolve.drain(hub)

@@ -88,10 +88,14 @@ class Post:
 
 @dataclass
 class Run:
-    """One seeded run. `ledger` is what was accepted, kept outside of the hub."""
+    """One seeded run. `ledger` is what was accepted, kept outside of the hub.
+
+    `contended`: how often (0 to 1) a transaction loses a race and is begun anew.
+    """
 
     seed: int
     steps: int = 200
+    contended: float = 0
     trace: list[str] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     ledger: set[str] = field(default_factory=set)
@@ -107,7 +111,12 @@ class Run:
             p.skew_ms for p in profiles.values()
         )
         self.world = World(
-            profiles, seed=self.seed, vendors=self.vendors, customers=customers, ahead=ahead
+            profiles,
+            seed=self.seed,
+            vendors=self.vendors,
+            customers=customers,
+            ahead=ahead,
+            contended=self.contended,
         )
         self.people = People(self.world, self.dice, self.note)
         self.loops: dict[str, greenlet.greenlet] = {}
@@ -418,9 +427,9 @@ def some_profile(dice: random.Random) -> Profile:
     )
 
 
-def simulate(seed: int, steps: int = 120) -> Outcome:
+def simulate(seed: int, steps: int = 120, contended: float = 0) -> Outcome:
     """One run."""
-    return Run(seed, steps).play()
+    return Run(seed, steps, contended).play()
 
 
 __all__ = ["Broken", "Outcome", "Run", "simulate"]

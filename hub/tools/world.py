@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary
 import greenlet
 
 from connectors._kit.simtool import COMPANY, PERSON, Profile
-from hub import capture, deliver, export, replay, runs, sweep, switches
+from hub import capture, deliver, export, replay, resolve, runs, sweep, switches
 from hub.env import Hub, System, uuid7
 from hub.inputs import link_fields
 from hub.io.codec import Codec
-from hub.io.log import Log
+from hub.io.log import TableLog
 from hub.io.rows import Rows, Store
 from hub.io.seal import Seal
 from hub.io.state import Vault
@@ -146,7 +146,8 @@ class World:
 
     `vendors` are there with their production connectors and a sandbox of `customers`, whose clock
     may be `ahead` of ours (ms), the simulated tools of `profiles` beside them; the first has the
-    highest rank. `wrap` may stand between the hub and each connector.
+    highest rank. `wrap` may stand between the hub and each connector. `contended`: how often (0 to
+    1) somebody else holds what is to be locked, so that a work is begun anew.
     """
 
     profiles: Mapping[str, Profile]
@@ -158,12 +159,14 @@ class World:
     customers: int = 0
     ahead: Mapping[str, int] = field(default_factory=dict)
     wrap: Callable[[Any], Any] = lambda connector: connector
+    contended: float = 0
 
     def __post_init__(self) -> None:
         """Build everything; the hub may write from the start."""
         self.clock = VirtualClock()
         self.chance = random.Random(self.seed)
-        self.store = DictStore()
+        races = random.Random(self.seed)
+        self.store = DictStore(lambda: races.random() < self.contended)
         self.env = WorldEnv(self.clock, self.chance, self.store)
         simulated = {n: Simulated(n, p, self.env) for n, p in self.profiles.items()}
         hosted = {
@@ -178,7 +181,7 @@ class World:
 
     def opened(self) -> Hub:
         """A hub that starts on the store: whatever an earlier one had in memory is gone."""
-        hub = Hub(self.env, Vault(self.seal, b"pepper"), Log(2), Codec(), self._context())
+        hub = Hub(self.env, Vault(self.seal, b"pepper"), TableLog(2), Codec(), self._context())
         hub.systems = {n: self._system(hub, o) for n, o in self.outside.items()}
         return hub
 
@@ -247,7 +250,7 @@ class World:
 
     def resolve(self) -> None:
         """Fold everything that waits."""
-        runs.resolve_all(self.hub)
+        resolve.drain(self.hub)
 
     def deliver(self, name: str) -> None:
         """One pass of a system's deliver."""

@@ -20,8 +20,8 @@ from hub.browse import PAIRS
 from hub.console.pages import PAGES
 from hub.running import Running
 from hub.status import status
-from tests.conftest import lacking
 from tests.end_to_end.conftest import Site, sites, up, wait
+from tests.services import lacking
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip

@@ -20,7 +20,6 @@ from hub.io import codec
 from hub.io.anchor import Anchor, BadAnchor, Line
 from hub.io.codec import Codec, Undecodable, decode
 from hub.io.http import Budget, HttpApi, retry_after_ms
-from hub.io.log import Log, Message
 from hub.io.rows import Rows, Store
 from hub.io.seal import (
     BadKeyFile,
@@ -44,137 +43,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made: Store = SqlStore(tmp_path / "hub.db") if request.param == "sqlite" else DictStore()
     yield made
     made.close()
-
-
-# -- log ---------------------------------------------------------------------------------------
-
-
-def test_the_log_keeps_the_order_of_each_key(store: Store) -> None:
-    """Messages of one key come in order, each once, until their position is committed."""
-    log = Log(4)
-    for n in range(30):
-        key = f"k{n % 5}".encode()
-        store.transact(lambda r, k=key, n=n: log.publish(r, "t", k, str(n).encode(), {}, n))  # type: ignore[misc]
-    store.transact(log.relay)
-    seen: dict[bytes, list[int]] = {}
-    while found := store.view(lambda r: log.poll(r, "g", ["t"], 7)):
-        again = store.view(lambda r: log.poll(r, "g", ["t"], 7))
-        assert found == again, "what is not committed comes again"
-        for m in found:
-            seen.setdefault(m.key, []).append(int(m.value or b"0"))
-        store.transact(lambda r, found=found: log.commit(r, "g", found))  # type: ignore[misc]
-    assert sorted(n for ns in seen.values() for n in ns) == list(range(30))
-    assert all(ns == sorted(ns) for ns in seen.values())
-    assert store.view(lambda r: log.lag(r, "g")) == 0
-
-
-def test_the_log_is_pruned_behind_every_group(store: Store) -> None:
-    """Nothing is dropped that a group has still to read; offsets go on afterwards."""
-    log = Log(1)
-    for n in range(6):
-        store.transact(lambda r, n=n: log.publish(r, "t", b"k", b"", {}, n))  # type: ignore[misc]
-    store.transact(log.relay)
-    first = store.view(lambda r: log.poll(r, "slow", ["t"], 2))
-    store.transact(lambda r: log.commit(r, "slow", first))
-    whole = store.view(lambda r: log.poll(r, "fast", ["t"], 9))
-    store.transact(lambda r: log.commit(r, "fast", whole))
-    assert store.transact(lambda r: log.prune(r, 100)) == 2
-    store.transact(lambda r: log.publish(r, "t", b"k", b"", {}, 7))
-    store.transact(log.relay)
-    assert [m.offset for m in store.view(lambda r: log.poll(r, "slow", ["t"], 9))] == [
-        2,
-        3,
-        4,
-        5,
-        6,
-    ]
-
-
-def announced(store: Store, log: Log, topic: str, count: int) -> None:
-    """So many messages of different keys in a topic."""
-    for n in range(count):
-        key = f"k{n}".encode()
-        store.transact(lambda r, k=key: log.publish(r, topic, k, b"", {}, 1))  # type: ignore[misc]
-    while store.transact(log.relay):
-        pass
-
-
-def test_a_long_topic_does_not_delay_the_others(store: Store) -> None:
-    """Of every partition that has something a fair share is read, and the limit is made use of."""
-    log = Log(4)
-    announced(store, log, "a", 100)
-    announced(store, log, "b", 3)
-    found = store.view(lambda r: log.poll(r, "g", ["a", "b"], 20))
-    assert sum(m.topic == "b" for m in found) == 3
-    assert len(found) == 20
-
-
-def test_more_partitions_than_a_poll_may_read_have_their_turn_one_after_the_other(
-    store: Store,
-) -> None:
-    """The limit holds, and all of it comes to be read."""
-    log = Log(8)
-    announced(store, log, "a", 50)
-    read = 0
-    while found := store.view(lambda r: log.poll(r, "g", ["a"], 3)):
-        assert len(found) <= 3
-        read += len(found)
-        store.transact(lambda r, found=found: log.commit(r, "g", found))  # type: ignore[misc]
-    assert read == 50
-
-
-def test_nothing_is_pruned_before_anybody_has_read_it(store: Store) -> None:
-    """A reader that is far behind finds all of it, however old."""
-    log = Log(1)
-    announced(store, log, "t", 3)
-    assert store.transact(lambda r: log.prune(r, 100)) == 0
-    found = store.view(lambda r: log.poll(r, "g", ["t"], 9))
-    store.transact(lambda r: log.commit(r, "g", found))
-    assert (len(found), store.transact(lambda r: log.prune(r, 100))) == (3, 3)
-
-
-@pytest.mark.parametrize(("before", "after"), [(8, 1), (1, 8)])
-def test_another_number_of_partitions_loses_nothing(store: Store, before: int, after: int) -> None:
-    """What was written and read before is neither lost nor repeated, and all of it is pruned."""
-    first, second = Log(before), Log(after)
-    announced(store, first, "t", 20)
-    read = polled(store, first, "t", 7)
-    announced(store, second, "t", 20)
-    while found := polled(store, second, "t", 7):
-        read += found
-    assert sorted(m.key for m in read) == sorted(2 * [f"k{n}".encode() for n in range(20)])
-    assert len({(m.partition, m.offset) for m in read}) == 40
-    assert store.view(lambda r: second.lag(r, "g")) == 0
-    assert store.transact(lambda r: second.prune(r, 100)) == 40
-
-
-def polled(store: Store, log: Log, topic: str, limit: int) -> list[Message]:
-    """What a group reads next, and then has done."""
-    found = store.view(lambda r: log.poll(r, "g", [topic], limit))
-    store.transact(lambda r: log.commit(r, "g", found))
-    return found
-
-
-def test_a_position_never_moves_back(store: Store) -> None:
-    """Old messages that are done once more are not read again."""
-    log = Log()
-    announced(store, log, "t", 5)
-    old, new = polled(store, log, "t", 2), polled(store, log, "t", 9)
-    store.transact(lambda r: log.commit(r, "g", old))
-    assert (len(new), polled(store, log, "t", 9)) == (3, [])
-
-
-def test_what_failed_is_not_announced(store: Store) -> None:
-    """An event of a transaction that failed never reaches the log."""
-    log = Log(1)
-
-    def fail(rows: Any) -> None:
-        log.publish(rows, "t", b"k", b"", {}, 1)
-        raise KeyError
-
-    with pytest.raises(KeyError):
-        store.transact(fail)
-    assert store.transact(log.relay) == 0
 
 
 # -- seal --------------------------------------------------------------------------------------
@@ -208,12 +76,18 @@ def test_many_threads_seal_and_open_at_once() -> None:
         assert all(pool.map(rounds, range(8)))
 
 
+def forget(rows: Rows, uid: str) -> None:
+    """Throw a record's key away."""
+    rows.lock([uid])
+    rows.update("subject_key", {"uid": uid}, {"wrapped": b""})
+
+
 def test_an_erased_key_never_comes_back(store: Store) -> None:
     """A record whose key was dropped cannot be opened, and gets no new key."""
     seal = Seal(b"m" * 32, os.urandom)
     key = store.transact(lambda r: subject_key(r, UID, seal))
     assert store.transact(lambda r: subject_key(r, UID, seal)) == key
-    store.transact(lambda r: r.update("subject_key", {"uid": UID}, {"wrapped": b""}))
+    store.transact(lambda r: forget(r, UID))
     with pytest.raises(CannotOpen, match="erased"):
         store.transact(lambda r: subject_key(r, UID, seal))
 
@@ -226,6 +100,7 @@ def test_keys_read_at_once_are_those_that_open(store: Store) -> None:
     def work(rows: Rows) -> None:
         key = subject_key(rows, UID, seal)
         subject_key(rows, foreign, other)
+        rows.lock([erased])
         rows.insert("subject_key", {"uid": erased, "wrapped": b""})
         assert subject_keys(rows, [UID, erased, foreign, unmade], seal) == {UID: key}
 

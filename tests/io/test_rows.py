@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from hub.io.postgres import PostgresStore
 from hub.io.rows import (
     Conflict,
     Refused,
@@ -24,19 +26,25 @@ from hub.io.rows import (
     below,
     unlike,
 )
-from hub.io.sql import FEW
+from hub.io.sqlite import FEW
 from hub.io.store import SqlStore
 from hub.io.twin import DictStore
 
 UID = "01a0c450-7f5a-75b1-a522-4a58b791f1d8"
 
 
-@pytest.fixture(params=["sqlite", "twin"])
+@pytest.fixture(params=["sqlite", "twin", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Each store in turn."""
-    made: Store = SqlStore(tmp_path / "hub.db") if request.param == "sqlite" else DictStore()
-    yield made
-    made.close()
+    with closing(opened(request, tmp_path)) as made:
+        yield made
+
+
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """The store that is asked for."""
+    if request.param == "postgres":
+        return PostgresStore(request.getfixturevalue("postgres"))
+    return SqlStore(tmp_path / "hub.db") if request.param == "sqlite" else DictStore()
 
 
 def counter(name: str, n: int | None) -> dict[str, Any]:
@@ -184,6 +192,7 @@ def test_a_conflict_among_many_changes_undoes_them_all(store: Store) -> None:
          "status": "sent", "at": 1, "key": f"k{n}"} for n in range(3)]  # fmt: skip
 
     def work(rows: Rows) -> None:
+        rows.lock([UID])
         rows.insert_many("intent", intents)
         changes = [{"uid": UID, "seq": n, "key": key} for n, key in ((0, "k9"), (1, "k2"))]
         with pytest.raises(Conflict):
@@ -208,7 +217,12 @@ def test_docs_are_copies(store: Store) -> None:
     """What a caller does to a document it got or gave changes nothing in the store."""
     doc = {"a": [1]}
     row = {"uid": UID, "system": "s", "object": "o", "dirty": None, "holds": doc}
-    store.transact(lambda r: r.insert("slot", row))
+
+    def work(rows: Rows) -> None:
+        rows.lock([UID])
+        rows.insert("slot", row)
+
+    store.transact(work)
     doc["a"].append(2)
     found = store.view(lambda r: r.get("slot", uid=UID))
     assert found is not None

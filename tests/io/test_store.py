@@ -21,7 +21,7 @@ from hub.io import state
 from hub.io.migrate import NewerDatabase, migrate
 from hub.io.rows import Rows, StoreFull, among, below
 from hub.io.seal import Seal
-from hub.io.sql import SqlRows
+from hub.io.sqlite import SqliteRows
 from hub.io.state import Vault
 from hub.io.store import Busy, SqlStore, connect
 from hub.io.tables import METADATA
@@ -182,7 +182,7 @@ def plans(path: Path, work: Callable[[Rows], object], *, sorts: bool = False) ->
     connection = connect(path)
     told: list[str] = []
     connection.set_trace_callback(told.append)
-    work(SqlRows(connection, writes=False))
+    work(SqliteRows(connection, writes=False))
     connection.set_trace_callback(None)
     found = [row for text in told for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")]
     connection.close()

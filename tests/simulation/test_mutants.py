@@ -113,12 +113,14 @@ def forget(*_: Any) -> int:
     return 1
 
 
-def looked_once(rows: Any, link: Any) -> Any:
+def looked_once(rows: Any, link: Any, **more: Any) -> Any:
     """What a link needed before its record was read is what is done to it afterwards."""
     here = (link.system.name, link.spec.object)
     if here in looks:
-        return looks.pop(here)
-    if found := honest_deliver_look(rows, link):
+        found = looks.pop(here)
+        rows.lock(one.record.uid for one in found if isinstance(one, deliver.Plan))
+        return found
+    if found := honest_deliver_look(rows, link, **more):
         looks[here] = found
     return found
 

@@ -55,6 +55,13 @@ def test_promises_hold(block: int) -> None:
     assert len(faults) >= 8, f"the world was too kind: {faults}"
 
 
+@pytest.mark.parametrize("seed", SEEDS[:20])
+def test_promises_hold_where_races_are_lost(seed: int) -> None:
+    """A transaction that has to be begun anew does nothing twice."""
+    outcome = simulate(seed, STEPS, contended=0.5)
+    assert outcome.ok, told(outcome)
+
+
 @pytest.mark.parametrize(("seed", "steps"), FAILED_ONCE)
 def test_what_failed_once_holds(seed: int, steps: int) -> None:
     """A seed that ever broke a promise is told again for ever."""

@@ -175,6 +175,7 @@ class Story:
 
     def poison(self, rows: Rows, uid: str | None) -> None:
         """The newest input of a record, still waiting, is damaged on its way."""
+        rows.lock([uid] if uid else [])
         row = rows.get("record", uid=uid) or {}
         where = {"uid": uid, "seq": row["next_seq"] - 1}
         self.must(rows.update("input", {**where, "status": "pending"}, {"body": b"?"}) == 1, "read")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -270,6 +271,16 @@ def test_signing_in_needs_credentials() -> None:
     """What is missing is named before anything is asked."""
     with pytest.raises(ValueError, match="sasl_tls needs username"):
         declared(source(security="sasl_tls")).connect({}, lambda: 0)
+
+
+def test_certificates_are_looked_at(tmp_path: Path) -> None:
+    """A file that is not there is named at once, one that is no certificate when it is used."""
+    with pytest.raises(ValueError, match=r"source\.ca_file: .*ca\.pem does not exist"):
+        declared(source(security="tls", ca_file=str(tmp_path / "ca.pem"))).connect({}, lambda: 0)
+    (tmp_path / "ca.pem").write_text("no certificate")
+    connector = declared(source(security="tls", ca_file=str(tmp_path / "ca.pem")))
+    with pytest.raises(Denied, match=r"ssl\.ca\.location"):
+        connector.account(connector.connect({}, lambda: 0))
 
 
 PLACES: list[tuple[Any, Any, Any]] = [

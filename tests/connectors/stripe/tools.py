@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -12,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import pytest
+
+from tests.services import lacking
 
 ROOT = Path(__file__).parents[3]
 LOCK = Path(__file__).with_name("localstripe.lock")
@@ -49,9 +49,7 @@ def localstripe() -> Iterator[str]:
     try:
         binary = python()
     except (subprocess.SubprocessError, OSError) as error:
-        if "localstripe" in os.environ.get("HUB_TEST_REQUIRE", ""):
-            raise
-        pytest.skip(f"localstripe cannot be installed: {error}")
+        lacking("localstripe", f"it cannot be installed: {error}")
     port = free_port()
     process = subprocess.Popen(  # noqa: S603
         [str(binary), "-c", SERVE % port], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

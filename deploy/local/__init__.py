@@ -1,0 +1,1 @@
+"""The servers that a scaled hub talks to, as processes of one machine: for developers and tests."""
