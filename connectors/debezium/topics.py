@@ -34,7 +34,7 @@ from connectors._kit.source import FILES, PROTOCOL, Source
 from connectors.debezium.values import Schema, schema_of
 
 T = TypeVar("T")
-ANSWER_S: Final = 10.0  # how long brokers and registry may take to answer
+ANSWER_S: Final = 5.0  # how long brokers and registry may take to answer
 LOOK_S: Final = 0.5
 READ: Final = {
     "group.id": "synchub",  # has to be there; it is never joined

@@ -9,7 +9,9 @@ from typing import Any
 
 from connectors._kit import serve
 from connectors._kit.serve import Served
+from connectors.debezium.connector import PAGE
 from hub import browse, commands, opening
+from hub.capture import PAGE_AT_ONCE
 from hub.env import Hub
 from hub.listeners import wait_for
 from hub.logs import be_quiet
@@ -91,6 +93,11 @@ def known(crm: Served, mail: str, name: str) -> Any:
     return contacts(crm).get(mail, {}).get(name)
 
 
+def test_a_page_is_one_transaction() -> None:
+    """What was kept is never read again, whenever the hub dies."""
+    assert PAGE <= PAGE_AT_ONCE
+
+
 def test_rows_reach_the_crm(kafka: str, tmp_path: Path) -> None:
     """A row is followed when inserted, changed, renamed, deleted; a restart repeats nothing."""
     shop, mail = Shop(kafka), "ada@example.com"
@@ -168,6 +175,27 @@ def test_what_the_table_lacks_is_shown_and_stays(kafka: str, tmp_path: Path) -> 
         assert commands.sweep_now(hub, "shop")["sweeping"] == ["shop"]
         swept = commands.swept(hub, hub.env.now())["objects"]
         assert {one["system"] for one in swept} == {"hubspot"}
+
+
+def test_what_nobody_understands_is_parked(kafka: str, tmp_path: Path) -> None:
+    """The rest goes on; to read a row again means to wait for what the topic says next."""
+    shop, mail = Shop(kafka), "ada@example.com"
+    shop.make()
+    shop.producer.produce(shop.topic, b"{", b'{"id":1}')
+    shop.producer.flush(10)
+    shop.tell([inserted(id=2)])
+    with site(shop, tmp_path) as (crm, folder), running(folder) as up:
+        hub = up.opened.hub
+        connected(hub, crm, mail)
+        (item,) = commands.parked(hub)["parked"]
+        assert "partition 0 offset 0: neither JSON nor Avro" in item["why"]
+        told = commands.replay(hub, item["id"])["replayed"]
+        assert told == "shop is a log: what it says of the record next will be read"
+        where = {"system": "shop"}
+        found = hub.env.view(lambda rows: rows.select("record", where, only=("uid",)))
+        browse.repair(hub, [row["uid"] for row in found])
+        assert wait_for(lambda: rests(hub), 30)
+        assert not status(hub)["parked"]
 
 
 def test_a_company_column_is_an_association(kafka: str, tmp_path: Path) -> None:

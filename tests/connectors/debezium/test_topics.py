@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from connectors._kit.contract import (
 )
 from connectors.debezium.connector import PAGE, Place, continued
 from connectors.debezium.topics import Topic
+from deploy.local.parts import Kafka
 from hub.listeners import wait_for
 from tests.connectors.debezium.tools import (
     Shop,
@@ -271,6 +273,55 @@ def test_signing_in_needs_credentials() -> None:
     """What is missing is named before anything is asked."""
     with pytest.raises(ValueError, match="sasl_tls needs username"):
         declared(source(security="sasl_tls")).connect({}, lambda: 0)
+
+
+SAFE = {
+    "sasl.enabled.mechanisms": "PLAIN",
+    "listener.name.safe.plain.sasl.jaas.config": "org.apache.kafka.common.security.plain."
+    'PlainLoginModule required user_shop="pass-of-shop" user_guest="pass-of-guest";',
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS;User:shop",
+}
+
+
+def test_a_refusal_is_told_at_once(own_kafka: Callable[..., Kafka]) -> None:
+    """A wrong password, and a topic that the user may not read, are for a person."""
+    broker = own_kafka(settings=SAFE, listeners={"SAFE": "SASL_PLAINTEXT"})
+    shop = Shop(broker.address)
+    shop.make()
+    shop.tell(captured())
+    safe = {"bootstrap": broker.at("SAFE"), "security": "sasl_plaintext", "sasl": "PLAIN"}
+    connector = declared(source(shop.topic, **safe))
+
+    def asked(user: str, password: str) -> Page:
+        api = connector.connect({"username": user, "password": password}, lambda: 0)
+        try:
+            return connector.changes(api, shop.spec, connector.begin(api, shop.spec, 0))
+        finally:
+            api.close()
+
+    with pytest.raises(Denied, match="Invalid username or password"):
+        asked("shop", "wrong")
+    with pytest.raises(Denied, match="Topic authorization failed"):
+        asked("guest", "pass-of-guest")
+    assert asked("shop", "pass-of-shop").done
+
+
+def test_a_broker_that_comes_back_is_read_on(own_kafka: Callable[..., Kafka]) -> None:
+    """While it is down that is told; afterwards the same way leads on where it was left."""
+    broker = own_kafka()
+    shop = Shop(broker.address)
+    shop.make()
+    shop.tell([inserted(id=1)])
+    api = shop.api()
+    (first,) = shop.pages(api, shop.begin(api))
+    broker.kill()
+    with pytest.raises(Unavailable, match="brokers"):
+        shop.connector.changes(api, shop.spec, first.cursor)
+    broker.start()
+    shop.tell([inserted(id=2)])
+    assert ids_of(shop.pages(api, first.cursor)) == ["2"]
+    api.close()
 
 
 def test_certificates_are_looked_at(tmp_path: Path) -> None:
