@@ -263,9 +263,12 @@ def stop_writes(hub: Hub, on: bool = True, who: str = "steward") -> Answer:  # n
 
 def sweep_now(hub: Hub, system: str = "") -> Answer:
     """Start a pass over every record of every tool, or of one; `swept` says how far it is."""
-    now, names = hub.env.now(), [system] if system else sorted(hub.systems)
     if system not in ("", *hub.systems):
         raise Wrong(f"there is no system {system!r}; there are: {', '.join(hub.systems)}")
+    now, asked = hub.env.now(), [system] if system else sorted(hub.systems)
+    names = [name for name in asked if sweep.swept(hub.systems[name])]
+    if system and not names:
+        raise Wrong(f"{system} is a log, which tells each change once: there is nothing to sweep")
 
     def begin(rows: Rows) -> None:
         for name in names:

@@ -15,6 +15,7 @@ from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
+from urllib.parse import quote
 
 import httpx
 from confluent_kafka import (
@@ -287,7 +288,7 @@ class Topics:
             named = object_of(one, "a reference")
             subject = text_of(named.get("subject"), "subject")
             version = is_a(named.get("version"), int, "version")
-            other = self._registered(f"/subjects/{subject}/versions/{version}")
+            other = self._registered(f"/subjects/{quote(subject, safe='')}/versions/{version}")
             yield from self._beside(other)
             yield text_of(other.get("schema"), "schema")
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from connectors._kit import serve
 from connectors._kit.serve import Served
 from connectors.debezium.connector import PAGE
@@ -172,7 +174,9 @@ def test_what_the_table_lacks_is_shown_and_stays(kafka: str, tmp_path: Path) -> 
         )
         shown = status(hub)["systems"]["shop"]
         assert (shown["to_look_at"], shown["to_create"], shown["open_hints"]) == (0, 0, 0)
-        assert commands.sweep_now(hub, "shop")["sweeping"] == ["shop"]
+        with pytest.raises(commands.Wrong, match="shop is a log"):
+            commands.sweep_now(hub, "shop")
+        assert commands.sweep_now(hub)["sweeping"] == ["hubspot"]
         swept = commands.swept(hub, hub.env.now())["objects"]
         assert {one["system"] for one in swept} == {"hubspot"}
 
