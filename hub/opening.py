@@ -13,8 +13,10 @@ from typing import Any, TypeVar, cast
 
 import httpx
 import orjson
+from pydantic import ValidationError
 
-from connectors._kit.contract import Account, Connector, ConnectorError
+from connectors._kit.contract import Account, Connector, ConnectorError, OwnApi
+from connectors._kit.source import Kinds, Source
 from hub import commands, leases, listeners, members, republish, rulesets, runs, wiring
 from hub import settings as files
 from hub.commands import Answer
@@ -81,7 +83,8 @@ def init(
 
 def contact(name: str, one: Mapping[str, Any]) -> Account:
     """Whose account this is; reads only. Raises `BadSettings` that names the system."""
-    made = wiring.connector(one.get("vendor", name))
+    told = files.SystemSettings(vendor=one.get("vendor", name), source=one.get("source"))
+    made = wiring.shaped(name, told, files.kinds(files.default_rules(())), Path())
     try:
         with asking(made, one.get("base_url", ""), one["auth"]) as api:
             return made.account(api)
@@ -90,7 +93,9 @@ def contact(name: str, one: Mapping[str, Any]) -> Account:
 
 
 @contextmanager
-def asking(made: Connector, base_url: str, secrets: Mapping[str, str]) -> Iterator[HttpApi]:
+def asking(
+    made: Connector, base_url: str, secrets: Mapping[str, str]
+) -> Iterator[HttpApi | OwnApi]:
     """A client of its own, without a hub around it."""
     budget = Budget(made.limits, wiring.Clock().now, time.sleep)
     api = wiring.client(made, base_url, secrets, budget)
@@ -112,6 +117,7 @@ def settings_of(name: str, one: Mapping[str, Any], account: Account) -> files.Sy
         credentials=f"secrets/{name}",
         poll_seconds=2 if near else 30,
         calls_per_second=one.get("calls_per_second"),
+        source=one.get("source"),
     )
 
 
@@ -266,11 +272,11 @@ class Checked:
 def check(folder: Folder) -> Checked:
     """Ask every system whose account it is and what it lacks; reads only."""
     found, checked = folder.hub(), Checked()
-    folder.rules()
+    kinds = files.kinds(folder.rules())
     seal.read_master(folder.path / MASTER)
     for name, one in found.systems.items():
         try:
-            why, missing = check_system(folder, one)
+            why, missing = check_system(folder, name, one, kinds)
         except (LookupError, ValueError, ConnectorError) as error:
             why, missing = str(error), ()
         checked.wrong += [f"{name}: {why}"] if why else []
@@ -278,13 +284,15 @@ def check(folder: Folder) -> Checked:
     return checked
 
 
-def check_system(folder: Folder, one: files.SystemSettings) -> tuple[str, tuple[str, ...]]:
+def check_system(
+    folder: Folder, name: str, one: files.SystemSettings, kinds: Kinds
+) -> tuple[str, tuple[str, ...]]:
     """Why a system cannot be used, "" where it can, and what it lacks for writes."""
-    secrets = files.read_secrets(folder.path / one.credentials)
-    made = wiring.connector(one.vendor)
+    made = wiring.shaped(name, one, kinds, folder.path)
+    secrets = wiring.credentials(made, folder.path / one.credentials)
     with asking(made, one.base_url, secrets) as api:
         why = wiring.check_account(made.account(api), one)
-        return why, () if why or not one.writes else made.check(api)
+        return why, () if why or not (one.writes or one.source) else made.check(api)
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -312,5 +320,18 @@ def ill_described(name: str, one: object) -> str:
     auth = one.get("auth") if isinstance(one, dict) else None
     if not isinstance(auth, dict) or not all(isinstance(v, str) for v in auth.values()):
         return 'expected {"auth": {…}}, names and texts; "vendor" where that is not the name'
+    if isinstance(one, dict) and (wrong := ill_declared(one.get("source"))):
+        return wrong
     texts = (one.get(key, "") for key in ("vendor", "base_url")) if isinstance(one, dict) else ()
     return "" if all(isinstance(t, str) for t in texts) else "vendor and base_url are texts"
+
+
+def ill_declared(source: object) -> str:
+    """Why this declares no tables, "" where it does, or where there is nothing."""
+    try:
+        if source is not None:
+            Source.model_validate(source)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"source.{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return ""

@@ -16,7 +16,8 @@ from typing import Protocol, TypeVar
 
 import httpx
 
-from connectors._kit.contract import Account, Connector, ObjectSpec
+from connectors._kit.contract import Account, Connector, Connects, Declares, ObjectSpec, OwnApi
+from connectors._kit.source import Kinds, Misdeclared, Source
 from hub import settings as files
 from hub.env import DAY_MS, Hub, System, uuid7
 from hub.inputs import link_fields
@@ -148,17 +149,50 @@ def connector(vendor: str) -> Connector:
     return found
 
 
+def shaped(name: str, one: files.SystemSettings, kinds: Kinds, folder: Path) -> Connector:
+    """The connector of a system, with the objects that hub.yaml declares where it has none.
+
+    Raises LookupError, or `BadSettings` that says where hub.yaml is wrong.
+    """
+    made = connector(one.vendor)
+    try:
+        source = one.source.beside(folder) if one.source else None
+        return declared(made, source, kinds)
+    except Misdeclared as error:
+        place = ["systems", name, "source", *error.place]
+        raise files.BadSettings(files.at(folder / "hub.yaml", place, str(error))) from None
+
+
+def declared(made: Connector, source: Source | None, kinds: Kinds) -> Connector:
+    """The connector with the objects of its source; raises `Misdeclared`."""
+    if isinstance(made, Declares):
+        if source is None:
+            raise Misdeclared(f"is missing: connectors/{made.vendor}/README.md tells what it holds")
+        return made.declared(source, kinds)
+    if source is not None:
+        raise Misdeclared(f"{made.title} has objects of its own, and takes no source")
+    return made
+
+
+def credentials(made: Connector, path: Path) -> dict[str, str]:
+    """What a system signs in with; no file is needed where nothing is required."""
+    optional = all(m.startswith("optional") for m in made.secret_names.values())
+    return {} if optional and not path.exists() else files.read_secrets(path)
+
+
 def client(
     made: Connector,
     base_url: str,
     secrets: Mapping[str, str],
     budget: Budget,
     transport: httpx.BaseTransport | None = None,
-) -> HttpApi:
+) -> HttpApi | OwnApi:
     """The way to one account. Raises `BadSettings` where the credentials cannot be right."""
     if why := unfit(made, secrets):
         raise files.BadSettings(why)
     try:
+        if isinstance(made, Connects):
+            return made.connect(secrets, budget.now)
         base = base_url or made.base_url(secrets)
     except ValueError as error:
         raise files.BadSettings(str(error)) from None
@@ -194,7 +228,7 @@ def build(
     # Where the log is apart, what was announced is for the relay; the resolver waits at the log.
     env = RealEnv(store, instead={"resolve": "relay"} if hub_settings.kafka else {})
     systems = {
-        name: system(name, one, env, folder, (transports or {}).get(name))
+        name: system(name, one, env, folder, files.kinds(rules), (transports or {}).get(name))
         for name, one in hub_settings.systems.items()
     }
     tools = {(s.name, o): t for s in systems.values() for o, t in s.tools.items()}
@@ -325,11 +359,12 @@ def system(
     one: files.SystemSettings,
     env: RealEnv,
     folder: Path,
+    kinds: Kinds,
     transport: httpx.BaseTransport | None,
 ) -> System:
     """One tool with its client and abilities."""
-    made = connector(one.vendor)
-    secrets = files.read_secrets(folder / one.credentials)
+    made = shaped(name, one, kinds, folder)
+    secrets = credentials(made, folder / one.credentials)
     limits = made.limits
     if one.calls_per_second:
         limits = replace(limits, calls=max(1, int(one.calls_per_second * 10)), per_ms=10_000)
@@ -372,8 +407,9 @@ def tool(name: str, spec: ObjectSpec, one: files.SystemSettings) -> Tool:
         unique=spec.unique,
         links=link_fields(spec),
         required=spec.required,
-        create=one.create,
+        create=one.create if spec.writes else "never",
         widens=one.consent == "evidence",
+        writes=spec.writes,
     )
 
 
@@ -384,7 +420,7 @@ def check_account(found: Account, one: files.SystemSettings) -> str:
     """Why this account is not the one in hub.yaml, "" when it is."""
     if found.id != one.account:
         return f"these credentials belong to account {found.id}, hub.yaml pins {one.account}"
-    if found.id != "none" and found.live != (one.mode == "live"):
+    if found.id != "none" and found.live not in (None, one.mode == "live"):
         return f"the account is {'live' if found.live else 'test'}, hub.yaml says {one.mode}"
     return ""
 

@@ -26,16 +26,11 @@ from kafka.errors import (
 )
 from kafka.protocol.consumer import IsolationLevel
 
+from connectors._kit.source import PROTOCOL
 from hub.io.log import LogDown, Offsets, Place
 from hub.settings import BadSettings, Kafka, read_secrets
 
 PATIENCE_MS = 3_000  # what is wrong with the brokers is said well within ten seconds
-PROTOCOL = {
-    "plaintext": "PLAINTEXT",
-    "tls": "SSL",
-    "sasl_plaintext": "SASL_PLAINTEXT",
-    "sasl_tls": "SASL_SSL",
-}
 HOUR_MS = 3_600_000
 
 
