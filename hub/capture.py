@@ -28,6 +28,7 @@ from hub.env import Hub, System
 from hub.inputs import Ahead, Intake
 from hub.io import state
 from hub.io.rows import Row, Rows, among, at_most, unlike
+from hub.io.tables import is_name, name_of
 from hub.pure.model import Intent, Sent, Uid
 
 HINTS_AT_ONCE = 100
@@ -195,7 +196,7 @@ def read_until(rows: Rows, system: System, spec: ObjectSpec) -> int:
 
 def brought(hub: Hub, system: System, keys: Iterable[str]) -> frozenset[str]:
     """The news that webhooks have brought, of which each was read, or was our own."""
-    ids = {f"{system.name}:{key}": key for key in keys}
+    ids = {name_of(f"{system.name}:{key}"): key for key in keys}
     where = {"id": among(ids), "state": unlike("open")}
     found = hub.env.view(lambda rows: rows.select("hint", where, only=("id", "state")))
     return frozenset(ids[row["id"]] for row in found if row["state"] != "parked")
@@ -453,7 +454,7 @@ def park_hint(rows: Rows, hub: Hub, row: Row) -> None:
     rows.upsert(
         "parked",
         {
-            "id": f"hint:{row['id']}",
+            "id": name_of(f"hint:{row['id']}"),
             "kind": "hint",
             "state": "open",
             "at": hub.env.now(),
@@ -477,7 +478,7 @@ def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
         if not names_a_record(system, found):
             state.count(rows, system.name, "webhooks of other kinds")
             continue
-        key, now = f"{system.name}:{found.key}", hub.env.now()
+        key, now = name_of(f"{system.name}:{found.key}"), hub.env.now()
         where = (system.name, found.object, found.native_id)
         due = read_at(rows, hub, system, found)
         fresh = inputs.hint(rows, *where, key, now, kind=found.kind, not_before=due)
@@ -540,8 +541,12 @@ def last_sent(rows: Rows, hub: Hub, uid: Uid) -> Mapping[str, Sent]:
 
 
 def names_a_record(system: System, hint: Hint) -> bool:
-    """Whether there is something of ours to read again; news of an unknown kind names nothing."""
-    return hint.object in system.specs and hint.kind != "other" and bool(hint.native_id)
+    """Whether there is something of ours to read again; news of an unknown kind names nothing.
+
+    What no store can hold names none of our records either.
+    """
+    ours = hint.object in system.specs and hint.kind != "other"
+    return ours and bool(hint.native_id) and is_name(hint.native_id)
 
 
 def guarded(hub: Hub, system: System, work: Callable[[], int]) -> int:

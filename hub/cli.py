@@ -24,7 +24,7 @@ from connectors._kit.contract import ConnectorError
 from hub import __version__, logs, opening, shown
 from hub.commands import Answer, Wrong
 from hub.io.migrate import NewerDatabase
-from hub.io.rows import StoreFull
+from hub.io.rows import Refused, StoreFull
 from hub.io.seal import BadKeyFile
 from hub.io.store import Busy
 from hub.opening import Folder
@@ -69,7 +69,7 @@ def told(interrupted: str = "interrupted") -> Iterator[None]:
         yield
     except (KeyError, IndexError):
         raise  # these are ours, not the person's
-    except (Wrong, BadSettings, BadKeyFile, NewerDatabase, LookupError) as error:
+    except (Wrong, Refused, BadSettings, BadKeyFile, NewerDatabase, LookupError) as error:
         fail(str(error), WRONG_USE)
     except (Busy, ConnectorError, StoreFull) as error:
         fail(str(error), UNREACHABLE)

@@ -177,7 +177,7 @@ def command_app(hub: Hub) -> Starlette:
         try:
             arguments = orjson.loads(await body_of(request, LARGEST_COMMAND) or b"{}")
             answer = await run_in_threadpool(COMMANDS[name], hub, **arguments)
-        except (Wrong, TypeError, ValueError, TooLarge) as error:
+        except (Wrong, Refused, TypeError, ValueError, TooLarge) as error:
             return JSONResponse({"error": str(error)}, 400)
         except (ConnectorError, StoreFull, OSError) as error:
             return JSONResponse({"error": str(error)}, 503)
