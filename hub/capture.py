@@ -28,7 +28,7 @@ from hub.env import Hub, System
 from hub.inputs import Ahead, Intake
 from hub.io import state
 from hub.io.rows import Row, Rows, among, at_most, unlike
-from hub.io.tables import is_name, name_of
+from hub.io.tables import name_of
 from hub.pure.model import Intent, Sent, Uid
 
 HINTS_AT_ONCE = 100
@@ -541,12 +541,8 @@ def last_sent(rows: Rows, hub: Hub, uid: Uid) -> Mapping[str, Sent]:
 
 
 def names_a_record(system: System, hint: Hint) -> bool:
-    """Whether there is something of ours to read again; news of an unknown kind names nothing.
-
-    What no store can hold names none of our records either.
-    """
-    ours = hint.object in system.specs and hint.kind != "other"
-    return ours and bool(hint.native_id) and is_name(hint.native_id)
+    """Whether there is something of ours to read again; news of an unknown kind names nothing."""
+    return hint.object in system.specs and hint.kind != "other" and bool(hint.native_id)
 
 
 def guarded(hub: Hub, system: System, work: Callable[[], int]) -> int:

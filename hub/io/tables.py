@@ -268,7 +268,7 @@ _table(
     _key("id", Name),
     _must("system", Name),
     _must("object", Text),
-    _must("native_id", Text),
+    _must("native_id", Name),
     _must("kind", Text),
     _must("state", Name),
     _must("at", Ms),
