@@ -188,6 +188,17 @@ def check(
         raise typer.Exit(FOUND)
 
 
+@app.command("migrate-store")
+def migrate_store(directory: Where = HERE, as_json: AsJson = False) -> None:  # noqa: FBT002
+    """Bring the database to the tables of this version, and exit.
+
+    Every start does the same; this is for those who want it done before the first new process.
+    """
+    with told():
+        answer = opening.bring_store(Folder(directory))
+    show(answer, [shown.migrated_line(answer)], as_json=as_json)
+
+
 # -- running -----------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -181,6 +181,15 @@ def opened(folder: Folder) -> Iterator[Opened]:
                 system.close()
     finally:
         store.close()
+
+
+def bring_store(folder: Folder) -> Answer:
+    """Bring the tables of the store to this version: from which revision to which.
+
+    Raises `Busy`, `BadSettings`, `NewerDatabase`.
+    """
+    with closing(wiring.open_store(folder.hub(), folder.path)) as store:
+        return store.migrated._asdict()
 
 
 def first(store: Store, work: Callable[[Rows], T]) -> T:

@@ -391,6 +391,14 @@ def init_lines(answer: Answer, written: Path) -> Iterator[str]:
     yield f"written: {written}, rules.yaml, secrets/. Next: synchub plan"
 
 
+def migrated_line(answer: Answer) -> str:
+    """From which tables to which."""
+    before, after = answer["before"], answer["after"]
+    if before == after:
+        return f"the database is at revision {after} already"
+    return f"the database was brought from {before or 'nothing'} to revision {after}"
+
+
 def check_lines(answer: Answer) -> Iterator[str]:
     """What would stop the start, what tools lack, and which version of the rules is in force."""
     yield from answer["wrong"] or ["all is well"]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import httpx
 
@@ -33,6 +33,9 @@ from hub.io.store import SqlStore
 from hub.pure.decide import Context
 from hub.pure.model import Uid
 from hub.pure.rules import Tool
+
+if TYPE_CHECKING:
+    from hub.io.postgres import PostgresStore
 
 T = TypeVar("T")
 
@@ -257,7 +260,7 @@ def open_log(hub_settings: files.HubSettings, systems: Iterable[System], folder:
     return log
 
 
-def open_store(hub_settings: files.HubSettings, folder: Path) -> Store:
+def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore | PostgresStore:
     """The store: in the state folder, or in PostgreSQL.
 
     Raises `Busy` when another process has the file, `BadSettings` where PostgreSQL cannot be used.
@@ -268,7 +271,7 @@ def open_store(hub_settings: files.HubSettings, folder: Path) -> Store:
     # Only where there is PostgreSQL is its client loaded.
     postgres = import_module("hub.io.postgres")
     try:
-        store: Store = postgres.PostgresStore(
+        store: PostgresStore = postgres.PostgresStore(
             one.url,
             password=secrets.get("password", ""),
             schema=one.schema_name,

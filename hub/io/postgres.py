@@ -26,7 +26,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
-from hub.io.migrate import migrate
+from hub.io.migrate import Migrated, migrate
 from hub.io.rows import Again, Conflict, Refused, Row, Rows, StoreFull
 from hub.io.shapes import SHAPES, Shape, Stored, Term
 from hub.io.sql import VOID, Lang, Mark, Signature, SqlRows, insert_text, update_text, upsert_text
@@ -350,7 +350,7 @@ class PostgresStore:
         self._closed = False
         self.channel = f"synchub {schema}"
         with usable(url), self.connected() as connection:
-            prepare(connection, schema)
+            self.migrated = prepare(connection, schema)
         kwargs = {k: v for k, v in self._how.items() if k != "conninfo"}
         self._pool = ConnectionPool(
             url, kwargs=kwargs, min_size=1, max_size=connections, configure=adapt, open=True
@@ -490,7 +490,7 @@ def adapt(connection: Connection) -> None:
 # -- a database that can be used -------------------------------------------------------------------
 
 
-def prepare(connection: Connection, schema: str) -> None:
+def prepare(connection: Connection, schema: str) -> Migrated:
     """Make the schema and bring it to the tables of this version; one process at a time."""
     if connection.info.server_version < OLDEST:
         found = connection.info.server_version // 10_000
@@ -502,7 +502,7 @@ def prepare(connection: Connection, schema: str) -> None:
         "postgresql+psycopg://", creator=lambda: connection, poolclass=sa.StaticPool
     )
     connection.autocommit = False
-    migrate(engine, schema)
+    return migrate(engine, schema)
 
 
 @contextmanager

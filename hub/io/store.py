@@ -115,7 +115,7 @@ class SqlStore:
         with meant():
             connection = connect(self._path)
             try:
-                migrate(_engine(connection))
+                self.migrated = migrate(_engine(connection))
                 connection.execute(f"PRAGMA {UNDO_IN_MEMORY}")
                 if pages_max is not None:
                     connection.execute(f"PRAGMA max_page_count={pages_max}").fetchall()
