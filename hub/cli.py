@@ -21,9 +21,11 @@ import orjson
 import typer
 
 from connectors._kit.contract import ConnectorError
-from hub import __version__, logs, opening, shown
+from hub import __version__, logs, move, opening, shown
 from hub.commands import Answer, Wrong
+from hub.io.log import LogDown
 from hub.io.migrate import NewerDatabase
+from hub.io.moving import NotWhole
 from hub.io.rows import Refused, StoreFull
 from hub.io.seal import BadKeyFile
 from hub.io.store import Busy
@@ -71,7 +73,7 @@ def told(interrupted: str = "interrupted") -> Iterator[None]:
         raise  # these are ours, not the person's
     except (Wrong, Refused, BadSettings, BadKeyFile, NewerDatabase, LookupError) as error:
         fail(str(error), WRONG_USE)
-    except (Busy, ConnectorError, StoreFull) as error:
+    except (Busy, ConnectorError, LogDown, NotWhole, StoreFull) as error:
         fail(str(error), UNREACHABLE)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), UNREACHABLE)
@@ -197,6 +199,31 @@ def migrate_store(directory: Where = HERE, as_json: AsJson = False) -> None:  # 
     with told():
         answer = opening.bring_store(Folder(directory))
     show(answer, [shown.migrated_line(answer)], as_json=as_json)
+
+
+@app.command()
+def migrate(
+    to: Annotated[
+        Path | None, typer.Option("--to", help="hub.yaml of the hub on Kafka and PostgreSQL")
+    ] = None,
+    undo: Annotated[  # noqa: FBT002
+        bool, typer.Option("--undo", help="let this hub be used again, in place of the other")
+    ] = False,
+    directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Move this hub, which is in a file, to Kafka and PostgreSQL, with all that it knows.
+
+    Stop it first. Everything arrives, or nothing: broken off, the move is begun again. Afterwards
+    this hub refuses to start; its file stays as it is.
+    """
+    folder = Folder(directory)
+    broken_off = "interrupted: nothing has arrived there; the same command begins the move again"
+    with told(broken_off), shown.telling() as tell:
+        if undo == bool(to):
+            raise Wrong("say where to, --to FILE, or take a move back, --undo")
+        answer = move.undo(folder) if to is None else move.move(folder, to, tell)
+    show(answer, shown.move_lines(answer), as_json=as_json)
 
 
 # -- running -----------------------------------------------------------------------------------

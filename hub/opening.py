@@ -21,7 +21,7 @@ from hub import commands, leases, listeners, members, republish, rulesets, runs,
 from hub import settings as files
 from hub.commands import Answer
 from hub.env import Hub
-from hub.io import anchor, seal
+from hub.io import anchor, moving, seal
 from hub.io.http import Budget, HttpApi
 from hub.io.rows import Conflict, Rows, Store
 from hub.leases import Lease, Leased
@@ -32,13 +32,14 @@ HUB, RULES, MASTER, SOCKET = "hub.yaml", "rules.yaml", "secrets/master.key", "co
 
 @dataclass(frozen=True)
 class Folder:
-    """Where hub.yaml lives."""
+    """Where hub.yaml lives; `file` is what it is called there."""
 
     path: Path
+    file: str = HUB
 
     def hub(self) -> files.HubSettings:
         """The checked hub.yaml; raises `BadSettings`."""
-        return files.load_hub(self.path / HUB)
+        return files.load_hub(self.path / self.file)
 
     def rules(self) -> files.RulesSettings:
         """The checked rules.yaml; raises `BadSettings`."""
@@ -160,11 +161,16 @@ class Opened:
 
 
 @contextmanager
-def opened(folder: Folder) -> Iterator[Opened]:
-    """Open the store and wire a hub on it. Raises `Busy`, `BadSettings`."""
+def opened(folder: Folder, *, moved: bool = False) -> Iterator[Opened]:
+    """Open the store and wire a hub on it, also one that was `moved`.
+
+    Raises `Busy`, `BadSettings`.
+    """
     found, on_disk = folder.hub(), folder.rules()
     store = wiring.open_store(found, folder.path)
     try:
+        if not moved:
+            refuse_moved(store)
         who, now = os.environ.get("USER", "init"), wiring.Clock().now()
         version, rules = first(store, lambda rows: in_force(rows, on_disk, who, now))
         first(store, lambda rows: wiring.register(rows, found))
@@ -181,6 +187,16 @@ def opened(folder: Folder) -> Iterator[Opened]:
                 system.close()
     finally:
         store.close()
+
+
+def refuse_moved(store: Store) -> None:
+    """Two hubs must not write into the same tools: raises `BadSettings` that says where it went."""
+    if row := store.view(lambda rows: rows.get("meta", name=moving.MARK)):
+        mark = orjson.loads(row["value"])
+        raise files.BadSettings(
+            f"this hub has moved to {mark['to']} and is not used any more; if it was not, `synchub "
+            f"migrate --to {mark['to']}` ends the move, `synchub migrate --undo` takes it back"
+        )
 
 
 def bring_store(folder: Folder) -> Answer:

@@ -399,6 +399,19 @@ def migrated_line(answer: Answer) -> str:
     return f"the database was brought from {before or 'nothing'} to revision {after}"
 
 
+def move_lines(answer: Answer) -> Iterator[Piece]:
+    """What was moved, and how to go on."""
+    if "undone" in answer:
+        yield "this hub may be started again" if answer["undone"] else "this hub was not moved"
+        if answer["undone"]:
+            yield f"see to it that the one of {answer['undone']} is never up beside it"
+        return
+    rows = sum(answer["rows"].values())
+    known = f"{rows} rows, each lane of history verified" if rows else "it was there already"
+    yield f"moved to {answer['to']}: {known}"
+    yield "from now on: synchub up --dir, or the roles, with that hub.yaml; this one stays down"
+
+
 def check_lines(answer: Answer) -> Iterator[str]:
     """What would stop the start, what tools lack, and which version of the rules is in force."""
     yield from answer["wrong"] or ["all is well"]

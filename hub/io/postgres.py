@@ -195,6 +195,11 @@ class PostgresRows(SqlRows):
         (made,) = self._read("meta", "SELECT nextval(%s::regclass)", [f"number_{series}"])
         return int(made[0])
 
+    def number_from(self, series: str, last: int) -> None:
+        """See `Rows`. Other than all else this stays where the transaction is not kept."""
+        asked = "SELECT setval(%s::regclass, greatest(%b::bigint, 1), %b::bigint > 0)"
+        self._read("meta", asked, [f"number_{series}", last, last])
+
     def time(self, own: int) -> int:
         """See `Rows`."""
         del own

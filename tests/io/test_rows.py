@@ -329,6 +329,13 @@ def test_the_outbox_counts_up(store: Store) -> None:
     assert second[0] > first[-1]
 
 
+@pytest.mark.parametrize("last", [0, 1, 2**40])
+def test_a_series_goes_on_after_a_number(store: Store, last: int) -> None:
+    """Also after none at all."""
+    store.transact(lambda r: r.number_from("local", last))
+    assert [store.transact(lambda r: r.number("local")) for _ in "ab"] == [last + 1, last + 2]
+
+
 # -- the same operations on both, compared -----------------------------------------------------
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
