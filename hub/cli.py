@@ -22,6 +22,7 @@ import typer
 
 from connectors._kit.contract import ConnectorError
 from hub import __version__, logs, move, opening, shown
+from hub import restore as restoring
 from hub.commands import Answer, Wrong
 from hub.io.log import LogDown
 from hub.io.migrate import NewerDatabase
@@ -199,6 +200,38 @@ def migrate_store(directory: Where = HERE, as_json: AsJson = False) -> None:  # 
     with told():
         answer = opening.bring_store(Folder(directory))
     show(answer, [shown.migrated_line(answer)], as_json=as_json)
+
+
+@app.command()
+def backup(
+    to: Annotated[Path, typer.Argument(help="the file to write")],
+    directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Copy the database of a hub in a file, also while it is up.
+
+    secrets/, hub.yaml and rules.yaml are copied by other means: without secrets/master.key nobody
+    can read the copy. A hub on PostgreSQL is copied by pg_dump.
+    """
+    with told("interrupted: the copy is not whole"):
+        answer = restoring.backup(Folder(directory), to)
+    show(answer, [f"{answer['file']}: {answer['bytes']} bytes"], as_json=as_json)
+
+
+@app.command()
+def restore(
+    copy: Annotated[Path | None, typer.Argument(help="what `synchub backup` has written")] = None,
+    directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Put a copy back and begin anew: everything is read again, nothing written before a plan.
+
+    Stop the hub first. Without a file: the store was put back by other means, as by pg_restore.
+    """
+    with told():
+        who = os.environ.get("USER", "operator")
+        answer = restoring.restore(Folder(directory), copy, who)
+    show(answer, shown.restore_lines(answer), as_json=as_json)
 
 
 @app.command()

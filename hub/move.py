@@ -42,7 +42,7 @@ def move(source: Folder, file: Path, told: Told) -> Answer:
     """
     target = Folder(file.parent, file.name)
     check_pair(source, target)
-    with opened(source, moved=True) as one, home(target, one) as (store, codec):
+    with opened(source, anyway=True) as one, home(target, one) as (store, codec):
         token = marked(one, file)
         told("the old hub is brought to rest")
         settle(one.hub)
@@ -53,7 +53,7 @@ def move(source: Folder, file: Path, told: Told) -> Answer:
 
 def undo(source: Folder) -> Answer:
     """Forget that a hub has moved; where to, "" where it has not."""
-    with opened(source, moved=True) as one:
+    with opened(source, anyway=True) as one:
         row = one.store.view(lambda rows: rows.get("meta", name=MARK))
         one.store.transact(lambda rows: rows.delete("meta", {"name": MARK}))
     return {"undone": orjson.loads(row["value"])["to"] if row else ""}

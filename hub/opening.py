@@ -28,6 +28,8 @@ from hub.leases import Lease, Leased
 
 T = TypeVar("T")
 HUB, RULES, MASTER, SOCKET = "hub.yaml", "rules.yaml", "secrets/master.key", "command.sock"
+DATABASE = wiring.DATABASE
+DUE = "restore due"  # in `meta` of a store that was put back, until it has begun anew
 
 
 @dataclass(frozen=True)
@@ -161,16 +163,16 @@ class Opened:
 
 
 @contextmanager
-def opened(folder: Folder, *, moved: bool = False) -> Iterator[Opened]:
-    """Open the store and wire a hub on it, also one that was `moved`.
+def opened(folder: Folder, *, anyway: bool = False) -> Iterator[Opened]:
+    """Open the store and wire a hub on it; `anyway`: also one that is not to be used as it is.
 
     Raises `Busy`, `BadSettings`.
     """
     found, on_disk = folder.hub(), folder.rules()
     store = wiring.open_store(found, folder.path)
     try:
-        if not moved:
-            refuse_moved(store)
+        if not anyway:
+            store.view(refuse_unready)
         who, now = os.environ.get("USER", "init"), wiring.Clock().now()
         version, rules = first(store, lambda rows: in_force(rows, on_disk, who, now))
         first(store, lambda rows: wiring.register(rows, found))
@@ -189,9 +191,17 @@ def opened(folder: Folder, *, moved: bool = False) -> Iterator[Opened]:
         store.close()
 
 
-def refuse_moved(store: Store) -> None:
-    """Two hubs must not write into the same tools: raises `BadSettings` that says where it went."""
-    if row := store.view(lambda rows: rows.get("meta", name=moving.MARK)):
+def refuse_unready(rows: Rows) -> None:
+    """Raise `BadSettings` where the hub was moved elsewhere, or put back and not begun anew.
+
+    Two hubs must not write into the same tools, and none that knows less than they do.
+    """
+    if rows.get("meta", name=DUE):
+        raise files.BadSettings(
+            "this store was put back, and does not know what has happened since: `synchub restore` "
+            "begins anew with it"
+        )
+    if row := rows.get("meta", name=moving.MARK):
         mark = orjson.loads(row["value"])
         raise files.BadSettings(
             f"this hub has moved to {mark['to']} and is not used any more; if it was not, `synchub "

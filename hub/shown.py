@@ -412,6 +412,15 @@ def move_lines(answer: Answer) -> Iterator[Piece]:
     yield "from now on: synchub up --dir, or the roles, with that hub.yaml; this one stays down"
 
 
+def restore_lines(answer: Answer) -> Iterator[Piece]:
+    """What was put back, and how to go on."""
+    if answer["kept"]:
+        yield f"what was there before is kept: {answer['kept']}"
+    yield f"every record of {', '.join(answer['systems'])} is read again, once the hub is up"
+    yield "nothing is written before a plan was applied: synchub plan"
+    yield "history is shorter than its anchor, if it went on after the copy: synchub verify"
+
+
 def check_lines(answer: Answer) -> Iterator[str]:
     """What would stop the start, what tools lack, and which version of the rules is in force."""
     yield from answer["wrong"] or ["all is well"]

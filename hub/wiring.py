@@ -34,6 +34,7 @@ from hub.pure.decide import Context
 from hub.pure.model import Uid
 from hub.pure.rules import Tool
 
+DATABASE = "hub.db"  # in the state folder
 if TYPE_CHECKING:
     from hub.io.postgres import PostgresStore
 
@@ -230,8 +231,12 @@ def build(
     """A hub on an open store. `transports` may lead systems into sandboxes."""
     # Where the log is apart, what was announced is for the relay; the resolver waits at the log.
     env = RealEnv(store, instead={"resolve": "relay"} if hub_settings.kafka else {})
+    epochs = store.view(lambda rows: {r["name"]: r["epoch"] for r in rows.select("system")})
     systems = {
-        name: system(name, one, env, folder, files.kinds(rules), (transports or {}).get(name))
+        name: replace(
+            system(name, one, env, folder, files.kinds(rules), (transports or {}).get(name)),
+            epoch=epochs.get(name, 0),
+        )
         for name, one in hub_settings.systems.items()
     }
     tools = {(s.name, o): t for s in systems.values() for o, t in s.tools.items()}
@@ -266,7 +271,7 @@ def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore | Post
     Raises `Busy` when another process has the file, `BadSettings` where PostgreSQL cannot be used.
     """
     if (one := hub_settings.postgres) is None:
-        return SqlStore(folder / hub_settings.state / "hub.db")
+        return SqlStore(folder / hub_settings.state / DATABASE)
     secrets = files.read_secrets(folder / one.credentials) if one.credentials else {}
     # Only where there is PostgreSQL is its client loaded.
     postgres = import_module("hub.io.postgres")
