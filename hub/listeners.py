@@ -261,6 +261,7 @@ def tcp(host: str, port: int, setting: str) -> socket.socket:
 
 def unix(path: Path) -> socket.socket:
     """A socket of mode 0600 in the file system; raises OSError that says what to do."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # a hub on PostgreSQL has no file
     path.unlink(missing_ok=True)
     bound = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o177)

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -22,6 +22,7 @@ from hub import settings as files
 from hub.commands import Answer
 from hub.env import Hub
 from hub.io import anchor, moving, seal
+from hub.io.codec import cdc_topic
 from hub.io.http import Budget, HttpApi
 from hub.io.rows import Conflict, Rows, Store
 from hub.leases import Lease, Leased
@@ -305,10 +306,12 @@ class Checked:
 
 
 def check(folder: Folder) -> Checked:
-    """Ask every system whose account it is and what it lacks; reads only."""
+    """Ask every system whose account it is and what it lacks, and look at the parts; reads only."""
     found, checked = folder.hub(), Checked()
     kinds = files.kinds(folder.rules())
     seal.read_master(folder.path / MASTER)
+    topics = topics_of(folder, found, kinds)
+    checked.wrong += wiring.look_at_parts(found, folder.path, topics)
     for name, one in found.systems.items():
         try:
             why, missing = check_system(folder, name, one, kinds)
@@ -317,6 +320,16 @@ def check(folder: Folder) -> Checked:
         checked.wrong += [f"{name}: {why}"] if why else []
         checked.missing += [f"{name}: {flaw}" for flaw in missing]
     return checked
+
+
+def topics_of(folder: Folder, found: files.HubSettings, kinds: Kinds) -> list[str]:
+    """The topics of all objects; of a system that cannot be used, none."""
+    topics = []
+    for name, one in found.systems.items():
+        with suppress(LookupError, ValueError):
+            made = wiring.shaped(name, one, kinds, folder.path)
+            topics += [cdc_topic(name, spec.object) for spec in made.objects]
+    return topics
 
 
 def check_system(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +38,7 @@ from hub.pure.rules import Tool
 DATABASE = "hub.db"  # in the state folder
 if TYPE_CHECKING:
     from hub.io.postgres import PostgresStore
+    from hub.io.registry import Registered
 
 T = TypeVar("T")
 
@@ -272,13 +274,12 @@ def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore | Post
     """
     if (one := hub_settings.postgres) is None:
         return SqlStore(folder / hub_settings.state / DATABASE)
-    secrets = files.read_secrets(folder / one.credentials) if one.credentials else {}
     # Only where there is PostgreSQL is its client loaded.
     postgres = import_module("hub.io.postgres")
     try:
         store: PostgresStore = postgres.PostgresStore(
             one.url,
-            password=secrets.get("password", ""),
+            password=password_of(one, folder),
             schema=one.schema_name,
             connections=one.connections,
         )
@@ -302,22 +303,33 @@ def open_codec(
     hub_settings: files.HubSettings, systems: Iterable[System], folder: Path, now: Callable[[], int]
 ) -> Codec:
     """The way into bytes. Raises `BadSettings` where a registry cannot take the schemas."""
-    one, log = hub_settings.registry, hub_settings.kafka
-    if one is None:
+    registered = open_registry(hub_settings, folder, now)
+    if registered is None:
         return Codec()
-    registry = import_module("hub.io.registry")  # a tenth of a second, for those who have one
-    login = files.read_login(folder / one.credentials) if one.credentials else None
-    way = registry.way(one.url, str(folder / one.ca_file) if one.ca_file else "", login)
-    try:
-        codec = Codec(registry.Registered(way, log.prefix if log else "", now))
-    except OSError as error:
-        raise files.BadSettings(f"registry.ca_file {one.ca_file}: {error}") from None
+    codec = Codec(registered)
     try:
         register_topics(codec, systems)
     except files.BadSettings:
         codec.close()
         raise
     return codec
+
+
+def open_registry(
+    hub_settings: files.HubSettings, folder: Path, now: Callable[[], int]
+) -> Registered | None:
+    """The registry, of which nothing is asked yet. Raises `BadSettings`."""
+    one, log = hub_settings.registry, hub_settings.kafka
+    if one is None:
+        return None
+    registry = import_module("hub.io.registry")  # a tenth of a second, for those who have one
+    login = files.read_login(folder / one.credentials) if one.credentials else None
+    way = registry.way(one.url, str(folder / one.ca_file) if one.ca_file else "", login)
+    try:
+        made: Registered = registry.Registered(way, log.prefix if log else "", now)
+    except OSError as error:
+        raise files.BadSettings(f"registry.ca_file {one.ca_file}: {error}") from None
+    return made
 
 
 def register_topics(codec: Codec, systems: Iterable[System], seconds: float = 5) -> None:
@@ -336,6 +348,48 @@ def register_topics(codec: Codec, systems: Iterable[System], seconds: float = 5)
             codec.prepare(topic, f"{entity}_change")
         except NoRegistry as error:
             raise files.BadSettings(f"registry: {error}") from None
+
+
+def look_at_parts(
+    hub_settings: files.HubSettings, folder: Path, topics: Iterable[str]
+) -> Iterator[str]:
+    """What is wrong with each of the three parts, a sentence each; changes nothing."""
+    for look in (look_at_store, look_at_log, look_at_registry):
+        try:
+            look(hub_settings, folder, topics)
+        except (files.BadSettings, LogDown, NoRegistry) as error:
+            yield str(error)
+
+
+def look_at_store(hub_settings: files.HubSettings, folder: Path, _topics: Iterable[str]) -> None:
+    """Raise `BadSettings` where PostgreSQL cannot be used."""
+    if one := hub_settings.postgres:
+        postgres = import_module("hub.io.postgres")
+        try:
+            postgres.look(one.url, password_of(one, folder), one.schema_name)
+        except postgres.Unusable as error:
+            raise files.BadSettings(str(error)) from None
+
+
+def look_at_log(hub_settings: files.HubSettings, folder: Path, topics: Iterable[str]) -> None:
+    """Raise `LogDown` where the brokers cannot be used."""
+    if hub_settings.kafka:
+        import_module("hub.io.kafka").KafkaLog(hub_settings.kafka, folder, topics).filled()
+
+
+def look_at_registry(hub_settings: files.HubSettings, folder: Path, topics: Iterable[str]) -> None:
+    """Raise `NoRegistry` where it takes no schemas of ours."""
+    registered = open_registry(hub_settings, folder, Clock().now)
+    if registered:
+        with closing(registered):
+            for topic in topics:
+                registered.look(topic)
+
+
+def password_of(one: files.Postgres, folder: Path) -> str:
+    """What PostgreSQL is given, "" where its address or its files say it."""
+    secrets = files.read_secrets(folder / one.credentials) if one.credentials else {}
+    return secrets.get("password", "")
 
 
 def open_vault(folder: Path, store: Store) -> Vault:

@@ -495,14 +495,36 @@ def adapt(connection: Connection) -> None:
 # -- a database that can be used -------------------------------------------------------------------
 
 
-def prepare(connection: Connection, schema: str) -> Migrated:
-    """Make the schema and bring it to the tables of this version; one process at a time."""
+def fit(connection: Connection) -> None:
+    """Raise `Unusable` where the server or the database is another than is needed."""
     if connection.info.server_version < OLDEST:
         found = connection.info.server_version // 10_000
         raise Unusable(f"this is PostgreSQL {found}: 15 or newer is needed")
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise Unusable(f"the database is encoded in {encoding}: make one with ENCODING 'UTF8'")
+
+
+def look(url: str, password: str, schema: str) -> None:
+    """Raise `Unusable` where this cannot be the store; changes nothing."""
+    secret: dict[str, Any] = {"password": password} if password else {}
+    with usable(url), psycopg.connect(url, connect_timeout=CONNECT_S, **secret) as connection:
+        fit(connection)
+        (may,) = connection.execute(MAY, {"schema": schema}).fetchone() or (False,)
+        if not may:
+            raise errors.InsufficientPrivilege
+
+
+MAY = """
+SELECT CASE WHEN to_regnamespace(%(schema)s) IS NULL
+    THEN has_database_privilege(current_database(), 'CREATE')
+    ELSE has_schema_privilege(%(schema)s, 'CREATE') END
+"""
+
+
+def prepare(connection: Connection, schema: str) -> Migrated:
+    """Make the schema and bring it to the tables of this version; one process at a time."""
+    fit(connection)
     engine = sa.create_engine(
         "postgresql+psycopg://", creator=lambda: connection, poolclass=sa.StaticPool
     )
@@ -517,17 +539,25 @@ def usable(url: str) -> Iterator[None]:
     try:
         yield
     except errors.InsufficientPrivilege as error:
-        raise Unusable(
-            f"PostgreSQL at {place}: {error.diag.message_primary}: let the user own the schema, or "
-            "GRANT CREATE ON DATABASE to it for the first start"
-        ) from error
+        raise Unusable(not_allowed(place, error)) from error
     except sa.exc.ProgrammingError as error:
+        if isinstance(error.orig, errors.InsufficientPrivilege):
+            raise Unusable(not_allowed(place, error.orig)) from error
         raise Unusable(f"PostgreSQL at {place}: {error.orig}") from error
     except psycopg.OperationalError as error:
         why = " ".join(str(error).split())
         raise Unusable(
             f"PostgreSQL at {place} cannot be used: {why}; check postgres.url and its credentials"
         ) from error
+
+
+def not_allowed(place: str, error: psycopg.Error) -> str:
+    """What to do about a missing permission."""
+    why = error.diag.message_primary or "the user may not make tables"
+    return (
+        f"PostgreSQL at {place}: {why}: let the user own the schema, or GRANT CREATE ON DATABASE "
+        "to it for the first start"
+    )
 
 
 # -- between processes -----------------------------------------------------------------------------
