@@ -65,7 +65,7 @@ class Registered:
         decided = self.look(topic)
         with self._asking(subject):
             if not decided:
-                self._client.set_compatibility(subject, LEVEL)
+                self._decide(subject)
             return int(self._client.register_schema(subject, Schema(self._text(name), "AVRO")))
 
     def look(self, topic: str) -> bool:
@@ -85,6 +85,14 @@ class Registered:
 
     def _text(self, name: str) -> str:
         return json.dumps(whole(name, self._folder), ensure_ascii=False)
+
+    def _decide(self, subject: str) -> None:
+        """Set our compatibility; processes that start together do it at the same time."""
+        try:
+            self._client.set_compatibility(subject, LEVEL)
+        except SchemaRegistryError as error:
+            if error.http_status_code != HTTPStatus.CONFLICT or self._level(subject) != LEVEL:
+                raise
 
     def _level(self, subject: str) -> str:
         """The compatibility of a subject, "" where nobody has decided."""
