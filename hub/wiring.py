@@ -246,7 +246,11 @@ def build(
     vault = open_vault(folder, store)
     anchor = Anchor(folder / hub_settings.anchor)
     codec = open_codec(hub_settings, systems.values(), folder, env.now)
-    log = open_log(hub_settings, systems.values(), folder)
+    try:
+        log = open_log(hub_settings, systems.values(), folder)
+    except BaseException:
+        codec.close()
+        raise
     days, context = hub_settings.merged_days, Context(published, tools)
     return Hub(env, vault, log, codec, context, systems, anchor, points_on_ms=int(days * DAY_MS))
 
