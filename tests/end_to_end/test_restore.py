@@ -57,7 +57,7 @@ def known(site: Site, native: str) -> list[tuple[int, int]]:
 
 @pytest.mark.timeout(240)
 def test_a_copy_of_the_file_is_put_back(make_site: Callable[..., Site], tmp_path: Path) -> None:
-    """Taken while the hub is up. What was typed after it is found again, and nothing is undone."""
+    """A copy taken while the hub is up: what was typed after it is found, and nothing undone."""
     site = make_site(CUSTOMERS, Counting)
     site.up()
     site.connect()
