@@ -52,6 +52,8 @@ def migrate(engine: sa.Engine, schema: str = "", scripts: Path = HERE) -> Migrat
         if schema and serves(connection, before, ScriptDirectory.from_config(config)):
             return Migrated(before, before)
         upgrade(connection, config)
+        if schema:
+            remember_oldest(connection, config)
         return Migrated(before, revision_of(connection))
 
 
@@ -70,7 +72,7 @@ def serves(connection: sa.Connection, revision: str, known: ScriptDirectory) -> 
 
 
 def upgrade(connection: sa.Connection, config: Config) -> None:
-    """To the newest revision, and keep which one a program has to know."""
+    """To the newest revision."""
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")
@@ -80,6 +82,10 @@ def upgrade(connection: sa.Connection, config: Config) -> None:
             "version, or restore the copy made before it"
         )
         raise NewerDatabase(message) from error
+
+
+def remember_oldest(connection: sa.Connection, config: Config) -> None:
+    """Keep which revision a program has to know that works beside this one."""
     scripts = ScriptDirectory.from_config(config).walk_revisions()
     oldest = max(s.revision for s in scripts if getattr(s.module, "ALONE", not s.down_revision))
     put = "INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) "
