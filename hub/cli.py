@@ -518,8 +518,8 @@ def simulate(
 
 
 @app.command()
-def bench(
-    what: Annotated[str, typer.Argument(help="resolve, calls, latency")],
+def bench(  # noqa: PLR0913, PLR0917  each option is a line of --help
+    what: Annotated[str, typer.Argument(help="resolve, calls, latency, path")],
     records: Annotated[int, typer.Option(min=2, help="resolve: standing records")] = 100_000,
     edits: Annotated[
         int | None, typer.Option(min=2, help="edits that are measured (1000; latency: 2000)")
@@ -527,17 +527,39 @@ def bench(
     customers: Annotated[
         int | None, typer.Option(min=10, help="customers (calls: 2500; latency: 10000)")
     ] = None,
-    rate: Annotated[float, typer.Option(min=0.1, help="latency: edits a second")] = 20,
+    rate: Annotated[float, typer.Option(min=0.1, help="latency, path: edits a second")] = 20,
+    backlog: Annotated[int, typer.Option(min=0, help="path: inputs to catch up with")] = 100_000,
+    log: Annotated[str, typer.Option(help="path: the log, kafka")] = "kafka",
+    store: Annotated[str, typer.Option(help="path: the store, postgres")] = "postgres",
+    at_postgres: Annotated[
+        str, typer.Option("--postgres", help="path: address of a database")
+    ] = "",
+    at_kafka: Annotated[str, typer.Option("--kafka", help="path: address of brokers")] = "",
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Measure this hub on this machine: resolving, calls for a backlog, how long an edit takes."""
+    """Measure this hub on this machine: resolving, calls for a backlog, how long an edit takes.
+
+    `path` does so on Kafka and PostgreSQL, at the addresses given; in the source tree it starts
+    some of its own.
+    """
     from hub.tools import bench as benches
     from hub.tools.latency import bench_latency
+
+    def path() -> benches.Outcome:
+        from hub.tools.path import Parts, bench_path
+
+        if (log, store) != ("kafka", "postgres"):
+            raise Wrong("path is measured on kafka and postgres; `bench resolve` on a file")
+        if bool(at_postgres) != bool(at_kafka):
+            raise Wrong("--postgres and --kafka go together")
+        given = Parts(at_postgres, at_kafka) if at_kafka else None
+        return bench_path(records, edits or 10_000, backlog, rate, given, tell)
 
     with told(), shown.telling() as tell:
         benchmarks = {
             "resolve": lambda: benches.bench_resolve(records, edits or 1_000, tell),
             "calls": lambda: benches.bench_calls(customers or 2_500, edits or 1_000, tell),
+            "path": path,
             "latency": lambda: bench_latency(customers or 10_000, edits or 2_000, rate, tell),
         }
         if what not in benchmarks:
