@@ -56,7 +56,7 @@ def drain(hub: Hub) -> None:
 
     Topics that lie apart are read by those who are in the group: the table has all of it, too.
     """
-    while (overdue(hub, 0)[1] if hub.log.apart else turn(hub)) == BATCH:
+    while (late_turn(hub, 0) if hub.log.apart else turn(hub)) == BATCH:
         pass
 
 
@@ -74,12 +74,24 @@ def turn(hub: Hub) -> int:
             raise
         done, taken = one_by_one(hub, messages), BATCH
     if not taken:
-        done, taken = overdue(hub, OVERDUE_MS)
+        return late_turn(hub, OVERDUE_MS)
+    follow(hub, done)
+    return taken
+
+
+def late_turn(hub: Hub, age_ms: int) -> int:
+    """Resolve what is pending for so long, noticed or not; returns how much it was."""
+    done, taken = overdue(hub, age_ms)
+    follow(hub, done)
+    return taken
+
+
+def follow(hub: Hub, done: Done | None) -> None:
+    """After the commit: look again, and wake those who have something to do."""
     if done and done.seen:
         look_again(hub, done.seen)
     for system in sorted(done.marked if done else ()):
         hub.env.wake(f"deliver:{system}")
-    return taken
 
 
 def batch(hub: Hub, rows: Rows, messages: Sequence[Message]) -> Done:

@@ -368,6 +368,8 @@ class Reader:
         """Claim each partition, and start where it was left."""
         places = sorted(self._place(p) for p in partitions)
         ends = self._brokers.ends(places)
+        if len(ends) < len(places):
+            raise LogDown("some partitions are not there yet: brokers tell different things")
         found = self._keep(partial(claims, self.group, places, ends), "claim")
         self.epochs |= {place: at.epoch for place, at in found.items()}
         self._next |= {place: at.offset for place, at in found.items()}
@@ -458,7 +460,7 @@ def claimed(
     rows: Rows, place: Place, at: Position, ends: Mapping[Place, tuple[int, int]]
 ) -> Position:
     """The next epoch of a partition; from then on nobody else can move its position."""
-    low, high = ends.get(place, (0, 0))
+    low, high = ends[place]
     there = low <= at.offset <= high
     if at.offset and not there:
         set_aside(rows, place[0], "messages_lost")
