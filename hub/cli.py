@@ -556,7 +556,7 @@ def bench(  # noqa: PLR0913, PLR0917  each option is a line of --help
         return bench_path(records, edits or 10_000, backlog, rate, given, tell)
 
     with told(), shown.telling() as tell:
-        benchmarks = {
+        benchmarks: dict[str, Callable[[], benches.Outcome]] = {
             "resolve": lambda: benches.bench_resolve(records, edits or 1_000, tell),
             "calls": lambda: benches.bench_calls(customers or 2_500, edits or 1_000, tell),
             "path": path,
