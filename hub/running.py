@@ -87,7 +87,9 @@ def refuse_other_accounts(one: Opened) -> None:
     """A system whose credentials lead to another account is not written to, nor read."""
     for name, settings in one.settings.systems.items():
         system = one.hub.systems[name]
-        why = check_account(system.connector.account(system.api), settings)
+        why = check_account(
+            system.connector.account(system.api), settings, one.settings.environment
+        )
         if why:
             message = f"{name}: {why}"
             raise LookupError(message)

@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -201,6 +202,11 @@ class Registry(Strict):
 class HubSettings(Strict):
     """All of hub.yaml."""
 
+    environment: Literal["production", "test"] = Field(
+        "production",
+        description="what this hub is for: test refuses every live account; production takes both "
+        "kinds, each as its `mode` says",
+    )
     state: str = Field(".synchub", description="folder of the database, beside hub.yaml")
     anchor: str = Field(
         "synchub-anchor.jsonl",
@@ -238,6 +244,19 @@ class HubSettings(Strict):
             n: s if s.credentials else s.model_copy(update={"credentials": f"secrets/{n}"})
             for n, s in found.items()
         }
+
+    @field_validator("systems")
+    @classmethod
+    def of_its_environment(
+        cls, found: dict[str, SystemSettings], info: ValidationInfo
+    ) -> dict[str, SystemSettings]:
+        """What is tried out must not reach anybody's customers."""
+        live = [name for name, one in found.items() if one.mode == "live"]
+        if live and info.data.get("environment") == "test":
+            why = "environment is test, so no live account is taken: pin a test account, or connect"
+            why += " this one in the folder of another hub"
+            raise PydanticCustomError("live_in_test", why, {"below": (live[0], "mode")})
+        return found
 
     @model_validator(mode="after")
     def apart(self) -> Self:
@@ -481,7 +500,7 @@ def plain(doc: Any) -> Any:
 
 def told(path: Path, doc: Any, model: type[BaseModel], error: Any) -> str:
     """One error: file, line, key, what is wrong, and what may have been meant."""
-    place = [p for p in error["loc"] if p != "[key]"]
+    place = [p for p in error["loc"] if p != "[key]"] + list(error.get("ctx", {}).get("below", ()))
     key = ".".join(str(p) for p in place)
     line = line_of(doc, place)
     where = f"{path} line {line}" if line else str(path)
@@ -588,6 +607,7 @@ def render_hub(found: HubSettings) -> str:
     """A short, commented hub.yaml that reads back equal."""
     lines = [
         "# Systems and settings of this hub; every key is explained in hub/SETTINGS.md.",
+        f"environment: {found.environment}   # a test hub takes no live account",
         f"state: {found.state}             # the database; back it up with secrets/",
         f"anchor: {found.anchor}   # keep it on another disk if you can",
         f"default_region: {found.default_region}        # for telephone numbers without prefix",

@@ -280,8 +280,10 @@ def tool(name: str, spec: ObjectSpec, one: files.SystemSettings) -> Tool:
 # -- the account is the one that was meant -------------------------------------------------------
 
 
-def check_account(found: Account, one: files.SystemSettings) -> str:
-    """Why this account is not the one in hub.yaml, "" when it is."""
+def check_account(found: Account, one: files.SystemSettings, environment: str = "") -> str:
+    """Why this account is not the one in hub.yaml, or is none for this environment, "" if it is."""
+    if found.live and environment == "test":
+        return "the account is live, and hub.yaml says environment: test"
     if found.id != one.account:
         return f"these credentials belong to account {found.id}, hub.yaml pins {one.account}"
     if found.id != "none" and found.live != (one.mode == "live"):
