@@ -217,6 +217,14 @@ class KafkaLog(Log):
             self._ends = time.monotonic(), known
         return known
 
+    def reachable(self) -> None:
+        """See `Log`."""
+        self.brokers.answer()
+
+    def reads(self) -> Mapping[str, int]:
+        """See `Log`."""
+        return {group: len(reader.epochs) for group, reader in list(self._readers.items())}
+
     def prune(self, rows: Rows, before: int) -> int:
         """See `Log`; the brokers do it themselves."""
         del rows, before

@@ -135,6 +135,13 @@ class Log(Protocol):
     def prune(self, rows: Rows, before: int) -> int:
         """Drop messages older than `before` (ms) that nobody has still to read; how many."""
 
+    def reachable(self) -> None:
+        """Raise `LogDown` where nobody answers for the topics."""
+
+    def reads(self) -> Mapping[str, int]:
+        """Of each group how many partitions this process reads, where several may share them."""
+        return {}
+
     def close(self) -> None:
         """Leave every group; other processes go on with what was read here."""
 
@@ -189,6 +196,9 @@ class TableLog(Log):
         """See `Log`."""
         env.commit(self._relay, f"{group}:relay")
         return env.view(lambda rows: self._poll(rows, group, topics, limit))
+
+    def reachable(self) -> None:
+        """See `Log`; it is where the store is."""
 
     def close(self) -> None:
         """See `Log`; nothing is held open."""
