@@ -23,6 +23,7 @@ from hub.pure.model import Uid
 from hub.pure.rules import Tool
 
 T = TypeVar("T")
+DAY_MS = 24 * 3_600_000
 
 
 def uuid7(now_ms: int, entropy: Callable[[int], bytes]) -> Uid:
@@ -85,7 +86,8 @@ class Hub:
     """One hub, wired up: what every step is given.
 
     `anchor` is where the heads of the history are kept, in the real world. `listening` says where
-    a hub that is up can be reached, by purpose. `process` is how this process is.
+    a hub that is up can be reached, by purpose. `process` is how this process is. For
+    `points_on_ms` the golden topic tells of an ended golden record where its customer is now.
     """
 
     env: Env
@@ -97,6 +99,7 @@ class Hub:
     anchor: Anchor | None = None
     listening: dict[str, str] = field(default_factory=dict)
     process: Process = field(default_factory=Process)
+    points_on_ms: int = 30 * DAY_MS
 
     def tool(self, system: str, obj: str) -> Tool:
         """The core's view of an object."""

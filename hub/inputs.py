@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from connectors._kit.contract import ObjectSpec, Reading
 from hub.env import Hub, System
 from hub.io import state
+from hub.io.codec import cdc_topic
 from hub.io.log import traceparent
 from hub.io.rows import Conflict, Row, Rows, among
 from hub.io.tables import Int, Text
@@ -52,7 +53,7 @@ def append(rows: Rows, hub: Hub, record: Record, body: Body, **more: object) -> 
     item, trace = state.append_input(rows, hub.vault, record.uid, body, hub.env.now(), **more)
     hub.log.publish(
         rows,
-        f"cdc.{record.system}.{record.object}",
+        cdc_topic(record.system, record.object),
         record.uid.encode(),
         hub.codec.cdc(record, item),
         traceparent(trace, item.event_id),

@@ -13,7 +13,7 @@ import structlog
 
 from hub import capture, deliver, leases, resolve, runs, sweep
 from hub.env import Hub, System
-from hub.io import anchor
+from hub.io import anchor, history
 from hub.io.log import LogDown, Moved
 from hub.io.rows import Rows, StoreFull
 from hub.leases import Lease, Leased, LeaseLost
@@ -139,6 +139,8 @@ def house(hub: Hub) -> int:
 
 
 def tidy_up(rows: Rows, hub: Hub) -> None:
-    """Drop what everybody has read of the log, and end the runs that are through."""
-    hub.log.prune(rows, hub.env.now() - KEEP_MS)
+    """Drop what was read by all, bury what ended long ago, and end the runs that are through."""
+    now = hub.env.now()
+    history.bury(rows, now - hub.points_on_ms, now)
+    hub.log.prune(rows, now - KEEP_MS)
     runs.finish(rows)

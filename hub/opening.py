@@ -171,6 +171,7 @@ def opened(folder: Folder) -> Iterator[Opened]:
                 anchor.keep(hub)
             yield Opened(hub, store, found, rules != on_disk)
         finally:
+            hub.codec.close()
             hub.log.close()
             for system in hub.systems.values():
                 system.close()

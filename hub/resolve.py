@@ -18,8 +18,10 @@ import structlog
 from hub import dead, inputs, links, recheck, slots
 from hub.env import Hub
 from hub.io import history, state
+from hub.io.codec import cdc_topic
 from hub.io.log import LogDown, Message, Moved
 from hub.io.rows import Row, Rows, StoreFull, above, among, at_most
+from hub.io.schemas import NoRegistry
 from hub.io.seal import CannotOpen
 from hub.io.tables import Uid as UidKind
 from hub.leases import LeaseLost
@@ -35,7 +37,7 @@ IDLE_MS = 1_000
 OVERDUE_MS = 10_000
 NEW: Row = {"holds": {}}  # the slot of a record that was never marked
 # Nothing is wrong with the inputs: the step is over, as a whole.
-STOPS = (StoreFull, LeaseLost, Moved, LogDown)
+STOPS = (StoreFull, LeaseLost, Moved, LogDown, NoRegistry)
 
 
 def step(hub: Hub) -> int:
@@ -179,7 +181,7 @@ def park_all(rows: Rows, hub: Hub, uid: Uid, error: Exception, notices: Sequence
 
 def topics(hub: Hub) -> list[str]:
     """The topics of all captured objects."""
-    return [f"cdc.{s.name}.{o}" for s in hub.systems.values() for o in s.specs]
+    return [cdc_topic(s.name, o) for s in hub.systems.values() for o in s.specs]
 
 
 @dataclass(frozen=True, slots=True)

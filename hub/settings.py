@@ -198,6 +198,17 @@ class Registry(Strict):
     ca_file: str = Field("", description="certificates that the registry's is signed with")
     credentials: str = Field("", description='file with {"username": …, "password": …}')
 
+    @field_validator("url")
+    @classmethod
+    def without_password(cls, url: str) -> str:
+        """An address of the web that holds no secret."""
+        if not re.match(r"https?://[^/@\s]+(/[^@\s]*)?$", url):
+            raise ValueError(
+                "expected http://host:port/path or https://…; username and password belong into "
+                "the file that `credentials` names"
+            )
+        return url
+
 
 class HubSettings(Strict):
     """All of hub.yaml."""
@@ -214,6 +225,12 @@ class HubSettings(Strict):
     )
     default_region: str = Field(
         "US", pattern="^[A-Z]{2}$", description="country of telephone numbers without prefix"
+    )
+    merged_days: float = Field(
+        30,
+        ge=0,
+        description="how long the golden topic tells where a merged customer went, before its "
+        "tombstone",
     )
     public: Public = Field(default_factory=Public, description="where webhooks arrive")
     private: Private = Field(default_factory=Private, description="where operators look")
@@ -569,6 +586,16 @@ def read_secrets(path: Path) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
         raise BadSettings(f"{path}: expected one object of names and texts")
     return found
+
+
+def read_login(path: Path) -> tuple[str, str]:
+    """A username and its password; raises `BadSettings`."""
+    found = read_secrets(path)
+    if found.keys() != {"username", "password"} or ":" in found["username"]:
+        raise BadSettings(
+            f'{path}: expected {{"username": …, "password": …}}, without a colon in the username'
+        )
+    return found["username"], found["password"]
 
 
 def read_token(path: Path) -> str:

@@ -314,6 +314,14 @@ _table(
     of=("uid",),
 )
 _table(
+    "ended",  # golden records whose tombstone is not published yet
+    _key("uid", Uid),
+    _must("entity", Text),
+    _must("at", Ms),
+    index=(("at",),),
+    small=True,
+)
+_table(
     "assoc",
     _key("uid", Uid),
     _key("entity", Text),
