@@ -8,6 +8,7 @@ look), asks `decide`, and stores every effect in the transaction that moves its 
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import structlog
 
 from hub import dead, inputs, links, recheck, slots
 from hub.env import Hub
-from hub.io import history, state
+from hub.io import history, state, traces
 from hub.io.codec import cdc_topic
 from hub.io.log import LogDown, Message, Moved
 from hub.io.rows import Row, Rows, StoreFull, above, among, at_most
@@ -87,8 +88,17 @@ def batch(hub: Hub, rows: Rows, messages: Sequence[Message]) -> Done:
     for strange in (m for m in messages if uid_of(m) is None):
         LOG.warning("message_set_aside", source=strange.topic)
         state.count(rows, strange.topic.split(".")[1], "messages_set_aside")
+    log_taken(messages)
     with uncollected():
         return resolve(rows, hub, named(messages), notices=messages)
+
+
+def log_taken(messages: Iterable[Message]) -> None:
+    """What is resolved, for who follows a change through the log."""
+    if LOG.is_enabled_for(logging.DEBUG):
+        for message in messages:
+            trace = traces.trace_in(message.headers.get(traces.HEADER, ""))
+            LOG.debug("message_taken", source=message.topic, trace=trace)
 
 
 def uid_of(message: Message) -> Uid | None:
@@ -244,6 +254,7 @@ def park(
 ) -> None:
     """Set an input aside, visible and replayable; it keeps its number."""
     dead.publish(rows, hub, row, error, notices)
+    LOG.warning("input_parked", trace=state.input_trace(rows, row["uid"], row["seq"]))
     rows.update("input", {"uid": row["uid"], "seq": row["seq"]}, {"status": "parked", "by": why})
     rows.upsert(
         "parked",

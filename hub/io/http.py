@@ -20,6 +20,7 @@ import orjson
 import tenacity
 
 from connectors._kit.contract import Denied, Limits, Reply, Unavailable, Unreadable
+from hub.io import traces
 
 LARGEST = 32 * 1024 * 1024
 READ_TRIES = 4
@@ -148,12 +149,15 @@ class HttpApi:
         form: Sequence[tuple[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """A write; sent once, and not at all while the tool wants to be left alone for long."""
+        """A write; sent once, and not at all while the tool wants to be left alone for long.
+
+        It carries the trace of the change that it is part of.
+        """
         if (blocked := self._budget.blocked_ms) > PATIENCE_MS:
             message = f"{method} {path}: not sent, the tool asked to be left alone"
             raise Unavailable(message, after_ms=blocked, sent=False)
         self.counts.writes += 1
-        more: dict[str, Any] = {"headers": dict(headers or {})}
+        more: dict[str, Any] = {"headers": {**traces.headers(), **(headers or {})}}
         if form is not None:
             more["content"] = urlencode(list(form)).encode()
             more["headers"]["Content-Type"] = "application/x-www-form-urlencoded"
