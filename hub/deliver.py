@@ -489,15 +489,16 @@ def send(link: Link, ready: Sequence[Plan]) -> None:
             lambda rows: receive(rows, link, some, answers, began),  # noqa: B023
             "deliver:receipt",
         )
-        log_written(link, some, answers)
+        tell_written(link, some, answers)
         gather = 0 if len(ready) >= batch_of(link) else GATHER_MS
         link.hub.env.wake("resolve", link.hub.env.now() + gather)
         link.hub.env.wake(f"capture:{link.system.name}", inputs.confirmed_at(link.tool, began))
 
 
-def log_written(link: Link, plans: Sequence[Plan], answers: Sequence[Answer]) -> None:
-    """What became of each write, for who follows a change through the log."""
+def tell_written(link: Link, plans: Sequence[Plan], answers: Sequence[Answer]) -> None:
+    """What became of each write, for metrics and for who follows a change through the log."""
     for plan, answer in zip(plans, answers, strict=True):
+        link.hub.process.count("writes", link.system.name, WORDS[answer.outcome])
         LOG.debug("written", **link.here, outcome=answer.outcome, trace=plan.trace)
 
 

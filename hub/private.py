@@ -50,7 +50,7 @@ def private_app(hub: Hub, private: Private, folder: Path) -> Starlette:
     token = read_token(folder / private.admin_token_file) if private.admin_token_file else ""
     sessions = Sessions(token, secure=private.url.startswith("https://"))
     console = Console(Desk(hub), sessions)
-    counted = metrics.registry(lambda: status(hub))
+    counted = metrics.registry(hub)
 
     async def numbers(_request: Request) -> Response:
         text = await run_in_threadpool(generate_latest, counted)

@@ -27,7 +27,7 @@ from hub.io.seal import CannotOpen
 from hub.io.tables import Uid as UidKind
 from hub.leases import LeaseLost
 from hub.links import Link
-from hub.pure.decide import Effects, Loaded, decide, need
+from hub.pure.decide import ChangeSet, Effects, Loaded, decide, need
 from hub.pure.model import Edge, Input, Record, Uid, key_of
 from hub.recheck import Late, Seen
 
@@ -76,6 +76,8 @@ def turn(hub: Hub) -> int:
         done, taken = one_by_one(hub, messages), BATCH
     if not taken:
         done, taken = overdue(hub, OVERDUE_MS)
+    if done and done.clashes:
+        hub.process.count("conflicts", n=done.clashes)
     if done and done.seen:
         look_again(hub, done.seen)
     for system in sorted(done.marked if done else ()):
@@ -199,11 +201,13 @@ class Done:
     """What a batch came to.
 
     `marked`: the systems in which a record moved, a link is to be looked at, or one is wanted.
-    `seen`: what is to be looked at again after the commit.
+    `seen`: what is to be looked at again after the commit. `clashes`: cells of golden records in
+    which a conflict has come up.
     """
 
     marked: set[str]
     seen: Seen | None = None
+    clashes: int = 0
 
 
 def resolve(
@@ -235,7 +239,13 @@ def resolve(
         changes = changes + beyond.history
     seen = recheck.promise(rows, hub, effects, loaded, moved, onward or ())
     history.write(rows, hub, changes)
-    return Done(marked, seen)
+    return Done(marked, seen, sum(map(clashes, changes)))
+
+
+def clashes(change: ChangeSet) -> int:
+    """How many cells are in conflict by this change that were in none before."""
+    came = [c for c in change.changes if c.after and c.after.conflict]
+    return sum(1 for c in came if not (c.before and c.before.conflict))
 
 
 def readable(

@@ -43,6 +43,7 @@ class Budget:
     sleep: Callable[[float], None]
     free_at: float = 0.0
     blocked_until: int = 0
+    taken: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self) -> None:
@@ -55,9 +56,22 @@ class Budget:
         """How long the tool wants to be left alone from now on."""
         return max(0, self.blocked_until - self.now())
 
+    @property
+    def left(self) -> int:
+        """How many calls could be made at once now, without a wait."""
+        now, gap, burst = self.now(), self._gap, self._burst
+        return 0 if self.blocked_ms else max(0, int((now - max(self.free_at, now - burst)) / gap))
+
+    @property
+    def _gap(self) -> float:
+        return self.limits.per_ms / self.limits.calls
+
+    @property
+    def _burst(self) -> int:
+        return min(self.limits.per_ms, 1_000)
+
     def _try(self) -> float:
-        gap = self.limits.per_ms / self.limits.calls
-        burst = min(self.limits.per_ms, 1_000)
+        gap, burst = self._gap, self._burst
         with self._lock:
             now = self.now()
             if self.blocked_until > now:
@@ -66,6 +80,7 @@ class Budget:
             if self.free_at > now:
                 return self.free_at - now
             self.free_at += gap
+            self.taken += 1
             return 0
 
     def wait(self, after_ms: int) -> None:
@@ -127,7 +142,7 @@ class HttpApi:
             limits=httpx.Limits(max_connections=budget.limits.connections),
         )
         self._headers = headers
-        self._budget = budget
+        self.budget = self._budget = budget
         self.counts = Counts()
 
     def get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> Reply:

@@ -41,9 +41,8 @@ def test_what_operators_see(make_site: Callable[..., Site]) -> None:
         assert told["up"] == hub.listening
         assert told.keys() == status(hub).keys()
         first = samples(client.get("/metrics").text)
-        assert first["synchub_records", "stripe"] == told["systems"]["stripe"]["records"] > 0
+        assert told["systems"]["stripe"]["records"] > 0
         assert first["synchub_writes_stopped",] == 0
-        assert first["synchub_inputs", "parked"] == 0
         assert ("synchub_changes_read_age_seconds", "customers", "stripe") in first
         commands.stop_writes(hub)
         httpx.post(
