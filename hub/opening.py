@@ -212,7 +212,7 @@ def ask(
     if hub_is_up(folder):
         return listeners.ask_running(folder.socket(), name, arguments)
     with opened(folder) as one:
-        if name == "plan" and not arguments.get("run"):
+        if name in ("plan", "what-if") and not arguments.get("run"):
             read_up(one.hub, told)
         return commands.COMMANDS[name](one.hub, **arguments)
 
