@@ -191,17 +191,20 @@ def show_run(hub: Hub, run: str) -> Answer:
     return hub.env.view(look)
 
 
+def check_kinds(fail_on: Sequence[str]) -> None:
+    """Raise `Wrong` for a kind of row that there is not."""
+    if odd := [kind for kind in fail_on if kind not in whatif.KINDS]:
+        near, known = meant(odd[0], whatif.KINDS), ", ".join(whatif.KINDS)
+        raise Wrong(f"there is no kind {odd[0]!r} to fail on{near} ({known})")
+
+
 def what_if(hub: Hub, rules: dict[str, Any], fail_on: Sequence[str]) -> Answer:
     """What these rules would make the hub write, and whether any of it must not be.
 
     Nothing is stored, so nobody can apply it. Raises `Wrong` for a kind that there is not, and
     ValueError where they are no rules.
     """
-    if odd := [kind for kind in fail_on if kind not in whatif.KINDS]:
-        known = ", ".join(whatif.KINDS)
-        raise Wrong(
-            f"there is no kind {odd[0]!r} to fail on{meant(odd[0], whatif.KINDS)} ({known})"
-        )
+    check_kinds(fail_on)
     checked = RulesSettings.model_validate(rules, context={"systems": hub.systems})
     now = hub.context.rules
     unread = hub.env.view(
