@@ -24,7 +24,7 @@ import typer
 
 from connectors._kit.contract import ConnectorError
 from hub import __version__, logs, opening, shown
-from hub.commands import Answer, Wrong
+from hub.commands import Answer, Wrong, check_kinds
 from hub.io.migrate import NewerDatabase
 from hub.io.rows import StoreFull
 from hub.io.seal import BadKeyFile
@@ -268,6 +268,7 @@ def judged(folder: Folder, fail_on: str, *, alone: bool, as_json: bool) -> None:
             raise Wrong(
                 "--fail-on belongs to --ci, which takes no run, --system or --all beside it"
             )
+        check_kinds(kinds)
         rules = folder.rules().model_dump(mode="json")
         running = opening.hub_is_up(folder)
         wait_until_read(folder, tell)
