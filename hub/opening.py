@@ -64,10 +64,7 @@ def init(
     systems = {name: settings_of(name, described[name], account) for name, account in found.items()}
     port, private = (free_port(wanted) for wanted in ports)
     made = files.HubSettings(
-        environment="production" if any(a.live for a in found.values()) else "test",
-        systems=systems,
-        public=files.Public(port=port),
-        private=files.Private(port=private),
+        systems=systems, public=files.Public(port=port), private=files.Private(port=private)
     )
     folder.path.mkdir(parents=True, exist_ok=True)
     for name, one in described.items():

@@ -632,9 +632,11 @@ def write_secrets(path: Path, found: Mapping[str, str]) -> None:
 
 def render_hub(found: HubSettings) -> str:
     """A short, commented hub.yaml that reads back equal."""
+    marked = "" if found.environment == "test" else "# "
     lines = [
         "# Systems and settings of this hub; every key is explained in hub/SETTINGS.md.",
-        f"environment: {found.environment}   # a test hub takes no live account",
+        # Older versions, which may run beside this one for a while, do not know the key.
+        f"{marked}environment: test   # such a hub takes no live account",
         f"state: {found.state}             # the database; back it up with secrets/",
         f"anchor: {found.anchor}   # keep it on another disk if you can",
         f"default_region: {found.default_region}        # for telephone numbers without prefix",

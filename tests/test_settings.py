@@ -38,13 +38,16 @@ def test_what_is_written_reads_back_equal(path: Path) -> None:
 def test_a_test_hub_takes_no_live_account(path: Path) -> None:
     """The error stands at the line of the mode; without the mark the same file loads as before."""
     text = settings.render_hub(GOOD).replace('mode: "test"', 'mode: "live"', 1)
-    path.write_text(text.replace("environment: production", "environment: test"))
+    path.write_text(text.replace("# environment: test", "environment: test"))
     (line,) = (n for n, found in enumerate(text.splitlines(), 1) if 'mode: "live"' in found)
     wanted = rf"hub\.yaml line {line}: systems\.crm\.mode: environment is test, so no live account"
     with pytest.raises(BadSettings, match=wanted):
         settings.load_hub(path)
-    path.write_text("\n".join(found for found in text.splitlines() if "environment" not in found))
+    path.write_text(text)
     assert settings.load_hub(path).environment == "production"
+    made = HubSettings(environment="test", systems=GOOD.systems)
+    path.write_text(settings.render_hub(made))
+    assert settings.load_hub(path) == made
 
 
 def test_an_account_that_turns_out_to_be_live_is_refused() -> None:
@@ -68,7 +71,7 @@ def test_an_account_that_turns_out_to_be_live_is_refused() -> None:
         (("  crm:", "  CRM-1:"), "is no name"),
         (("anchor: synchub-anchor.jsonl", "anchor: .synchub/anchor.jsonl"), "outside"),
         (("private:\n", "private:\n  host: 0.0.0.0\n"), "admin_token_file"),
-        (("environment: production", "environment: staging"), "'production' or 'test'"),
+        (("# environment: test", "environment: staging"), "'production' or 'test'"),
     ],
 )
 def test_what_is_wrong_is_named(path: Path, change: tuple[str, str], said: str) -> None:

@@ -101,6 +101,25 @@ def on(address: str, **more: Any) -> KafkaLog:
 # -- in every home -----------------------------------------------------------------------------
 
 
+def test_how_far_a_group_is_behind(home: Home) -> None:
+    """In messages, and since when the oldest of them waits, until the last one is read."""
+    home.announce("cdc.t", *(f"k{n}" for n in range(12)))
+    home.log.reachable()
+    read: set[int] = set()
+    end = time.monotonic() + PATIENCE
+    while len(read) < 9 and time.monotonic() < end:
+        read |= {int(m.value or b"") for m in home.turn("g", "cdc.t", 3)}
+    left = set(range(12)) - read
+    one = home.env.view(lambda rows: home.log.behind(rows, "g"))["cdc.t"]
+    assert one.messages >= len(left)
+    assert one.since is not None
+    assert one.since <= START + min(left)
+    assert home.at_rest("g", "cdc.t")
+    time.sleep(2 if home.log.apart else 0)
+    assert home.env.view(lambda rows: home.log.behind(rows, "g"))["cdc.t"] == (0, None)
+    assert home.log.reads() == ({"g": 4} if home.log.apart else {})
+
+
 def test_the_order_of_each_key_is_kept(home: Home) -> None:
     """Messages of one key come in order, each once, and as they were published."""
     home.announce("cdc.t", *(f"k{n % 5}" for n in range(30)))
