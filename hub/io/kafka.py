@@ -99,6 +99,9 @@ class KafkaLog(Log):
         self._reads = {**data_client(kafka, folder), **READS}
         self._readers: dict[str, Reader] = {}
         self._ends: tuple[float, dict[Place, int]] = 0.0, {}
+        self._level: dict[
+            tuple[str, Place], int
+        ] = {}  # when a group was last seen at an end, in ms
 
     def start(self) -> None:
         """Make the topics that are missing, and see which differ from hub.yaml.
@@ -204,15 +207,19 @@ class KafkaLog(Log):
     def behind(self, rows: Rows, group: str) -> dict[str, Behind]:
         """See `Log`; as of a moment ago, and as last seen where the brokers do not answer.
 
-        Since when is known of what this process has taken from the brokers and not done yet.
+        Since when is known of the partitions that this process reads.
         """
         stored = positions(rows, {"group": group})
         ends = self._known_ends(stored)
         left = {place: max(0, ends.get(place, 0) - at.offset) for place, at in stored.items()}
         reader = self._readers.get(group)
-        since: dict[Place, int | None] = {}
-        for m in list(reader.held) if reader else ():
-            since.setdefault((m.topic, m.partition), m.at)
+        now = time.time_ns() // 1_000_000
+        self._level |= {(group, place): now for place, n in left.items() if not n}
+        since = {
+            place: reader.since(place, self._level.get((group, place), 0)) if reader else None
+            for place, n in left.items()
+            if n
+        }
         return by_topic(left, since)
 
     def _known_ends(self, places: Iterable[Place]) -> dict[Place, int]:
@@ -284,6 +291,7 @@ class Reader:
         self.epochs: dict[Place, int] = {}
         self._next: Offsets = {}
         self._ends: Offsets = {}
+        self._passed: dict[Place, int] = {}
         self._brokers = brokers
         self._prefix = brokers.kafka.prefix
         self._topics: list[str] = []
@@ -319,8 +327,20 @@ class Reader:
             self._settle()
         return self.held[:limit]
 
+    def since(self, place: Place, level: int) -> int | None:
+        """Since when the next message of a partition waits (ms), None where nobody here knows.
+
+        Of one that is still at the brokers it is told by what came before it: the last message
+        that was done, or the `level`, when the group was last seen to be nowhere behind there.
+        """
+        if place not in self.epochs:
+            return None
+        held = (m.at for m in list(self.held) if (m.topic, m.partition) == place)
+        return next(held, max(self._passed.get(place, 0), level) or None)
+
     def passed(self, messages: Sequence[Message]) -> None:
         """These are done, and the store knows."""
+        self._passed |= {(m.topic, m.partition): m.at for m in messages}
         self.held = self.held[len(messages) :]
         self._tell_broker(ends_of(messages))
 

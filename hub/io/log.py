@@ -272,8 +272,10 @@ class TableLog(Log):
     def behind(self, rows: Rows, group: str) -> dict[str, Behind]:
         """See `Log`."""
         known = offsets(rows, {"group": among(("", group))})
-        left = {at: max(0, known[""].get(at, 0) - n) for at, n in known[group].items()}
-        since = {at: published(rows, at, known[group][at]) for at, n in left.items() if n}
+        ends, done = known[""], known[group]
+        topics = {topic for topic, _ in done}
+        left = {at: max(0, n - done.get(at, 0)) for at, n in ends.items() if at[0] in topics}
+        since = {at: published(rows, at, done.get(at, 0)) for at, n in left.items() if n}
         return by_topic(left, since)
 
     def prune(self, rows: Rows, before: int) -> int:
