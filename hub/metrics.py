@@ -240,8 +240,8 @@ What *this process* tells, each tells for itself: sum it over processes.
 
 What is told of *the hub* is read off the store, and each process that is asked tells the same: take
 the maximum, never the sum. So it is still told when any process is gone. Of a log in Kafka only who
-reads a partition knows how old its next message is, and of one that is still at the brokers no better
-than to the last scrape; the maximum is right there too.
+reads a partition knows how old its next message is, and of one that is still at the brokers only
+to the last scrape; the maximum is right there too.
 
     max by (system) (synchub_undelivered_age_seconds)
 
