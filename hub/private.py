@@ -45,8 +45,12 @@ HEADERS = {
 }
 
 
-def private_app(hub: Hub, private: Private, folder: Path) -> Starlette:
-    """The console, probes, /metrics and /status.json. Raises `BadSettings` for a bad token."""
+def private_app(hub: Hub, private: Private, folder: Path, *, pages: bool = True) -> Starlette:
+    """Probes, /metrics and /status.json of this process, and the console where it has `pages`.
+
+    The loops that run here tell of themselves by `hub.process`. Raises `BadSettings` for a bad
+    token.
+    """
     token = read_token(folder / private.admin_token_file) if private.admin_token_file else ""
     sessions = Sessions(token, secure=private.url.startswith("https://"))
     console = Console(Desk(hub), sessions)
@@ -63,19 +67,21 @@ def private_app(hub: Hub, private: Private, folder: Path) -> Starlette:
     programs = {**probes.pages(hub), "/metrics": numbers, "/status.json": state}
     names = {*LOOPBACK, private.host.lower(), urlsplit(private.url).hostname or private.host}
     return Starlette(
-        routes=[*(Route(path, shown) for path, shown in programs.items()), *console.routes()],
-        middleware=[Middleware(Guard, names=frozenset(names), console=console)],
-        exception_handlers={404: console.missing},
+        routes=[Route(path, shown) for path, shown in programs.items()]
+        + (console.routes() if pages else []),
+        middleware=[Middleware(Guard, names=frozenset(names), console=console, pages=pages)],
+        exception_handlers={404: console.missing} if pages else None,
     )
 
 
 @dataclass
 class Guard:
-    """Refuses before any page is asked. `names` are this hub's own."""
+    """Refuses before any page is asked. `names` are this hub's own; see `private_app`."""
 
     app: ASGIApp
     names: Collection[str]
     console: Console
+    pages: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the refusal, or let the page answer; either with the headers of all."""
@@ -99,12 +105,21 @@ class Guard:
             return PlainTextResponse(why, 403)
         if of_another_site(request):
             return PlainTextResponse("other sites cannot ask here", 403)
-        posted = request.method == "POST" and request.url.path in self.console.forms
+        forms = self.console.forms if self.pages else ()
+        posted = request.method == "POST" and request.url.path in forms
         if not posted and request.method not in ("GET", "HEAD"):
             return PlainTextResponse("only GET and HEAD", 405, {"allow": "GET, HEAD"})
         if posted and not of_this_site(request):
             return PlainTextResponse("forms are taken from the console's own pages only", 403)
-        return None if probed or self.known(request) else sign_in_first(request)
+        return None if probed or self.known(request) else self.sign_in_first(request)
+
+    def sign_in_first(self, request: Request) -> Response:
+        """A person is led to the sign-in page, if there is one, a program told what to send."""
+        if self.pages and "text/html" in request.headers.get("accept", ""):
+            query = f"?{request.url.query}" if request.url.query else ""
+            back = f"{request.url.path}{query}" if request.method == "GET" else "/"
+            return RedirectResponse(f"{SIGN_IN}?next={quote(back, safe='')}", 303)
+        return PlainTextResponse("the admin token is wanted", 401, {"www-authenticate": "Bearer"})
 
     def known(self, request: Request) -> bool:
         """Whether this may be answered: by the token, by a session, or to anybody."""
@@ -133,15 +148,6 @@ def of_this_site(request: Request) -> bool:
     """Whether a browser says that one of our own pages asks; an Origin was compared before."""
     site = request.headers.get("sec-fetch-site", "")
     return site == "same-origin" or (not site and "origin" in request.headers)
-
-
-def sign_in_first(request: Request) -> Response:
-    """A person is led to the sign-in page, a program is told what is wanted."""
-    if "text/html" in request.headers.get("accept", ""):
-        query = f"?{request.url.query}" if request.url.query else ""
-        back = quote(f"{request.url.path}{query}" if request.method == "GET" else "/", safe="")
-        return RedirectResponse(f"{SIGN_IN}?next={back}", 303)
-    return PlainTextResponse("the admin token is wanted", 401, {"www-authenticate": "Bearer"})
 
 
 def name_of(host: str) -> str:

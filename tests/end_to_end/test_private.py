@@ -15,9 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hub import commands
 from hub.io.rows import Rows, StoreFull
+from hub.listeners import Listener, tcp
+from hub.private import private_app
 from hub.running import running
-from hub.settings import BadSettings
+from hub.settings import BadSettings, Private
 from hub.status import status
+from hub.tools.world import World
 from tests.end_to_end.conftest import TOKEN, Site, set_private, up, wait
 
 
@@ -171,6 +174,30 @@ def test_while_it_drains_it_lives_and_is_not_ready(make_site: Callable[..., Site
     assert ready["stage"] == "draining"
     assert ready["reasons"][0].startswith("draining: it was told to stop")
     assert live == 200
+
+
+def test_a_process_without_pages_answers_programs_only(tmp_path: Path) -> None:
+    """Probes, metrics and status are there; nobody can sign in or send a form."""
+    secret = tmp_path / "admin"
+    secret.write_text(f"{TOKEN}\n")
+    secret.chmod(0o600)
+    private = Private(admin_token_file="admin")
+    app = private_app(World({}).hub, private, tmp_path, pages=False)
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    with tcp("127.0.0.1", 0, "") as bound:
+        listener = Listener(app, bound).start()
+        base = f"http://127.0.0.1:{listener.port}"
+        with httpx.Client(base_url=base, trust_env=False) as client:
+            ready = client.get("/readyz")
+            assert ready.status_code == 503
+            assert ready.json()["reasons"][0].startswith("starting")
+            assert client.get("/metrics", headers=bearer).status_code == 200
+            assert client.get("/status.json", headers=bearer).status_code == 200
+            assert client.get("/metrics", headers={"accept": "text/html"}).status_code == 401
+            for path in ("/", "/customers", "/sign-in"):
+                assert client.get(path, headers=bearer).status_code == 404
+            assert client.post("/sign-in", headers=bearer).status_code == 405
+        listener.stop()
 
 
 def test_another_name_has_to_be_set(make_site: Callable[..., Site]) -> None:
