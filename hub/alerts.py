@@ -38,6 +38,7 @@ def alerts(status: Mapping[str, Any], now: int) -> list[dict[str, Any]]:
         *waiting(status, now),
         *parked(status),
         *unanchored(status, now),
+        *differing(status),
         *(a for name, one in status["systems"].items() for a in of_system(name, one, now)),
     ]
     return sorted(found, key=lambda a: (a["since"] or 0, a["kind"]))
@@ -72,6 +73,12 @@ def parked(status: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for kind, one in sorted(status["parked_by_kind"].items()):
         todo = TODO.get(kind, "`synchub parked` lists them")
         yield alert(f"parked: {kind}", one["since"], f"{one['n']} x: {todo}")
+
+
+def differing(status: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Topics were made by somebody else, or before hub.yaml was changed."""
+    for sentence in status["topics_differ"]:
+        yield alert("topic differs", None, f"{sentence}: change the topic, or hub.yaml")
 
 
 def unanchored(status: Mapping[str, Any], now: int) -> Iterator[dict[str, Any]]:

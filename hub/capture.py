@@ -1,8 +1,8 @@
 """Step one: turn what the tools show into inputs. A webhook is a hint; the record is read again.
 
 Each object first remembers the cursor from which on nothing is missed, then takes its snapshot,
-then follows the changes. Cursor and inputs are saved in one transaction, so that neither can get
-ahead of the other.
+then follows the changes; of a log the changes are the snapshot too. Cursor and inputs are saved in
+one transaction, so that neither can get ahead of the other.
 """
 
 from __future__ import annotations
@@ -131,9 +131,10 @@ def follow(stream: Stream, waits: Waits) -> int:
         begin(stream)
         return stream.hub.env.now()
     listed = waits.listed
-    if listed is None or listed["value"] != DONE:
+    reading = listed is None or listed["value"] != DONE
+    if reading and not stream.spec.log:
         return page_of_listing(stream, "snapshot", listed["value"] if listed else "")
-    return page_of_changes(stream, waits.changes)
+    return page_of_changes(stream, waits.changes, reading=reading)
 
 
 DONE = "done"
@@ -160,8 +161,11 @@ def page_of_listing(stream: Stream, name: str, cursor: str) -> int:
     return hub.env.now()
 
 
-def page_of_changes(stream: Stream, changes: Row) -> int:
-    """One page of changes when it is due. `at` of the cursor: when the last full pass began."""
+def page_of_changes(stream: Stream, changes: Row, *, reading: bool = False) -> int:
+    """One page of changes when it is due. `at` of the cursor: when the last full pass began.
+
+    `reading`: of a log, when it was not read to its end before; that end is told.
+    """
     hub, system, spec = stream.hub, stream.system, stream.spec
     started = hub.env.now()
     every = max(system.poll_ms, spec.poll_ms)
@@ -176,9 +180,17 @@ def page_of_changes(stream: Stream, changes: Row) -> int:
         if page.expired:
             state.count(rows, system.name, "cursors expired")
             stream.save(rows, "snapshot", "", started)
+        elif reading and page.done:
+            stream.save(rows, "snapshot", DONE, started)
 
     keep_page(hub, Intake(system, spec, "changes"), page, save)
     return started + every if page.done else hub.env.now()
+
+
+def read_until(rows: Rows, system: System, spec: ObjectSpec) -> int:
+    """When the reading of changes began that was the last to come to their end (ms)."""
+    row = rows.get("cursor", system=system.name, stream="changes", shard=spec.object)
+    return int(row["at"]) if row else 0
 
 
 def brought(hub: Hub, system: System, keys: Iterable[str]) -> frozenset[str]:
@@ -293,7 +305,11 @@ def park_once(rows: Rows, hub: Hub, intake: Intake, key: str, why: str, raw: byt
 
 
 def answer_hints(hub: Hub, system: System, spec: ObjectSpec, due: Sequence[Row]) -> None:
-    """Read what the due hints name."""
+    """Read what the due hints name; of a log nothing can be asked, what it says comes by itself."""
+    if spec.log:
+        ids = [row["id"] for row in due]
+        hub.env.commit(lambda rows: inputs.answer(rows, ids, "nothing new"), "capture:hints")
+        return
     by_native: dict[str, list[Row]] = {}
     for row in due:
         by_native.setdefault(row["native_id"], []).append(row)

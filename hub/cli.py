@@ -53,6 +53,14 @@ Where = Annotated[Path, typer.Option("--dir", help="the folder of hub.yaml")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="print JSON for programs; times in ms since 1970, UTC")
 ]
+PublicPort = Annotated[
+    int | None,
+    typer.Option("--public", min=0, max=65535, help="port for webhooks, instead of hub.yaml's"),
+]
+PrivatePort = Annotated[
+    int | None,
+    typer.Option("--private", min=0, max=65535, help="port for operators, instead of hub.yaml's"),
+]
 HERE = Path()
 FAIL_ON = "clears,merges,deletes"
 
@@ -203,25 +211,58 @@ def check(
 
 
 @app.command()
-def up(directory: Where = HERE) -> None:
+def up(directory: Where = HERE, public: PublicPort = None, private: PrivatePort = None) -> None:
     """Run the hub until Ctrl-C or SIGTERM: capture, resolve, deliver and sweep, all in one."""
+    stay_up(directory, "", public, private)
+
+
+@app.command()
+def capture(
+    directory: Where = HERE, public: PublicPort = None, private: PrivatePort = None
+) -> None:
+    """Run only what reads the tools and takes their webhooks; as many processes as wanted."""
+    stay_up(directory, "capture", public, private)
+
+
+@app.command()
+def resolve(directory: Where = HERE, private: PrivatePort = None) -> None:
+    """Run only what resolves changes and publishes topics; as many processes as wanted."""
+    stay_up(directory, "resolve", None, private)
+
+
+@app.command()
+def deliver(directory: Where = HERE, private: PrivatePort = None) -> None:
+    """Run only what writes into the tools; as many processes as wanted."""
+    stay_up(directory, "deliver", None, private)
+
+
+@app.command()
+def console(directory: Where = HERE, private: PrivatePort = None) -> None:
+    """Run only the operators' console; as many processes as wanted."""
+    stay_up(directory, "console", None, private)
+
+
+def stay_up(directory: Path, role: str, public: int | None, private: int | None) -> None:
+    """Run what belongs to a role until a signal, or until it has ended by itself."""
     from hub.running import running
 
-    with told(), running(Folder(directory)) as one:
+    with told(), running(Folder(directory), role, public, private) as one:
         for line in shown.up_lines(one.opened.hub.listening):
             typer.echo(line)
         if not one.applied():
             typer.echo("nothing is written before a plan was applied: synchub plan")
-        wait_for_signal()
-        typer.echo("stopping: every step in progress is finished first")
+        wait_for_signal(lambda: one.loops.ended)
+        typer.echo(one.loops.ended or "stopping: every step in progress is finished first")
+    if one.loops.ended:
+        raise typer.Exit(UNREACHABLE)
 
 
-def wait_for_signal() -> None:
-    """Return on SIGINT or SIGTERM."""
+def wait_for_signal(ended: Callable[[], object] = bool) -> None:
+    """Return on SIGINT or SIGTERM, or when there is nothing to wait for."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    while not stop.wait(3600):
+    while not (stop.wait(1) or ended()):
         pass
 
 
@@ -348,11 +389,20 @@ def stop_writes(
 @app.command()
 def sweep(
     directory: Where = HERE,
-    wait: Annotated[bool, typer.Option("--wait", help="until every record is read")] = False,  # noqa: FBT002
+    now: Annotated[bool, typer.Option("--now", help="begin a pass over every record")] = False,  # noqa: FBT002
+    wait: Annotated[bool, typer.Option("--wait", help="the same, until all are read")] = False,  # noqa: FBT002
     as_json: AsJson = False,  # noqa: FBT002
+    private: PrivatePort = None,
 ) -> None:
-    """Read every record of every tool again and compare it value by value."""
+    """Read every record of every tool again and compare it value by value.
+
+    With --now or --wait a pass begins at once, wherever it is done. Without, this process is the
+    part of a hub that sweeps, and keeps house; as many of them as wanted.
+    """
     folder = Folder(directory)
+    if not (now or wait):
+        stay_up(directory, "sweep", None, private)
+        return
 
     def work(tell: Tell) -> Answer:
         begun = opening.ask(folder, "sweep")
@@ -519,8 +569,8 @@ def simulate(
 
 
 @app.command()
-def bench(
-    what: Annotated[str, typer.Argument(help="resolve, calls, latency")],
+def bench(  # noqa: PLR0913, PLR0917  each option is a line of --help
+    what: Annotated[str, typer.Argument(help="resolve, calls, latency, path")],
     records: Annotated[int, typer.Option(min=2, help="resolve: standing records")] = 100_000,
     edits: Annotated[
         int | None, typer.Option(min=2, help="edits that are measured (1000; latency: 2000)")
@@ -528,17 +578,39 @@ def bench(
     customers: Annotated[
         int | None, typer.Option(min=10, help="customers (calls: 2500; latency: 10000)")
     ] = None,
-    rate: Annotated[float, typer.Option(min=0.1, help="latency: edits a second")] = 20,
+    rate: Annotated[float, typer.Option(min=0.1, help="latency, path: edits a second")] = 20,
+    backlog: Annotated[int, typer.Option(min=0, help="path: inputs to catch up with")] = 100_000,
+    log: Annotated[str, typer.Option(help="path: the log, kafka")] = "kafka",
+    store: Annotated[str, typer.Option(help="path: the store, postgres")] = "postgres",
+    at_postgres: Annotated[
+        str, typer.Option("--postgres", help="path: address of a database")
+    ] = "",
+    at_kafka: Annotated[str, typer.Option("--kafka", help="path: address of brokers")] = "",
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Measure this hub on this machine: resolving, calls for a backlog, how long an edit takes."""
+    """Measure this hub on this machine: resolving, calls for a backlog, how long an edit takes.
+
+    `path` does so on Kafka and PostgreSQL, at the addresses given; in the source tree it starts
+    some of its own.
+    """
     from hub.tools import bench as benches
     from hub.tools.latency import bench_latency
+
+    def path() -> benches.Outcome:
+        from hub.tools.path import Parts, bench_path
+
+        if (log, store) != ("kafka", "postgres"):
+            raise Wrong("path is measured on kafka and postgres; `bench resolve` on a file")
+        if bool(at_postgres) != bool(at_kafka):
+            raise Wrong("--postgres and --kafka go together")
+        given = Parts(at_postgres, at_kafka) if at_kafka else None
+        return bench_path(records, edits or 10_000, backlog, rate, given, tell)
 
     with told(), shown.telling() as tell:
         benchmarks = {
             "resolve": lambda: benches.bench_resolve(records, edits or 1_000, tell),
             "calls": lambda: benches.bench_calls(customers or 2_500, edits or 1_000, tell),
+            "path": path,
             "latency": lambda: bench_latency(customers or 10_000, edits or 2_000, rate, tell),
         }
         if what not in benchmarks:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from connectors._kit.source import meant
 from hub import explain as explaining
 from hub import export as exporting
 from hub import inputs, rulesets, runs, slots, sweep, switches, whatif
@@ -20,7 +21,7 @@ from hub.io import anchor, state
 from hub.io import history as chronicle
 from hub.io.rows import Row, Rows
 from hub.pure.model import Actor, Decision, Record
-from hub.settings import RulesSettings, meant, to_rules
+from hub.settings import RulesSettings, to_rules
 from hub.status import status, still_reading, stopped, trouble
 
 Answer = dict[str, Any]
@@ -285,9 +286,12 @@ def stop_writes(hub: Hub, on: bool = True, who: str = "steward") -> Answer:  # n
 
 def sweep_now(hub: Hub, system: str = "") -> Answer:
     """Start a pass over every record of every tool, or of one; `swept` says how far it is."""
-    now, names = hub.env.now(), [system] if system else sorted(hub.systems)
     if system not in ("", *hub.systems):
         raise Wrong(f"there is no system {system!r}; there are: {', '.join(hub.systems)}")
+    now, asked = hub.env.now(), [system] if system else sorted(hub.systems)
+    names = [name for name in asked if sweep.swept(hub.systems[name])]
+    if system and not names:
+        raise Wrong(f"{system} is a log, which tells each change once: there is nothing to sweep")
 
     def begin(rows: Rows) -> None:
         for name in names:
@@ -305,7 +309,7 @@ def swept(hub: Hub, since: int) -> Answer:
         lambda rows: [
             sweep.progress(rows, system, spec, since)
             for system in hub.systems.values()
-            for spec in system.specs.values()
+            for spec in sweep.swept(system)
         ]
     )
     return {"objects": objects, "done": all(one["done"] for one in objects)}
@@ -478,7 +482,10 @@ def replayed(rows: Rows, hub: Hub, item: str) -> str:
     if record is None:
         if row["system"] not in hub.systems:
             raise Wrong(f"{row['system']} is not in hub.yaml any more: dismiss it")
-        sweep.request(rows, hub.systems[row["system"]], hub.env.now())
+        system = hub.systems[row["system"]]
+        sweep.request(rows, system, hub.env.now())
+        if not sweep.swept(system):
+            return f"{row['system']} is a log: what it says of the record next will be read"
         return f"every record of {row['system']} is read again"
     inputs.again(rows, record, hub.env.now(), hub.env.now())
     if row["kind"] == "rejected":

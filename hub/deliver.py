@@ -376,8 +376,11 @@ def read_again(link: Link, plans: Sequence[Plan]) -> dict[str, Reading | None]:
 
 
 def blind(link: Link, plan: Plan) -> bool:
-    """Whether it is sent without a look: the tool itself refuses it when the record has moved."""
-    return bool(plan.sends and link.spec.conditional)
+    """Whether it needs no look: the tool itself refuses a write when the record has moved.
+
+    And of a log the record shows all that was told until its end was reached.
+    """
+    return link.spec.log or bool(plan.sends and link.spec.conditional)
 
 
 def read_some(link: Link, natives: Sequence[str]) -> Sequence[Reading]:
@@ -421,7 +424,11 @@ def settle_one(rows: Rows, link: Link, plan: Plan, reading: Reading | None) -> P
         if inputs.take(rows, link.hub, intake, reading) != "new":
             slots.postpone(rows, plan.record, link.hub.env.now() + IDLE_MS)
     elif reading is not None and not plan.sends:
-        agree(rows, link, plan, reading)
+        agree(rows, link, plan, (reading.start_ms, reading.end_ms))
+    elif link.spec.log:
+        at = capture.read_until(rows, link.system, link.spec)
+        next_ms = max(at + link.system.poll_ms, link.hub.env.now() + IDLE_MS)
+        agree(rows, link, plan, (at, at), next_ms)
     elif reading is None and not blind(link, plan):
         inputs.again(rows, plan.record, link.hub.env.now(), link.hub.env.now())
         slots.postpone(rows, plan.record, link.hub.env.now() + 5_000)
@@ -443,14 +450,20 @@ def moved(rows: Rows, link: Link, plan: Plan, reading: Reading) -> bool:
     )
 
 
-def agree(rows: Rows, link: Link, plan: Plan, reading: Reading) -> None:
-    """Tool and golden are equal: say so, from a reading that is late enough to know."""
+Interval = tuple[int, int]  # when something was read: its beginning and its end (ms)
+
+
+def agree(rows: Rows, link: Link, plan: Plan, read: Interval, next_ms: int = 0) -> None:
+    """Tool and golden are equal: say so, from a reading that is late enough to know.
+
+    `next_ms`: when a later one may be there, where it is not taken at once.
+    """
     made = rows.get("golden", uid=plan.golden.uid)
     late = made["at"] + link.tool.lag_ms if made else 0
-    if reading.start_ms < late:
-        slots.postpone(rows, plan.record, late)
+    if read[0] < late:
+        slots.postpone(rows, plan.record, max(late, next_ms))
         return
-    say_agreed(rows, link, plan.record, plan.golden.members, plan.agrees, reading)
+    say_agreed(rows, link, plan.record, plan.golden.members, plan.agrees, read)
     slots.clean(rows, plan.record)
 
 
@@ -460,11 +473,11 @@ def say_agreed(
     record: Record,
     members: tuple[Uid, ...],
     sends: Mapping[str, Sent],
-    reading: Reading,
+    read: Interval,
 ) -> None:
     """The receipt without a write."""
     values = {n: record.cell(n).observed for n in sends}
-    receipt = Receipt("agrees", reading.start_ms, reading.end_ms, values, sends, members)
+    receipt = Receipt("agrees", *read, values, sends, members)
     inputs.append(rows, link.hub, record, receipt, cause="agrees")
 
 

@@ -312,7 +312,7 @@ def observation(rows: Rows, hub: Hub, intake: Intake, reading: Reading) -> Obser
         native_id=reading.native_id,
         revision=(intake.system.epoch, reading.revision or 0),
         source_ms=reading.source_ms,
-        snapshot=intake.snapshot,
+        snapshot=intake.snapshot or reading.snapshot,
         actor=actor,
     )
 

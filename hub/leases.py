@@ -8,7 +8,7 @@ until somebody else takes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +17,10 @@ from hub.io.rows import Row, Rows
 from hub.pure.model import Uid
 
 T = TypeVar("T")
-TTL_MS = 15_000
+TTL_MS = 10_000
+
+
+NOBODY = ""
 
 
 class LeaseLost(Exception):
@@ -33,25 +36,41 @@ class Lease:
     epoch: int
 
 
-def take(rows: Rows, name: str, owner: Uid, now: int, *, at_once: bool = False) -> Lease | None:
-    """The lease, None while somebody else holds it.
+def take(
+    rows: Rows,
+    name: str,
+    owner: Uid,
+    now: int,
+    *,
+    at_once: bool = False,
+    alive: Collection[Uid] = (),
+) -> Lease | None:
+    """The lease, None while somebody else holds it: until it runs out, or as long as he is `alive`.
 
     `at_once` takes it from anybody: only who holds the file's lock may do that.
     """
     now = rows.time(now)
-    if not (at_once or free(rows.get("lease", name=name), owner, now)):
+    if not (at_once or free(rows.get("lease", name=name), owner, now, alive)):
         return None  # nobody has to wait for us to see that
     row = kept(rows, name)
-    if not (at_once or free(row, owner, now)):
+    if not (at_once or free(row, owner, now, alive)):
         return None
     epoch = 1 + (row["epoch"] if row else 0)
     rows.upsert("lease", {"name": name, "owner": owner, "epoch": epoch, "expires": now + TTL_MS})
     return Lease(name, owner, epoch)
 
 
-def free(row: Row | None, owner: Uid, now: int) -> bool:
+def free(row: Row | None, owner: Uid, now: int, alive: Collection[Uid]) -> bool:
     """Whether this owner may take it."""
-    return row is None or row["owner"] == owner or row["expires"] <= now
+    if row is None or row["owner"] == owner:
+        return True
+    return bool(row["expires"] <= now) and row["owner"] not in alive
+
+
+def release(rows: Rows, lease: Lease) -> None:
+    """Anybody may take it at once; the epoch stays, so that it keeps growing."""
+    ours = {"name": lease.name, "owner": lease.owner, "epoch": lease.epoch}
+    rows.update("lease", ours, {"owner": NOBODY, "expires": 0})
 
 
 def kept(rows: Rows, name: str) -> Row | None:

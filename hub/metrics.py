@@ -74,6 +74,7 @@ def looked(hub: Hub) -> Found:
         "up": hub.listening,
         **hub.env.view(lambda rows: glance(rows, hub, now, MOST)),
         **anchored(hub),
+        "topics_differ": hub.log.differs,
     }
     return {**found, "alerts": alerts.alerts(found, now)}
 

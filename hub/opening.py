@@ -7,23 +7,26 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import httpx
 import orjson
+from pydantic import ValidationError
 
-from connectors._kit.contract import Account, Connector, ConnectorError
-from hub import commands, listeners, republish, rulesets, runs, wiring
+from connectors._kit.contract import Account, Connector, ConnectorError, OwnApi
+from connectors._kit.source import Kinds, Source
+from hub import commands, leases, listeners, members, republish, rulesets, runs, wiring
 from hub import settings as files
 from hub.commands import Answer
 from hub.env import Hub
 from hub.io import anchor, seal
 from hub.io.http import Budget, HttpApi
-from hub.io.rows import Rows
-from hub.io.store import SqlStore
+from hub.io.rows import Conflict, Rows, Store
+from hub.leases import Lease, Leased
 
+T = TypeVar("T")
 HUB, RULES, MASTER, SOCKET = "hub.yaml", "rules.yaml", "secrets/master.key", "command.sock"
 
 
@@ -80,7 +83,8 @@ def init(
 
 def contact(name: str, one: Mapping[str, Any]) -> Account:
     """Whose account this is; reads only. Raises `BadSettings` that names the system."""
-    made = wiring.connector(one.get("vendor", name))
+    told = files.SystemSettings(vendor=one.get("vendor", name), source=one.get("source"))
+    made = wiring.shaped(name, told, files.kinds(files.default_rules(())), Path())
     try:
         with asking(made, one.get("base_url", ""), one["auth"]) as api:
             return made.account(api)
@@ -89,7 +93,9 @@ def contact(name: str, one: Mapping[str, Any]) -> Account:
 
 
 @contextmanager
-def asking(made: Connector, base_url: str, secrets: Mapping[str, str]) -> Iterator[HttpApi]:
+def asking(
+    made: Connector, base_url: str, secrets: Mapping[str, str]
+) -> Iterator[HttpApi | OwnApi]:
     """A client of its own, without a hub around it."""
     budget = Budget(made.limits, wiring.Clock().now, time.sleep)
     api = wiring.client(made, base_url, secrets, budget)
@@ -111,6 +117,7 @@ def settings_of(name: str, one: Mapping[str, Any], account: Account) -> files.Sy
         credentials=f"secrets/{name}",
         poll_seconds=2 if near else 30,
         calls_per_second=one.get("calls_per_second"),
+        source=one.get("source"),
     )
 
 
@@ -147,7 +154,7 @@ class Opened:
     """A hub in this process."""
 
     hub: Hub
-    store: SqlStore
+    store: Store
     settings: files.HubSettings
     differs: bool
 
@@ -159,21 +166,48 @@ def opened(folder: Folder) -> Iterator[Opened]:
     store = wiring.open_store(found, folder.path)
     try:
         who, now = os.environ.get("USER", "init"), wiring.Clock().now()
-        version, rules = store.transact(lambda rows: in_force(rows, on_disk, who, now))
-        store.transact(lambda rows: wiring.register(rows, found))
+        version, rules = first(store, lambda rows: in_force(rows, on_disk, who, now))
+        first(store, lambda rows: wiring.register(rows, found))
         hub = wiring.build(found, rules, version, store, folder.path)
+        unhang = wiring.hang_bell(store, cast("wiring.RealEnv", hub.env))
         try:
-            if store.view(lambda rows: republish.due(rows, hub)):
-                republish.republish(hub, "published")
-                anchor.keep(hub)
+            put_in_force(hub)
             yield Opened(hub, store, found, rules != on_disk)
         finally:
+            unhang()
             hub.codec.close()
             hub.log.close()
             for system in hub.systems.values():
                 system.close()
     finally:
         store.close()
+
+
+def first(store: Store, work: Callable[[Rows], T]) -> T:
+    """What the first process of a hub lays; where another is as fast, what that one has laid."""
+    try:
+        return store.transact(work)
+    except Conflict:
+        return store.transact(work)
+
+
+def put_in_force(hub: Hub) -> None:
+    """Fold everything under the published rules, if it was not; one process does, others wait."""
+    owner, lease = hub.env.uid(), None
+    while hub.env.view(lambda rows: republish.due(rows, hub)):
+        lease = hub.env.commit(lambda rows: rules_lease(rows, hub, owner), "rules")
+        if lease:
+            republish.republish(replace(hub, env=Leased(hub.env, lease)), "published")
+            anchor.keep(hub)
+        else:
+            hub.env.sleep(1)
+    if lease:
+        hub.env.commit(lambda rows: leases.release(rows, lease), "rules")
+
+
+def rules_lease(rows: Rows, hub: Hub, owner: str) -> Lease | None:
+    """The right to put rules in force; nobody has to fear for it who has the store for himself."""
+    return leases.take(rows, "rules", owner, hub.env.now(), at_once=rows.alone)
 
 
 def in_force(
@@ -209,9 +243,15 @@ def ask(
     if hub_is_up(folder):
         return listeners.ask_running(folder.socket(), name, arguments)
     with opened(folder) as one:
-        if name in ("plan", "what-if") and not arguments.get("run"):
+        reading = name in ("plan", "what-if") and not arguments.get("run")
+        if reading and not shared(one.hub):
             read_up(one.hub, told)
         return commands.COMMANDS[name](one.hub, **arguments)
+
+
+def shared(hub: Hub) -> bool:
+    """Whether processes of this hub are up, beside this one."""
+    return bool(hub.env.view(lambda rows: members.present(rows, hub.env.now())))
 
 
 def read_up(hub: Hub, told: Callable[[str], None]) -> None:
@@ -233,11 +273,11 @@ class Checked:
 def check(folder: Folder) -> Checked:
     """Ask every system whose account it is and what it lacks; reads only."""
     found, checked = folder.hub(), Checked()
-    folder.rules()
+    kinds = files.kinds(folder.rules())
     seal.read_master(folder.path / MASTER)
     for name, one in found.systems.items():
         try:
-            why, missing = check_system(folder, one, found.environment)
+            why, missing = check_system(folder, name, one, kinds, found.environment)
         except (LookupError, ValueError, ConnectorError) as error:
             why, missing = str(error), ()
         checked.wrong += [f"{name}: {why}"] if why else []
@@ -246,14 +286,14 @@ def check(folder: Folder) -> Checked:
 
 
 def check_system(
-    folder: Folder, one: files.SystemSettings, environment: str
+    folder: Folder, name: str, one: files.SystemSettings, kinds: Kinds, environment: str
 ) -> tuple[str, tuple[str, ...]]:
     """Why a system cannot be used, "" where it can, and what it lacks for writes."""
-    secrets = files.read_secrets(folder.path / one.credentials)
-    made = wiring.connector(one.vendor)
+    made = wiring.shaped(name, one, kinds, folder.path)
+    secrets = wiring.credentials(made, folder.path / one.credentials)
     with asking(made, one.base_url, secrets) as api:
         why = wiring.check_account(made.account(api), one, environment)
-        return why, () if why or not one.writes else made.check(api)
+        return why, () if why or not (one.writes or one.source) else made.check(api)
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -281,5 +321,18 @@ def ill_described(name: str, one: object) -> str:
     auth = one.get("auth") if isinstance(one, dict) else None
     if not isinstance(auth, dict) or not all(isinstance(v, str) for v in auth.values()):
         return 'expected {"auth": {…}}, names and texts; "vendor" where that is not the name'
+    if isinstance(one, dict) and (wrong := ill_declared(one.get("source"))):
+        return wrong
     texts = (one.get(key, "") for key in ("vendor", "base_url")) if isinstance(one, dict) else ()
     return "" if all(isinstance(t, str) for t in texts) else "vendor and base_url are texts"
+
+
+def ill_declared(source: object) -> str:
+    """Why this declares no tables, "" where it does, or where there is nothing."""
+    try:
+        if source is not None:
+            Source.model_validate(source)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"source.{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from hub import resolve, runs, slots, switches
+from hub import resolve, rulesets, runs, slots, switches
 from hub.env import Hub
 from hub.io import history, state
 from hub.io.rows import Row, Rows, above, among
@@ -29,11 +29,12 @@ def due(rows: Rows, hub: Hub) -> bool:
 def republish(hub: Hub, by: str, told: Callable[[int], None] = lambda _done: None) -> None:
     """Fold everything under the hub's rules; `told(n)` hears how many golden records are done."""
     last, done = "", 0
+    version = hub.context.rules.version
+    hub.env.commit(lambda rows: rulesets.announce(rows, version), "republish")
     while found := hub.env.view(partial(following, last=last)):
         hub.env.commit(partial(refold, hub=hub, goldens=found), "republish")
         last, done = found[-1]["uid"], done + len(found)
         told(done)
-    version = hub.context.rules.version
     hub.env.commit(
         lambda rows: switches.turn(rows, hub, "rules", version, Actor("steward", by)), "republish"
     )

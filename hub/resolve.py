@@ -16,7 +16,7 @@ from functools import partial
 
 import structlog
 
-from hub import dead, inputs, links, recheck, slots
+from hub import dead, inputs, links, recheck, rulesets, slots
 from hub.env import Hub
 from hub.io import history, state, traces
 from hub.io.codec import cdc_topic
@@ -38,7 +38,7 @@ IDLE_MS = 1_000
 OVERDUE_MS = 10_000
 NEW: Row = {"holds": {}}  # the slot of a record that was never marked
 # Nothing is wrong with the inputs: the step is over, as a whole.
-STOPS = (StoreFull, LeaseLost, Moved, LogDown, NoRegistry)
+STOPS = (StoreFull, LeaseLost, Moved, LogDown, NoRegistry, rulesets.OtherRules)
 
 
 def step(hub: Hub) -> int:
@@ -57,7 +57,7 @@ def drain(hub: Hub) -> None:
 
     Topics that lie apart are read by those who are in the group: the table has all of it, too.
     """
-    while (overdue(hub, 0)[1] if hub.log.apart else turn(hub)) == BATCH:
+    while (late_turn(hub, 0) if hub.log.apart else turn(hub)) == BATCH:
         pass
 
 
@@ -75,14 +75,26 @@ def turn(hub: Hub) -> int:
             raise
         done, taken = one_by_one(hub, messages), BATCH
     if not taken:
-        done, taken = overdue(hub, OVERDUE_MS)
+        return late_turn(hub, OVERDUE_MS)
+    follow(hub, done)
+    return taken
+
+
+def late_turn(hub: Hub, age_ms: int) -> int:
+    """Resolve what is pending for so long, noticed or not; returns how much it was."""
+    done, taken = overdue(hub, age_ms)
+    follow(hub, done)
+    return taken
+
+
+def follow(hub: Hub, done: Done | None) -> None:
+    """After the commit: look again, and wake those who have something to do."""
     if done and done.clashes:
         hub.process.count("conflicts", n=done.clashes)
     if done and done.seen:
         look_again(hub, done.seen)
     for system in sorted(done.marked if done else ()):
         hub.env.wake(f"deliver:{system}")
-    return taken
 
 
 def batch(hub: Hub, rows: Rows, messages: Sequence[Message]) -> Done:
@@ -224,6 +236,7 @@ def resolve(
     messages that told of the inputs, for those that have to be set aside. History comes last: its
     lanes are the same few for everybody.
     """
+    rulesets.check(rows, hub.context.rules.version)
     rows.lock({*uids, *touched})
     waiting = state.pending_inputs(rows, uids)
     keys = hub.vault.keys(rows, {row["uid"] for row in waiting})

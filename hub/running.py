@@ -9,12 +9,14 @@ from socket import socket
 from typing import cast
 
 import structlog
+from starlette.applications import Starlette
 
 from hub import switches
 from hub.listeners import Listener, command_app, public_app, tcp, unix
 from hub.loops import Loops
 from hub.opening import Folder, Opened, opened
 from hub.private import private_app
+from hub.settings import BadSettings
 from hub.wiring import RealEnv, check_account
 
 
@@ -24,8 +26,17 @@ class Running:
 
     opened: Opened
     loops: Loops
-    webhooks: Listener
-    private: Listener
+    listeners: tuple[Listener, ...]
+
+    @property
+    def private(self) -> Listener:
+        """Where operators look."""
+        return self.listeners[0]
+
+    @property
+    def webhooks(self) -> Listener:
+        """Where webhooks arrive; raises IndexError in a process that takes none."""
+        return self.listeners[1]
 
     def applied(self) -> bool:
         """Whether writes flow."""
@@ -33,48 +44,81 @@ class Running:
 
 
 @contextmanager
-def running(folder: Folder) -> Iterator[Running]:
-    """A hub that is up, until the block ends. Raises what `opened` raises, and OSError."""
+def running(
+    folder: Folder, role: str = "", public: int | None = None, private: int | None = None
+) -> Iterator[Running]:
+    """A hub that is up, until the block ends, or its part of one `role`.
+
+    `public`, `private`: other ports to listen at than in hub.yaml. Raises what `opened` raises, and
+    OSError.
+    """
     with ExitStack() as stack:
         one = stack.enter_context(opened(folder))
+        if role and one.settings.postgres is None:
+            raise BadSettings(
+                "hub.yaml names no postgres and no kafka: all of this hub runs in one process, "
+                "`synchub up`"
+            )
         if one.differs:
             structlog.get_logger().warning(
                 "rules_differ",
                 hint="rules.yaml is not what is published; synchub check --publish publishes it",
             )
-        refuse_other_accounts(one)
-        loops = Loops(one.hub, cast("RealEnv", one.hub.env))
-        webhooks, private = listen(stack, one, folder, loops)
-        yield Running(one, loops, webhooks, private)
+        if role != "console":
+            refuse_other_accounts(one)
+        env = cast("RealEnv", one.hub.env)
+        loops = Loops(one.hub, env, role)
+        env.here = loops.runs
+        yield Running(one, loops, listen(stack, Part(one, folder, loops, public, private)))
 
 
-def listen(
-    stack: ExitStack, one: Opened, folder: Folder, loops: Loops
-) -> tuple[Listener, Listener]:
+@dataclass(frozen=True)
+class Part:
+    """What this process is to do; `public` and `private` are ports other than in hub.yaml."""
+
+    one: Opened
+    folder: Folder
+    loops: Loops
+    public: int | None = None
+    private: int | None = None
+
+    def at_private(self) -> socket:
+        """Where operators look."""
+        own = self.one.settings.private
+        return tcp(own.host, own.port if self.private is None else self.private, "private.port")
+
+    def at_public(self) -> socket:
+        """Where webhooks arrive."""
+        public = self.one.settings.public
+        return tcp(public.host, public.port if self.public is None else self.public, "public.port")
+
+
+def listen(stack: ExitStack, part: Part) -> tuple[Listener, ...]:
     """Take every place to listen at, then work, then listen; it ends in the reverse order.
 
     Operators are answered first, and to the last: they may ask why it is not ready.
     """
-    hub, public, own = one.hub, one.settings.public, one.settings.private
-    at_public = stack.enter_context(tcp(public.host, public.port, "public.port"))
-    at_own = stack.enter_context(tcp(own.host, own.port, "private.port"))
-    at_socket = stack.enter_context(unix(folder.socket()))
-    url = public.url or address(at_public)
-    apps = (
-        (private_app(hub, own, folder.path), at_own),
-        (public_app(hub, url), at_public),
-        (command_app(hub), at_socket),
-    )
-    # Probes are answered while the loops begin, and until the last one has finished.
-    private = started(stack, Listener(*apps[0]))
-    loops.start()
-    stack.callback(loops.stop)
-    webhooks, _ = (started(stack, Listener(app, bound)) for app, bound in apps[1:])
+    one, role = part.one, part.loops.role
+    hub, settings = one.hub, one.settings
+    at_own = stack.enter_context(part.at_private())
+    operators = private_app(hub, settings.private, part.folder.path)
+    apps: list[tuple[Starlette, socket]] = []
+    hub.listening["operators"] = settings.private.url or address(at_own)
+    if role in ("", "capture"):
+        at_public = stack.enter_context(part.at_public())
+        url = settings.public.url or address(at_public)
+        apps.append((public_app(hub, url), at_public))
+        hub.listening["webhooks"] = url
+    if not role:
+        at_socket = stack.enter_context(unix(part.folder.socket()))
+        apps.append((command_app(hub), at_socket))
+        hub.listening["commands"] = str(part.folder.socket())
+    private = started(stack, Listener(operators, at_own))
+    part.loops.start()
+    stack.callback(part.loops.stop)
+    others = [started(stack, Listener(app, bound)) for app, bound in apps]
     stack.callback(hub.process.drain)
-    hub.listening.update(
-        webhooks=url, operators=own.url or address(at_own), commands=str(folder.socket())
-    )
-    return webhooks, private
+    return (private, *others)
 
 
 def started(stack: ExitStack, listener: Listener) -> Listener:

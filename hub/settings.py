@@ -6,7 +6,6 @@ them are told at once. The descriptions here are the reference: hub/SETTINGS.md 
 
 from __future__ import annotations
 
-import difflib
 import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
@@ -16,7 +15,6 @@ from typing import Any, Literal, Self, TypeVar
 import orjson
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -27,6 +25,7 @@ from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from connectors._kit.source import Brokers, Kinds, Source, Strict, Table, meant
 from hub.pure.rules import FieldRule, Rules, Strategy
 
 LARGEST_FILE = 1024 * 1024
@@ -55,12 +54,6 @@ KINDS = (
 
 class BadSettings(ValueError):
     """What is wrong with the settings, one line each."""
-
-
-class Strict(BaseModel):
-    """A part of a file: an unknown key is an error, and nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Public(Strict):
@@ -131,6 +124,9 @@ class SystemSettings(Strict):
     settle_seconds: float | None = Field(
         None, ge=0, description="how long a write may still move; default: the connector's"
     )
+    source: Source | None = Field(
+        None, description="tables of a database, for a connector without objects of its own"
+    )
 
 
 class Postgres(Strict):
@@ -158,10 +154,9 @@ class Postgres(Strict):
         return url
 
 
-class Kafka(Strict):
+class Kafka(Brokers):
     """The log, when other processes read it."""
 
-    bootstrap: str = Field(description="brokers, host:port, with commas between them")
     prefix: str = Field(
         "",
         pattern="^[A-Za-z0-9._-]*$",
@@ -170,15 +165,6 @@ class Kafka(Strict):
     partitions: int = Field(6, ge=1, description="partitions of a topic that is made")
     replication: int = Field(3, ge=1, description="copies that the brokers keep of each message")
     retention_hours: int = Field(168, ge=1, description="how long changes stay in their topics")
-    security: Literal["plaintext", "tls", "sasl_plaintext", "sasl_tls"] = Field(
-        "plaintext", description="how brokers are spoken to"
-    )
-    ca_file: str = Field("", description="certificates that the brokers' are signed with")
-    cert_file: str = Field("", description="our certificate, where brokers ask for one")
-    key_file: str = Field("", description="the key of it")
-    sasl: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="the way of signing in, with security sasl_…"
-    )
     credentials: str = Field("", description='file with {"username": …, "password": …} for sasl')
 
     @model_validator(mode="after")
@@ -186,8 +172,6 @@ class Kafka(Strict):
         """What the security asks for is there."""
         if self.security.startswith("sasl") and not self.credentials:
             raise ValueError(f"security {self.security} needs credentials")
-        if bool(self.cert_file) != bool(self.key_file):
-            raise ValueError("cert_file and key_file go together")
         return self
 
 
@@ -455,6 +439,11 @@ def to_rules(found: RulesSettings, version: int, region: str) -> Rules:
     )
 
 
+def kinds(found: RulesSettings) -> Kinds:
+    """The kind of every field, by entity."""
+    return {e: {n: f.kind for n, f in fields.items()} for e, fields in found.entities.items()}
+
+
 # -- reading -----------------------------------------------------------------------------------
 
 M = TypeVar("M", bound=BaseModel)
@@ -529,10 +518,11 @@ def told(path: Path, doc: Any, model: type[BaseModel], error: Any) -> str:
     return f"{where}: {key}: {error['msg'].removeprefix('Value error, ')}"
 
 
-def meant(word: str, known: Collection[str]) -> str:
-    """What may have been meant by a word, "" where nothing is near."""
-    near = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f"; did you mean {near[0]}?" if near else ""
+def at(path: Path, place: list[Any], why: str) -> str:
+    """What is wrong at a place in a file, as `told` says it."""
+    line = line_of(read_yaml(path), place) if path.exists() else 0
+    where = f"{path} line {line}" if line else str(path)
+    return f"{where}: {'.'.join(place)}: {why}"
 
 
 def line_of(doc: Any, place: list[Any]) -> int:
@@ -561,7 +551,7 @@ def known_keys(model: type[BaseModel], place: list[Any]) -> list[str]:
 def _inner(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    inside = getattr(annotation, "__args__", ())
+    inside = [one for one in getattr(annotation, "__args__", ()) if one is not type(None)]
     return _inner(inside[-1]) if inside else annotation
 
 
@@ -656,6 +646,8 @@ def system_lines(name: str, one: SystemSettings) -> Iterator[str]:
     always = ("vendor", "account", "mode", "time_zone", "create", "poll_seconds")
     for key, info in SystemSettings.model_fields.items():
         value = getattr(one, key)
+        if isinstance(value, BaseModel):
+            value = value.model_dump(exclude_defaults=True)
         default = f"secrets/{name}" if key == "credentials" else info.default
         if key in always or key == "credentials" or value != default:
             yield f"{key}: {orjson.dumps(value).decode()}  # {info.description}"
@@ -698,6 +690,8 @@ def reference() -> str:
         (Kafka, "hub.yaml: kafka"),
         (Registry, "hub.yaml: registry"),
         (SystemSettings, "hub.yaml: systems.<name>"),
+        (Source, "hub.yaml: systems.<name>.source"),
+        (Table, "hub.yaml: systems.<name>.source.tables.<name>"),
         (RulesSettings, "rules.yaml"),
         (FieldSettings, "rules.yaml: entities.<entity>.<field>"),
     ):

@@ -1,7 +1,8 @@
 """Step four: reconciliation. Read every tool again, compare value by value, leave nothing unseen.
 
 A sweep has no way to write into a tool: what it reads becomes inputs, what differs marks the link
-dirty, and a record that a whole pass did not show is read by its id.
+dirty, and a record that a whole pass did not show is read by its id. A log is not swept: it tells
+each change once and in order, so that a second pass would show nothing that the first has not.
 """
 
 from __future__ import annotations
@@ -23,8 +24,13 @@ MISSING_AT_ONCE = 500
 def step(hub: Hub, system: System) -> int:
     """One page of the object whose pass is due or under way; returns when to look again (ms)."""
     due = [hub.env.now() + system.sweep_ms]
-    due += [page(hub, system, spec) for spec in capture.in_order(system)]
+    due += [page(hub, system, spec) for spec in swept(system)]
     return min(due)
+
+
+def swept(system: System) -> list[ObjectSpec]:
+    """The objects that are read again as a whole."""
+    return [spec for spec in capture.in_order(system) if not spec.log]
 
 
 def page(hub: Hub, system: System, spec: ObjectSpec) -> int:
@@ -101,7 +107,7 @@ def missing(rows: Rows, hub: Hub, system: System, spec: ObjectSpec, started: int
 
 def request(rows: Rows, system: System, now: int) -> None:
     """Start a pass over all objects now."""
-    for spec in system.specs.values():
+    for spec in swept(system):
         key = {"system": system.name, "stream": "sweep", "shard": spec.object}
         rows.upsert("cursor", {**key, "value": f"{now}|", "at": now})
 

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import httpx
 
-from connectors._kit.contract import Account, Connector, ObjectSpec
+from connectors._kit.contract import Account, Connector, Connects, Declares, ObjectSpec, OwnApi
+from connectors._kit.source import Kinds, Misdeclared, Source
 from hub import settings as files
 from hub.env import DAY_MS, Hub, System, uuid7
 from hub.inputs import link_fields
@@ -25,7 +26,7 @@ from hub.io.anchor import Anchor
 from hub.io.codec import Codec, cdc_topic, golden_topic
 from hub.io.http import Budget, HttpApi
 from hub.io.log import Log, LogDown, TableLog
-from hub.io.rows import Rows, Store
+from hub.io.rows import Conflict, Rows, Store
 from hub.io.schemas import NoRegistry
 from hub.io.state import Vault
 from hub.io.store import SqlStore
@@ -35,6 +36,13 @@ from hub.pure.model import Uid
 from hub.pure.rules import Tool
 
 T = TypeVar("T")
+
+
+class Bell(Protocol):
+    """What wakes loops of other processes."""
+
+    def ring(self, loop: str, at: int) -> None:
+        """Tell them; at this time (ms)."""
 
 
 class Clock:
@@ -78,11 +86,16 @@ class Alarm:
 
 @dataclass
 class RealEnv:
-    """`Env` on this machine. `instead`: the loop that is woken in the place of another."""
+    """`Env` on this machine. `instead`: the loop that is woken in the place of another.
+
+    `bell`: by what loops of other processes are woken; those that are `here` need none.
+    """
 
     store: Store
     clock: Clock = field(default_factory=Clock)
     instead: Mapping[str, str] = field(default_factory=dict)
+    bell: Bell | None = None
+    here: Callable[[str], bool] = lambda _loop: True
     _alarms: dict[str, Alarm] = field(default_factory=dict)
 
     def now(self) -> int:
@@ -110,7 +123,14 @@ class RealEnv:
 
     def wake(self, loop: str, at: int = 0) -> None:
         """See `Env`."""
-        self._alarm(self.instead.get(loop, loop)).set(at)
+        name = self.instead.get(loop, loop)
+        self.rung(name, at)
+        if self.bell and not self.here(name):
+            self.bell.ring(name, at)
+
+    def rung(self, loop: str, at: int) -> None:
+        """A loop of this process is told."""
+        self._alarm(loop).set(at)
 
     def wait(self, loop: str, until_ms: int) -> None:
         """Sleep until this time, or until somebody wakes the loop."""
@@ -132,17 +152,50 @@ def connector(vendor: str) -> Connector:
     return found
 
 
+def shaped(name: str, one: files.SystemSettings, kinds: Kinds, folder: Path) -> Connector:
+    """The connector of a system, with the objects that hub.yaml declares where it has none.
+
+    Raises LookupError, or `BadSettings` that says where hub.yaml is wrong.
+    """
+    made = connector(one.vendor)
+    try:
+        source = one.source.beside(folder) if one.source else None
+        return declared(made, source, kinds)
+    except Misdeclared as error:
+        place = ["systems", name, "source", *error.place]
+        raise files.BadSettings(files.at(folder / "hub.yaml", place, str(error))) from None
+
+
+def declared(made: Connector, source: Source | None, kinds: Kinds) -> Connector:
+    """The connector with the objects of its source; raises `Misdeclared`."""
+    if isinstance(made, Declares):
+        if source is None:
+            raise Misdeclared(f"is missing: connectors/{made.vendor}/README.md tells what it holds")
+        return made.declared(source, kinds)
+    if source is not None:
+        raise Misdeclared(f"{made.title} has objects of its own, and takes no source")
+    return made
+
+
+def credentials(made: Connector, path: Path) -> dict[str, str]:
+    """What a system signs in with; no file is needed where nothing is required."""
+    optional = all(m.startswith("optional") for m in made.secret_names.values())
+    return {} if optional and not path.exists() else files.read_secrets(path)
+
+
 def client(
     made: Connector,
     base_url: str,
     secrets: Mapping[str, str],
     budget: Budget,
     transport: httpx.BaseTransport | None = None,
-) -> HttpApi:
+) -> HttpApi | OwnApi:
     """The way to one account. Raises `BadSettings` where the credentials cannot be right."""
     if why := unfit(made, secrets):
         raise files.BadSettings(why)
     try:
+        if isinstance(made, Connects):
+            return made.connect(secrets, budget.now)
         base = base_url or made.base_url(secrets)
     except ValueError as error:
         raise files.BadSettings(str(error)) from None
@@ -178,7 +231,7 @@ def build(
     # Where the log is apart, what was announced is for the relay; the resolver waits at the log.
     env = RealEnv(store, instead={"resolve": "relay"} if hub_settings.kafka else {})
     systems = {
-        name: system(name, one, env, folder, (transports or {}).get(name))
+        name: system(name, one, env, folder, files.kinds(rules), (transports or {}).get(name))
         for name, one in hub_settings.systems.items()
     }
     tools = {(s.name, o): t for s in systems.values() for o, t in s.tools.items()}
@@ -207,9 +260,37 @@ def open_log(hub_settings: files.HubSettings, systems: Iterable[System], folder:
     return log
 
 
-def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore:
-    """The store in the state folder. Raises `Busy` when another process has it."""
-    return SqlStore(folder / hub_settings.state / "hub.db")
+def open_store(hub_settings: files.HubSettings, folder: Path) -> Store:
+    """The store: in the state folder, or in PostgreSQL.
+
+    Raises `Busy` when another process has the file, `BadSettings` where PostgreSQL cannot be used.
+    """
+    if (one := hub_settings.postgres) is None:
+        return SqlStore(folder / hub_settings.state / "hub.db")
+    secrets = files.read_secrets(folder / one.credentials) if one.credentials else {}
+    # Only where there is PostgreSQL is its client loaded.
+    postgres = import_module("hub.io.postgres")
+    try:
+        store: Store = postgres.PostgresStore(
+            one.url,
+            password=secrets.get("password", ""),
+            schema=one.schema_name,
+            connections=one.connections,
+        )
+    except postgres.Unusable as error:
+        raise files.BadSettings(str(error)) from None
+    return store
+
+
+def hang_bell(store: Store, env: RealEnv) -> Callable[[], None]:
+    """Let loops of other processes be woken, where there are such; returns what ends it."""
+    if isinstance(store, SqlStore):
+        return lambda: None
+    bell = import_module("hub.io.postgres").Bell(store, env.rung)
+    bell.start()
+    env.bell = bell
+    end: Callable[[], None] = bell.close
+    return end
 
 
 def open_codec(
@@ -253,17 +334,27 @@ def register_topics(codec: Codec, systems: Iterable[System], seconds: float = 5)
 
 
 def open_vault(folder: Path, store: Store) -> Vault:
-    """Seals under the master key; the pepper is made once."""
-    master = seal.read_master(folder / "secrets" / "master.key")
+    """Seals under the master key; the pepper is made once. Raises `BadKeyFile` for another key."""
+    place = folder / "secrets" / "master.key"
+    master = seal.read_master(place)
+    pepper = store.transact(lambda rows: once(rows, "pepper", os.urandom(32).hex()))
+    sign = seal.sign_of(master)
+    if store.transact(lambda rows: once(rows, "master key", sign)) != sign:
+        raise seal.BadKeyFile(
+            f"{place} is not the key that this store was sealed with: every process of a hub needs "
+            "the same one"
+        )
+    return Vault(seal.Seal(master, os.urandom), bytes.fromhex(pepper))
 
-    def pepper(rows: Rows) -> str:
-        row = rows.get("meta", name="pepper")
-        if row is None:
-            rows.insert("meta", {"name": "pepper", "value": os.urandom(32).hex()})
-            row = rows.get("meta", name="pepper")
-        return str(row["value"]) if row else ""
 
-    return Vault(seal.Seal(master, os.urandom), bytes.fromhex(store.transact(pepper)))
+def once(rows: Rows, name: str, value: str) -> str:
+    """What was kept under this name first, be it this."""
+    try:
+        rows.insert("meta", {"name": name, "value": value})
+    except Conflict:
+        row = rows.get("meta", name=name)
+        return str(row["value"]) if row else value
+    return value
 
 
 def system(
@@ -271,11 +362,12 @@ def system(
     one: files.SystemSettings,
     env: RealEnv,
     folder: Path,
+    kinds: Kinds,
     transport: httpx.BaseTransport | None,
 ) -> System:
     """One tool with its client and abilities."""
-    made = connector(one.vendor)
-    secrets = files.read_secrets(folder / one.credentials)
+    made = shaped(name, one, kinds, folder)
+    secrets = credentials(made, folder / one.credentials)
     limits = made.limits
     if one.calls_per_second:
         limits = replace(limits, calls=max(1, int(one.calls_per_second * 10)), per_ms=10_000)
@@ -318,8 +410,9 @@ def tool(name: str, spec: ObjectSpec, one: files.SystemSettings) -> Tool:
         unique=spec.unique,
         links=link_fields(spec),
         required=spec.required,
-        create=one.create,
+        create=one.create if spec.writes else "never",
         widens=one.consent == "evidence",
+        writes=spec.writes,
     )
 
 
@@ -332,7 +425,7 @@ def check_account(found: Account, one: files.SystemSettings, environment: str = 
         return "the account is live, and hub.yaml says environment: test"
     if found.id != one.account:
         return f"these credentials belong to account {found.id}, hub.yaml pins {one.account}"
-    if found.id != "none" and found.live != (one.mode == "live"):
+    if found.id != "none" and found.live not in (None, one.mode == "live"):
         return f"the account is {'live' if found.live else 'test'}, hub.yaml says {one.mode}"
     return ""
 

@@ -18,6 +18,7 @@ WELL: dict[str, Any] = {
     "parked_by_kind": {},
     "anchor": {"word": "in order", "todo": "", "since": None},
     "unanchored_since": None,
+    "topics_differ": [],
     "systems": {},
 }
 SYSTEM: dict[str, Any] = {"failing_since": None, "last_failure": None}
@@ -68,6 +69,12 @@ def test_what_was_set_aside() -> None:
         "writes stopped",
         "parked: ping-pong",
     ]
+
+
+def test_a_topic_that_differs() -> None:
+    """Each is told, with both ways out."""
+    (found,) = alerts({**WELL, "topics_differ": ["topic t: partitions is 1, not 6"]}, NOW)
+    assert found["todo"] == "topic t: partitions is 1, not 6: change the topic, or hub.yaml"
 
 
 def test_every_alert_says_what_to_do() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +12,7 @@ from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
 from hub import commands, deliver, inputs, resolve
 from hub.io import state
 from hub.io.rows import Rows, StoreFull, above
+from hub.io.twin import DictStore
 from hub.links import Link
 from hub.pure.model import Actor, Decision, Tick
 from hub.pure.rules import FieldRule
@@ -145,7 +146,7 @@ def test_a_receipt_that_was_not_stored_is_made_up_for_without_a_restart() -> Non
     def fill_disk(point: str) -> None:
         if point == "before deliver:receipt":
             world.env.at_point = lambda _: None
-            world.store.fail_next("disk full")
+            cast("DictStore", world.store).fail_next("disk full")
 
     world.env.at_point = fill_disk
     with pytest.raises(StoreFull):

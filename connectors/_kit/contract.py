@@ -25,11 +25,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import orjson
 
 from connectors._kit.fieldmap import FieldMap
+from connectors._kit.source import Kinds, Source
 
 Json = object  # any value that JSON can hold: None, bool, int, float, str, list, dict
 
@@ -107,6 +108,8 @@ class Reading:
     named was not covered. `aliases` are other native ids that mean this record (merges, renames).
     `asked` is what it was asked for by, where that is no id of the record but something that may
     pass to another record one day (an e-mail address): it closes hints and is not remembered.
+    `snapshot`: nobody knows when its values were typed, as in a first listing; of a value that was
+    known before, a change is one all the same.
     """
 
     object: str
@@ -125,6 +128,7 @@ class Reading:
     aliases: tuple[str, ...] = ()
     raw: bytes = b""
     asked: str = ""
+    snapshot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +243,13 @@ def read_back(later: Reading, write: Write) -> Reading:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose data this is. `id` is pinned at first contact; "none" where a tool has none."""
+    """Whose data this is. `id` is pinned at first contact; "none" where a tool has none.
+
+    `live`: None where the tool does not tell.
+    """
 
     id: str
-    live: bool
+    live: bool | None
     name: str = ""
     time_zone: str = "UTC"
 
@@ -266,6 +273,12 @@ class ObjectSpec:
     anybody's, and do not say whose they are. `tells_deletions`: changes show what was deleted;
     elsewhere a webhook tells, or a read by id. `follows_merges`: an id that was merged away leads
     to the record that is left; elsewhere it is read as deleted.
+    `log`: its records are what a log tells of them, in order. `changes` begins where the log does,
+    its first page that is `done` ends the first reading, and neither `listing` nor `read` is asked:
+    there is no sweep, and notes to read a record again are answered by what the log says next.
+    Its readings carry a revision, but for one that only tells of another id. `writes`: it can be
+    written to; elsewhere `find` and `write` are never asked, no record is created, and what differs
+    from golden is only shown.
     """
 
     entity: Entity
@@ -287,6 +300,8 @@ class ObjectSpec:
     echoes: bool = False
     tells_deletions: bool = True
     follows_merges: bool = True
+    log: bool = False
+    writes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +415,10 @@ class Connector(Protocol):
         """Whose account this is, read without side effects."""
 
     def check(self, api: Api) -> tuple[str, ...]:
-        """What writes will miss in the tool, one line each, and who makes it; reads only."""
+        """What writes will miss in the tool, one line each, and who makes it; reads only.
+
+        Of a declared tool, what of its declaration does not fit what it holds.
+        """
 
     def prepare(self, api: Api) -> tuple[str, ...]:
         """Make in the tool what writes need (a place for our id); says what was made.
@@ -435,4 +453,35 @@ class Connector(Protocol):
         """Check the signature and the time window, then say what to read again.
 
         Raises `Forged`, `Stale` or `Malformed`. Unknown event types give hints of kind "other".
+        """
+
+
+@runtime_checkable
+class Declares(Protocol):
+    """A connector without objects of its own: hub.yaml declares them in `source`."""
+
+    vendor: str
+
+    def declared(self, source: Source, kinds: Kinds) -> Connector:
+        """The connector of this source; `kinds` are those of our fields, by entity.
+
+        Raises `Misdeclared` where the source cannot be followed.
+        """
+
+
+class OwnApi(Api, Protocol):
+    """An `Api` of a connector's own; what else it can do is between the two."""
+
+    def close(self) -> None:
+        """Let go of the connections."""
+
+
+@runtime_checkable
+class Connects(Protocol):
+    """A connector whose tool does not speak HTTP, and which brings its own `Api`."""
+
+    def connect(self, secrets: Mapping[str, str], now: Callable[[], int]) -> OwnApi:
+        """The way to the tool; opens no connection before it is used. `now`: the hub's clock (ms).
+
+        Raises ValueError, with words for a person, where the credentials lead to none.
         """

@@ -185,7 +185,8 @@ class Kafka(Part):
         if not (self.folder / "data" / "meta.properties").exists():
             self.run(
                 *self._java("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format",
-                "-t", secrets.token_urlsafe(16), "-c", "server.properties", "--standalone",
+                f"--cluster-id={secrets.token_urlsafe(16)}", "-c", "server.properties",
+                "--standalone",
                 "--ignore-formatted")  # fmt: skip
 
     def answers(self) -> bool:

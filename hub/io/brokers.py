@@ -7,34 +7,30 @@ taken for granted.
 
 from __future__ import annotations
 
+import logging
 import socket
-import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, OffsetSpec
 from kafka.errors import (
     InvalidReplicationFactorError,
     KafkaError,
-    SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
     for_code,
 )
 from kafka.protocol.consumer import IsolationLevel
 
-from hub.io.log import LogDown, Place
+from connectors._kit.source import PROTOCOL
+from hub.io.log import LogDown, Offsets, Place
 from hub.settings import BadSettings, Kafka, read_secrets
 
-T = TypeVar("T")
-PATIENCE_MS = 4_000  # what is wrong with the brokers is said well within ten seconds
-PROTOCOL = {
-    "plaintext": "PLAINTEXT",
-    "tls": "SSL",
-    "sasl_plaintext": "SASL_PLAINTEXT",
-    "sasl_tls": "SASL_SSL",
-}
+PATIENCE_MS = 3_000  # what is wrong with the brokers is said well within ten seconds
 HOUR_MS = 3_600_000
 
 
@@ -86,41 +82,39 @@ def _user(kafka: Kafka, folder: Path) -> tuple[str, str]:
 
 
 class Brokers:
-    """What is asked of the brokers beside messages. Any thread may ask; one is answered at a time.
+    """What is asked of the brokers beside messages; any thread may ask.
 
-    Names of topics are those of the hub, without the prefix.
+    Names of topics are those of the hub, without the prefix. Every method raises `LogDown`.
     """
 
     def __init__(self, kafka: Kafka, folder: Path) -> None:
         """Nothing is asked yet. Raises `BadSettings`."""
         self.kafka = kafka
+        self._data = data_client(kafka, folder)
         self._how = admin_client(kafka, folder)
-        self._admin: KafkaAdminClient | None = None
-        self._lock = threading.Lock()
+        self._where = f"kafka.bootstrap {kafka.bootstrap}"
 
     # -- topics ------------------------------------------------------------------------------------
 
-    def make(self, topics: Collection[str]) -> None:
-        """Make those of these topics that are missing. Raises `LogDown`."""
-        wanted = {
-            self.kafka.prefix + topic: {
-                "num_partitions": self.kafka.partitions,
-                "replication_factor": self.kafka.replication,
-                "configs": self.configs(topic),
-            }
-            for topic in self.missing(topics)
+    def make(self, topics: Iterable[str]) -> None:
+        """Make those of these topics that are missing."""
+        with self._asking() as admin:
+            known = set(admin.list_topics())
+            missing = [topic for topic in topics if self._called(topic) not in known]
+            wanted = {self._called(topic): self._new(topic) for topic in missing}
+            if wanted:
+                for told in admin.create_topics(wanted, raise_errors=False)["topics"]:
+                    self._made(told)
+                admin.wait_for_topics(list(wanted))
+
+    def _new(self, topic: str) -> dict[str, Any]:
+        return {
+            "num_partitions": self.kafka.partitions,
+            "replication_factor": self.kafka.replication,
+            "configs": self._configs(topic),
         }
-        if wanted:
-            for one in self._ask("create_topics", wanted, raise_errors=False)["topics"]:
-                self._made(one)
-            self._ask("wait_for_topics", list(wanted))
 
-    def missing(self, topics: Iterable[str]) -> list[str]:
-        """Those of these topics that do not exist. Raises `LogDown`."""
-        known = set(self._ask("list_topics"))
-        return [topic for topic in topics if self.kafka.prefix + topic not in known]
-
-    def configs(self, topic: str) -> dict[str, str]:
+    def _configs(self, topic: str) -> dict[str, str]:
         """How a topic is kept: golden records for good, each in its last version; else a while."""
         if topic.startswith("golden."):
             return {"cleanup.policy": "compact"}
@@ -138,22 +132,22 @@ class Brokers:
                 f"kafka.replication is {self.kafka.replication}, more than there are brokers: set "
                 f"it lower in hub.yaml, or start more of them ({why})"
             )
-        raise LogDown(f"topic {name} cannot be made: {advice(error)} ({why})")
+        raise LogDown(f"topic {name} cannot be made: {advice_on(error.__name__)} ({why})")
 
     def differences(self, topics: Collection[str]) -> list[str]:
-        """A sentence for each topic whose settings are not those of hub.yaml; nothing is changed.
-
-        Raises `LogDown`.
-        """
-        names = [self.kafka.prefix + topic for topic in topics]
-        told = {one["name"]: one for one in self._ask("describe_topics", names)}
-        asked = [
-            ConfigResource("topic", self.kafka.prefix + t, dict.fromkeys(self.configs(t)))
-            for t in topics
-        ]
-        configs = self._ask("describe_configs", asked, config_filter="all").get("topic", {})
+        """A sentence for each topic that is not as hub.yaml says; nothing is changed."""
+        with self._asking() as admin:
+            told = {t["name"]: t for t in admin.describe_topics(list(map(self._called, topics)))}
+            configs = admin.describe_configs(
+                [
+                    ConfigResource("topic", self._called(t), dict.fromkeys(self._configs(t)))
+                    for t in topics
+                ],
+                config_filter="all",
+            ).get("topic", {})
         found = []
-        for topic, name in zip(topics, names, strict=True):
+        for topic in topics:
+            name = self._called(topic)
             wanted, have = self._wanted(topic), described(told[name], configs.get(name, {}))
             wrong = [f"{k} is {have[k]}, not {wanted[k]}" for k in wanted if have[k] != wanted[k]]
             found += [f"topic {name}: {', '.join(wrong)}"] if wrong else []
@@ -162,81 +156,60 @@ class Brokers:
     def _wanted(self, topic: str) -> dict[str, str]:
         """The settings of a topic in hub.yaml."""
         counted = {"partitions": self.kafka.partitions, "replication": self.kafka.replication}
-        return {**{k: str(n) for k, n in counted.items()}, **self.configs(topic)}
+        return {**{k: str(n) for k, n in counted.items()}, **self._configs(topic)}
 
     # -- ends --------------------------------------------------------------------------------------
 
     def ends(self, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
         """The first offset that each partition still has, and the one that it gives next.
 
-        A partition that is not there has none. Raises `LogDown`.
+        A partition that is not there has none.
         """
-        wanted = self._there(list(places))
-        return {
-            place: (low, high)
-            for place, low, high in zip(
-                wanted,
-                self._offsets(wanted, OffsetSpec.EARLIEST),
-                self._offsets(wanted, OffsetSpec.LATEST),
-                strict=True,
+        with self._asking() as admin:
+            there = self._there(admin, list(places))
+            first, next_one = (
+                self._offsets(admin, there, which)
+                for which in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
             )
-        }
+        return {place: (first[place], next_one[place]) for place in there}
 
-    def _there(self, places: list[Place]) -> list[Place]:
-        names = sorted({self.kafka.prefix + topic for topic, _ in places})
-        told = {t["name"]: t["partitions"] for t in self._ask("describe_topics", names)}
-        counts = {name: len(partitions) for name, partitions in told.items()}
-        return [(t, n) for t, n in places if n < counts.get(self.kafka.prefix + t, 0)]
+    def _there(self, admin: KafkaAdminClient, places: list[Place]) -> list[Place]:
+        names = sorted({self._called(topic) for topic, _ in places})
+        told = admin.describe_topics(names) if names else []
+        counts = {one["name"]: len(one["partitions"]) for one in told}
+        return [(t, n) for t, n in places if n < counts.get(self._called(t), 0)]
 
-    def _offsets(self, places: list[Place], which: Any) -> list[int]:
-        asked = {TopicPartition(self.kafka.prefix + t, n): which for t, n in places}
-        read_committed = IsolationLevel.READ_COMMITTED
-        found = self._ask("list_partition_offsets", asked, read_committed) if asked else {}
-        return [found[one].offset for one in asked]
+    def _offsets(self, admin: KafkaAdminClient, places: list[Place], which: Any) -> Offsets:
+        asked = {TopicPartition(self._called(t), n): which for t, n in places}
+        committed = IsolationLevel.READ_COMMITTED
+        found = admin.list_partition_offsets(asked, committed) if asked else {}
+        return {place: found[one].offset for place, one in zip(places, asked, strict=True)}
 
     # -- asking ------------------------------------------------------------------------------------
 
     def answer(self) -> None:
-        """Raise `LogDown` unless a broker answers."""
-        self._ask("describe_cluster")
-
-    def _ask(self, what: str, *asked: Any, **more: Any) -> Any:
-        with self._lock:
-            try:
-                return getattr(self._connected(), what)(*asked, **more)
-            except (KafkaError, OSError) as error:
-                self._drop()
-                raise LogDown(self._why(error)) from error
-
-    def _connected(self) -> KafkaAdminClient:
-        if self._admin is None:
-            limits = {"bootstrap_timeout_ms": PATIENCE_MS, "request_timeout_ms": PATIENCE_MS}
-            self._admin = KafkaAdminClient(**self._how, **limits)
-        return self._admin
-
-    def _drop(self) -> None:
-        admin, self._admin = self._admin, None
-        if admin is not None:
-            admin.close()
-
-    def _why(self, error: Exception) -> str:
-        """What to change where brokers do not answer, or not as asked."""
-        where = f"kafka.bootstrap {self.kafka.bootstrap}"
-        if isinstance(error, SaslAuthenticationFailedError):
-            return f"{where}: {advice(SaslAuthenticationFailedError)}"
+        """Raise `LogDown` where nobody listens."""
         if not any(map(listens, self.kafka.bootstrap.split(","))):
-            return f"{where}: nobody listens there; start the brokers, or correct the address"
-        if getattr(error, "errno", 0):
-            return f"{where}: {advice(type(error))}"
-        return (
-            f"{where}: somebody listens, but does not answer as kafka.security "
-            f"{self.kafka.security} asks ({type(error).__name__}): check security and ca_file"
-        )
+            raise LogDown(f"{self._where}: nobody listens there; start them, or correct it")
 
-    def close(self) -> None:
-        """End the connections."""
-        with self._lock:
-            self._drop()
+    @contextmanager
+    def _asking(self) -> Iterator[KafkaAdminClient]:
+        """A connection for some questions; one that is kept goes on looking for lost brokers.
+
+        Before it is made the other client, which tells more, says what is wrong.
+        """
+        self.answer()
+        if found := stumbled(self._data):
+            raise LogDown(f"{self._where}: somebody listens, but {advice_on(found)}")
+        limits = {"bootstrap_timeout_ms": PATIENCE_MS, "request_timeout_ms": PATIENCE_MS}
+        try:
+            with closing(KafkaAdminClient(**self._how, **limits)) as admin:
+                yield admin
+        except (KafkaError, OSError) as error:
+            raise LogDown(f"{self._where}: {advice_on(type(error).__name__)}") from error
+
+    def _called(self, topic: str) -> str:
+        return self.kafka.prefix + topic
 
 
 def described(told: Mapping[str, Any], configs: Mapping[str, Any]) -> dict[str, str]:
@@ -247,21 +220,35 @@ def described(told: Mapping[str, Any], configs: Mapping[str, Any]) -> dict[str, 
     return {**counted, **{name: one["value"] for name, one in configs.items()}}
 
 
-def advice(error: type[BaseException]) -> str:
-    """What to do about a refusal."""
-    return advice_on(error.__name__)
-
-
 def advice_on(name: str) -> str:
     """What to do about a refusal of this name, in the words of either client."""
-    if "Authentication" in name or "AUTHENTICATION" in name:
+    if "AUTHENTICATION" in name.upper():
         return "the brokers refuse this user: check kafka.credentials and kafka.sasl"
-    if "Authorization" in name or "AUTHORIZATION" in name:
+    if "AUTHORIZATION" in name.upper():
         return (
             "the brokers do not allow it: grant CREATE, DESCRIBE, DESCRIBE_CONFIGS, READ and WRITE "
             "on topics, groups and transactional ids that begin with kafka.prefix"
         )
+    if name == "_SSL":
+        return "TLS fails: check kafka.security, ca_file, cert_file and key_file"
+    if name == "_TRANSPORT":
+        return "not as kafka.security says, or not as a broker: check bootstrap and security"
     return f"the brokers say {name}"
+
+
+def stumbled(config: dict[str, Any]) -> str:
+    """The name of the error that keeps confluent-kafka from the brokers, "" where none does."""
+    found: list[str] = []
+    config = {**config, "error_cb": lambda error: found.append(error.name())}
+    client = AdminClient(config, logger=logging.getLogger("hub.kafka.client"))
+    try:
+        client.list_topics(timeout=PATIENCE_MS / 1_000)
+    except KafkaException as error:
+        client.poll(0)
+        found.append(error.args[0].name())
+        telling = [name for name in found if name not in ("_TRANSPORT", "_ALL_BROKERS_DOWN")]
+        return telling[0] if telling else "_TRANSPORT"
+    return ""
 
 
 def listens(address: str) -> bool:

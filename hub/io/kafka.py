@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -83,7 +83,7 @@ class Unfit(Exception):
 
 
 class KafkaLog(Log):
-    """`Log` in Apache Kafka. Each group is read by one thread of a process; any thread may relay.
+    """`Log` in Apache Kafka. One thread of a process reads a group, and one relays.
 
     `topics` are those that are made at the start.
     """
@@ -209,9 +209,10 @@ class KafkaLog(Log):
 
         Since when is known of the partitions that this process reads.
         """
-        stored = positions(rows, {"group": group})
+        found = rows.select("position", {"group": group})
+        stored = {(r["topic"], r["partition"]): r["offset"] for r in found}
         ends = self._known_ends(stored)
-        left = {place: max(0, ends.get(place, 0) - at.offset) for place, at in stored.items()}
+        left = {place: max(0, ends.get(place, 0) - offset) for place, offset in stored.items()}
         reader = self._readers.get(group)
         now = time.time_ns() // 1_000_000
         self._level |= {(group, place): now for place, n in left.items() if not n}
@@ -250,7 +251,6 @@ class KafkaLog(Log):
         for group in list(self._readers):
             self._leave(group)
         self.sender.drop()
-        self.brokers.close()
 
 
 def relayed(waiting: Sequence[Row], sent: set[int], rows: Rows) -> None:
@@ -346,7 +346,8 @@ class Reader:
 
     def _forget_done(self) -> None:
         """What was done in another way than by a turn."""
-        stored = self._env.view(lambda rows: positions(rows, {"group": self.group}))  # type: ignore[union-attr]
+        places = {(m.topic, m.partition) for m in self.held}
+        stored = self._keep(lambda rows: positions(rows, self.group, places), "again")
         self.held = [m for m in self.held if m.offset >= stored[m.topic, m.partition].offset]
 
     def _receive(self, received: Iterable[Received]) -> None:
@@ -394,7 +395,8 @@ class Reader:
 
     def _tell_broker(self, to: Offsets) -> None:
         offsets = [TopicPartition(self._prefix + t, n, at) for (t, n), at in to.items()]
-        self._consumer.commit(offsets=offsets, asynchronous=True)
+        with suppress(KafkaException):  # it is for those who look on
+            self._consumer.commit(offsets=offsets, asynchronous=True)
 
     # -- partitions --------------------------------------------------------------------------------
 
@@ -402,6 +404,8 @@ class Reader:
         """Claim each partition, and start where it was left."""
         places = sorted(self._place(p) for p in partitions)
         ends = self._brokers.ends(places)
+        if len(ends) < len(places):
+            raise LogDown("some partitions are not there yet: brokers tell different things")
         found = self._keep(partial(claims, self.group, places, ends), "claim")
         self.epochs |= {place: at.epoch for place, at in found.items()}
         self._next |= {place: at.offset for place, at in found.items()}
@@ -448,72 +452,61 @@ def ends_of(messages: Iterable[Message]) -> Offsets:
 # -- positions -----------------------------------------------------------------------------------
 
 
-def positions(rows: Rows, where: Mapping[str, Any]) -> dict[Place, Position]:
-    """What is stored of each partition."""
-    found = rows.select("position", where)
+def positions(rows: Rows, group: str, places: Iterable[Place]) -> dict[Place, Position]:
+    """What is stored of these partitions; nobody else moves them until the transaction ends."""
+    topics, partitions = {topic for topic, _ in places}, {n for _, n in places}
+    here = {"group": group, "topic": among(topics), "partition": among(partitions)}
+    found = rows.select("position", here, ("topic", "partition"), keep=True)
     return {(r["topic"], r["partition"]): Position(r["offset"], r["epoch"]) for r in found}
 
 
-def advance(rows: Rows, group: str, epochs: Mapping[Place, int], to: Offsets) -> None:
-    """Move positions forward. Raises `Moved` unless every partition is ours still."""
-    here = {"group": group, "topic": among({topic for topic, _ in to})}
-    before = positions(rows, here)
-    forward = {place: n for place, n in to.items() if n > before[place].offset}
-    rows.update_many("position", [{**row_of(group, p), "offset": n} for p, n in forward.items()])
-    # Their rows are held from here on: who claims one later reads what is written now.
-    check_epochs(positions(rows, here), epochs, to)
-
-
-def check_epochs(
-    stored: Mapping[Place, Position], epochs: Mapping[Place, int], places: Iterable[Place]
-) -> None:
-    """Raise `Moved` where another reader has a partition by now."""
+def ours(
+    rows: Rows, group: str, epochs: Mapping[Place, int], places: Collection[Place]
+) -> dict[Place, Position]:
+    """What is stored of partitions that we have. Raises `Moved` where another has one by now."""
+    stored = positions(rows, group, places)
     for place in places:
         if place not in epochs or stored[place].epoch != epochs[place]:
             topic, partition = place
             raise Moved(f"{topic}[{partition}] is read by another process now")
+    return stored
+
+
+def advance(rows: Rows, group: str, epochs: Mapping[Place, int], to: Offsets) -> None:
+    """Move positions forward. Raises `Moved` unless every partition is ours still."""
+    stored = ours(rows, group, epochs, to)
+    forward = {place: n for place, n in to.items() if n > stored[place].offset}
+    rows.update_many("position", [{**row_of(group, p), "offset": n} for p, n in forward.items()])
 
 
 def claims(
-    group: str, places: Sequence[Place], ends: Mapping[Place, tuple[int, int]], rows: Rows
+    group: str, places: Collection[Place], ends: Mapping[Place, tuple[int, int]], rows: Rows
 ) -> dict[Place, Position]:
     """Make partitions ours: each with a new epoch, and an offset that the broker has."""
-    found = {place: claim(rows, group, place) for place in places}
-    for place, at in found.items():
-        low, high = ends.get(place, (0, 0))
-        if not low <= at.offset <= high:
-            if at.offset:
-                set_aside(rows, place[0], "messages_lost")
-            rows.update("position", row_of(group, place), {"offset": low})
-            found[place] = at._replace(offset=low)
+    for place in places:
+        with suppress(Conflict):  # it was read before
+            rows.insert("position", {**row_of(group, place), "offset": 0})
+    stored = positions(rows, group, places)
+    found = {place: claimed(rows, place, stored[place], ends) for place in places}
+    rows.upsert_many("position", [row_of(group, p) | at._asdict() for p, at in found.items()])
     return found
 
 
-def claim(rows: Rows, group: str, place: Place) -> Position:
-    """Raise the epoch of one partition; from then on nobody else can move its position."""
-    here = row_of(group, place)
-    while (row := rows.get("position", **here)) is None or not rows.update(
-        "position", {**here, "epoch": row["epoch"]}, {"epoch": row["epoch"] + 1}
-    ):
-        if row is None:
-            lay(rows, here)
-    # Whoever had it may have moved the position until the update: it is read after that.
-    return positions(rows, here)[place]
-
-
-def lay(rows: Rows, here: Row) -> None:
-    """The first row of a partition, unless another reader was faster."""
-    try:
-        rows.insert("position", {**here, "offset": 0})
-    except Conflict:
-        return
+def claimed(
+    rows: Rows, place: Place, at: Position, ends: Mapping[Place, tuple[int, int]]
+) -> Position:
+    """The next epoch of a partition; from then on nobody else can move its position."""
+    low, high = ends[place]
+    there = low <= at.offset <= high
+    if at.offset and not there:
+        set_aside(rows, place[0], "messages_lost")
+    return Position(at.offset if there else low, at.epoch + 1)
 
 
 def restart(group: str, place: Place, epoch: int, offset: int, rows: Rows) -> None:
     """Read a partition from its new start. Raises `Moved`."""
-    here = row_of(group, place)
-    rows.update("position", here, {"offset": offset})
-    check_epochs(positions(rows, here), {place: epoch}, [place])
+    ours(rows, group, {place: epoch}, [place])
+    rows.update("position", row_of(group, place), {"offset": offset})
     set_aside(rows, place[0], "messages_lost")
 
 
@@ -533,7 +526,6 @@ class Sender:
         self.producer: Producer | None = None
         self.topics: set[str] = set()
         self._prefix = prefix
-        self._lock = threading.Lock()
         self._config = {**config, **WRITES, "transactional.id": f"{prefix}relay", "error_cb": tell}
 
     def begin(self) -> None:

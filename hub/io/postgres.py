@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
-from psycopg import errors, pq
+from psycopg import errors, pq, sql
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg_pool import ConnectionPool, PoolTimeout
 from sqlalchemy.dialects import postgresql
@@ -65,7 +66,16 @@ def _within(column: sa.ColumnElement[Any], values: list[Any]) -> Any:
     return column == sa.any_(sa.cast(values[0], kind))
 
 
-LANG = Lang(
+@dataclass(frozen=True, eq=False)
+class PostgresLang(Lang):
+    """Arrays are sent as bytes: as text the driver may choose a type that is too small."""
+
+    def text(self, statement: Any) -> str:
+        """See `Lang`."""
+        return super().text(statement).replace("CAST(%s AS", "CAST(%b AS")
+
+
+LANG = PostgresLang(
     PGDialect(paramstyle="format"),  # type: ignore[no-untyped-call]
     postgresql.insert,
     within=_within,
@@ -77,7 +87,7 @@ LANG = Lang(
 def _array(shape: Shape, at: int) -> str:
     """A parameter that holds the values of a column, one for each row."""
     kind = shape.table.columns[shape.names[at]].type.compile(LANG.dialect)
-    return f"%s::{kind.partition(' COLLATE')[0]}[]"
+    return f"%b::{kind.partition(' COLLATE')[0]}[]"
 
 
 def _given(shape: Shape, places: Sequence[int]) -> str:
@@ -304,7 +314,7 @@ class PostgresRows(SqlRows):
         return done
 
 
-_HOLD = "SELECT uid FROM record WHERE uid = ANY(%s::bytea[]) ORDER BY uid"
+_HOLD = "SELECT uid FROM record WHERE uid = ANY(%b::bytea[]) ORDER BY uid"
 _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 
@@ -338,7 +348,8 @@ class PostgresStore:
         }
         self._local = threading.local()
         self._closed = False
-        with usable(url), self._connected() as connection:
+        self.channel = f"synchub {schema}"
+        with usable(url), self.connected() as connection:
             prepare(connection, schema)
         kwargs = {k: v for k, v in self._how.items() if k != "conninfo"}
         self._pool = ConnectionPool(
@@ -346,7 +357,8 @@ class PostgresStore:
         )
 
     @contextmanager
-    def _connected(self) -> Iterator[Connection]:
+    def connected(self) -> Iterator[Connection]:
+        """A connection beside those of the transactions."""
         with psycopg.connect(**self._how) as connection:
             adapt(connection)
             yield connection
@@ -404,7 +416,7 @@ class PostgresStore:
     def _was_kept(self, number: str) -> bool:
         """Whether the transaction of this number was committed; waits until the server tells."""
         while True:
-            with suppress(psycopg.Error), self._connected() as connection:
+            with suppress(psycopg.Error), self.connected() as connection:
                 asked = connection.execute("SELECT pg_xact_status(%s::text::xid8)", [number])
                 status = (asked.fetchone() or [None])[0]
                 if status != "in progress":
@@ -511,3 +523,80 @@ def usable(url: str) -> Iterator[None]:
         raise Unusable(
             f"PostgreSQL at {place} cannot be used: {why}; check postgres.url and its credentials"
         ) from error
+
+
+# -- between processes -----------------------------------------------------------------------------
+
+
+class Bell:
+    """Wakes the loops of other processes, by NOTIFY outside of any transaction.
+
+    What is not heard costs time, and nothing else: every loop looks by itself now and then.
+    """
+
+    def __init__(self, store: PostgresStore, heard: Callable[[str, int], None]) -> None:
+        """`heard(loop, at)` is called for what others rang, in a thread of its own."""
+        self._store = store
+        self._heard = heard
+        self._waiting: dict[str, int] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._own = 0
+        self._threads = [
+            threading.Thread(
+                target=self._kept, args=(work,), name=f"bell:{work.__name__}", daemon=True
+            )
+            for work in (self._ring_all, self._listen)
+        ]
+
+    def start(self) -> None:
+        """Ring and listen from now on."""
+        for thread in self._threads:
+            thread.start()
+
+    def ring(self, loop: str, at: int) -> None:
+        """Tell the others; the earliest time counts."""
+        with self._changed:
+            self._waiting[loop] = min(at, self._waiting.get(loop, at))
+            self._changed.notify()
+
+    def close(self) -> None:
+        """End both threads."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        for thread in self._threads:
+            thread.join()
+
+    def _kept(self, work: Callable[[Connection], None]) -> None:
+        """Do it, on one connection after the other."""
+        while not self._closed:
+            try:
+                with self._store.connected() as connection:
+                    work(connection)
+            except psycopg.Error:
+                time.sleep(SETTLE_S)
+
+    def _ring_all(self, connection: Connection) -> None:
+        self._own = connection.info.backend_pid
+        while not self._closed or self._waiting:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                rung, self._waiting = self._waiting, {}
+            for loop, at in rung.items():
+                connection.execute(
+                    "SELECT pg_notify(%s, %s)", [self._store.channel, f"{at} {loop}"]
+                )
+
+    def _listen(self, connection: Connection) -> None:
+        connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._store.channel)))
+        while not self._closed:
+            for note in connection.notifies(timeout=SETTLE_S):
+                if note.pid != self._own:
+                    self._hear(note.payload)
+
+    def _hear(self, text: str) -> None:
+        """Anybody who may connect may ring."""
+        at, _, loop = text.partition(" ")
+        with suppress(ValueError):
+            self._heard(loop, int(at))

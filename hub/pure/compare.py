@@ -7,7 +7,7 @@ tried in the order of `compare_cell`; the first that fits is the answer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hub.pure.model import (
@@ -69,6 +69,7 @@ class Links:
 
 
 NO_LINKS = Links({}, {})
+UNWRITABLE: tuple[Word, str] = ("unwritable", "the tool does not let us write this field")
 
 
 def compare(
@@ -132,9 +133,7 @@ def judge(
 def unclaimed(cell: Cell, name: str, tool: Tool) -> tuple[Word, str]:
     """Nobody claims it: our own copy is taken back, anything else needs a person."""
     if cell.synced and cell.observed == cell.synced.answered:
-        if not tool.writable(name):
-            return "unwritable", "the tool does not let us write this field"
-        return "hub ahead", "only our own copy is left"
+        return ("hub ahead", "only our own copy is left") if tool.writable(name) else UNWRITABLE
     return "unexplained", "no one entered this value, and it is not our copy"
 
 
@@ -150,9 +149,7 @@ def behind(cell: Cell, golden: GoldenCell, name: str, tool: Tool) -> tuple[Word,
             if ignored
             else ("altered", "the tool answered something else")
         )
-    if not tool.writable(name):
-        return "unwritable", "the tool does not let us write this field"
-    return "hub ahead", ""
+    return ("hub ahead", "") if tool.writable(name) else UNWRITABLE
 
 
 def compare_consent(name: str, cell: Cell, golden: GoldenCell, tool: Tool) -> Difference:
@@ -166,7 +163,7 @@ def compare_consent(name: str, cell: Cell, golden: GoldenCell, tool: Tool) -> Di
             return "rejected", cell.refused.why
         if golden.value == "in" and not tool.widens:
             return "agree", "the tool is stricter than the proof"
-        return "hub ahead", ""
+        return ("hub ahead", "") if tool.writable(name) else UNWRITABLE
 
     found, why = word()
     return Difference(name, found, golden.value, cell.observed, golden, why)
@@ -184,7 +181,12 @@ def compare_links(record: Record, golden: Golden, tool: Tool, links: Links) -> l
         for end in sorted(wanted | set(held)):
             state = golden.cell(element(name, end))
             found.append(compare_end(name, end, held.get(end), state, record, links))
-    return found
+    return found if tool.writes else [_not_written(d) for d in found]
+
+
+def _not_written(d: Difference) -> Difference:
+    ahead = d.word in ("hub ahead", "waits for link")
+    return replace(d, word=UNWRITABLE[0], why=UNWRITABLE[1]) if ahead else d
 
 
 def ends_held(record: Record, name: str, links: Links) -> dict[Uid, str]:

@@ -89,7 +89,7 @@ class Tool:
 
     `unique`: fields that the tool keeps unique. `required`: those that no record of it is without.
     `create`: which golden records it wants a record of. `widens`: it may be told of an opt-in that
-    is proven.
+    is proven. `writes`: whether anything of it can be written.
     """
 
     system: str
@@ -105,6 +105,7 @@ class Tool:
     required: tuple[str, ...] = ()
     create: Literal["all", "linked", "never"] = "all"
     widens: bool = False
+    writes: bool = True
 
     @property
     def lags(self) -> bool:
@@ -124,7 +125,8 @@ class Tool:
     def writable(self, cell: str) -> bool:
         """Whether the hub may write it here."""
         name = field_of(cell)
-        return name in self.links or (name in self.fields and self.fields[name].writable)
+        known = name in self.links or (name in self.fields and self.fields[name].writable)
+        return self.writes and known
 
     def normal(self, cell: str, value: Value) -> Value:
         """The form in which the tool can hold this value."""

@@ -15,6 +15,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import greenlet
 
@@ -24,6 +25,7 @@ from connectors._kit.sandbox import Outgoing
 from connectors._kit.simtool import Profile
 from hub import capture, deliver, listeners, resolve, sweep
 from hub.io.rows import StoreFull
+from hub.io.twin import DictStore
 from hub.tools import monitors, siege
 from hub.tools.monitors import Broken
 from hub.tools.outside import Outside
@@ -128,6 +130,11 @@ class Run:
         self.note("a world", f"{customers} customers in {self.vendors} {ahead}, {profiles}")
         self.world.env.at_point = self.point
 
+    @property
+    def disk(self) -> DictStore:
+        """What the world's store lies on."""
+        return cast("DictStore", self.world.store)
+
     # -- the scheduler -------------------------------------------------------------------------
 
     def point(self, name: str) -> None:
@@ -145,7 +152,7 @@ class Run:
             how = self.dice.choice(list(DISK))
             self.faults[how] += 1
             self.note(how, name)
-            self.world.store.fail_next(DISK[how])
+            self.disk.fail_next(DISK[how])
         elif luck > 1 - SWITCH:
             scheduler.switch()
 
@@ -359,7 +366,7 @@ class Run:
         self.calm = True
         for outside in self.world.outside.values():
             outside.heal()
-        self.world.store.fail_next("")
+        self.disk.fail_next("")
         for due, post in sorted(self.late, key=lambda x: x[0]):
             self.world.clock.pass_time(max(0, due - self.world.clock.time))
             self.take(post)

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from connectors._kit import fieldmap as fm
 from connectors._kit.fieldmap import ADDRESS_PARTS, Field, FieldMap, Value
 from connectors._kit.simtool import Profile, person_map
+from connectors._kit.source import Source
+from connectors.debezium.connector import CONNECTOR
 
 ROOT = Path(__file__).parents[2] / "connectors"
 LAWS = settings(max_examples=max(200, settings.default.max_examples if settings.default else 0))
@@ -67,12 +69,32 @@ FORGETFUL = FieldMap(
 )
 
 
+# Every kind that a table may be declared to have.
+OURS = {
+    "person": {"name": "name", "line": "name", "address": "address", "day": "date", "mail": "email",
+               "moment": "instant", "number": "integer", "flag": "flag", "tags": "set",
+               "joined": "set", "sum": "money", "cents": "money", "any": "money"}
+}  # fmt: skip
+DECLARED = Source.model_validate({
+    "bootstrap": "broker:9092",
+    "tables": {"rows": {"topic": "t", "entity": "person", "key": "id", "fields": {
+        "name": {"given": "given", "family": "family"}, "line": "line", "mail": "mail",
+        "address": {"line1": "street", "city": "town"}, "day": "day", "moment": "moment",
+        "number": "number", "flag": "flag", "tags": "tags",
+        "joined": {"column": "joined", "join": ","},
+        "sum": {"amount": "sum", "currency": "EUR"}, "cents": {"minor": "cents", "currency": "EUR"},
+        "any": {"amount": "any", "currency": "unit"}}}},
+})  # fmt: skip
+
+
 def maps() -> Iterator[tuple[str, FieldMap]]:
     """The field map of every object of every connector, and of the simulated tool's profiles."""
     for path in sorted(ROOT.glob("*/connector.py")):
         found = import_module(f"connectors.{path.parent.name}.connector").CONNECTOR
         for spec in found.objects:
             yield f"{path.parent.name}.{spec.object}", spec.fields
+    for spec in CONNECTOR.declared(DECLARED, OURS).objects:
+        yield f"debezium.{spec.object}", spec.fields
     yield "simulated", person_map(Profile())
     few = frozenset({"email.marketing"})
     yield "simulated, lossy", person_map(Profile(truncates=7, one_line_name=True, consents=few))

@@ -13,7 +13,7 @@ import pytest
 
 from connectors._kit.webhooks import sign
 from hub import commands
-from hub.io.store import SqlStore
+from hub.io.rows import Store
 from hub.logs import be_quiet
 from hub.opening import Folder
 from hub.running import Running, running
@@ -148,11 +148,12 @@ def test_a_poisoned_input_blocks_its_own_record_only(up: tuple[Site, Running]) -
     assert wait(lambda: "Repaired" in str(commands.explain(hub, "p@x.example.com")), 20)
 
 
-def poison(store: SqlStore, hub: Any, obj: str, native: str) -> None:
+def poison(store: Store, hub: Any, obj: str, native: str) -> None:
     """Damage the sealed body of a waiting input of one record."""
 
     def work(rows: Any) -> None:
         uid = rows.get("alias", system="hubspot", object=obj, native_id=native)["uid"]
+        rows.lock([uid])
         row = rows.get("record", uid=uid)
         damaged = {"uid": uid, "seq": row["next_seq"], "kind": "observation", "status": "pending"}
         body = b"\x01damaged bytes that open with no key at all"

@@ -14,6 +14,7 @@ import pytest
 
 from hub.io.kafka import KafkaLog
 from hub.io.log import Log, Message, TableLog
+from hub.io.postgres import PostgresStore
 from hub.io.rows import Rows, Store
 from hub.io.store import SqlStore
 from hub.io.twin import DictStore
@@ -76,20 +77,26 @@ class Home:
 
 @pytest.fixture(params=["sqlite", "twin"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Each store in turn."""
-    made: Store = SqlStore(tmp_path / "hub.db") if request.param == "sqlite" else DictStore()
-    yield made
-    made.close()
+    """Each store whose rows are a log, in turn."""
+    with closing(made(request.param, tmp_path)) as store:
+        yield store
 
 
-@pytest.fixture(params=["rows", "kafka"])
-def home(request: pytest.FixtureRequest, store: Store) -> Iterator[Home]:
-    """A log of four partitions, in each home."""
-    if request.param == "rows":
-        yield Home(RealEnv(store), TableLog(4))
-        return
-    with closing(on(request.getfixturevalue("kafka"))) as log:
-        yield Home(RealEnv(store), log)
+def made(kind: str, folder: Path) -> Store:
+    """An empty store."""
+    return SqlStore(folder / "hub.db") if kind == "sqlite" else DictStore()
+
+
+@pytest.fixture(params=["sqlite", "twin", "kafka"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
+    """A log of four partitions, in each home; beside Kafka that is PostgreSQL."""
+    if request.param == "kafka":
+        address, log = request.getfixturevalue("postgres"), on(request.getfixturevalue("kafka"))
+        with closing(PostgresStore(address)) as beside, closing(log):
+            yield Home(RealEnv(beside), log)
+    else:
+        with closing(made(request.param, tmp_path)) as store:
+            yield Home(RealEnv(store), TableLog(4))
 
 
 def on(address: str, **more: Any) -> KafkaLog:

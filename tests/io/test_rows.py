@@ -134,6 +134,16 @@ def test_conditions_and_order(store: Store) -> None:
         store.view(lambda r: r.count("counter", {}, -1))
 
 
+def test_many_rows_have_large_numbers(store: Store) -> None:
+    """Of many rows each number is kept, also where the first of them are small."""
+    rows = [counter("a", 1), counter("b", 2**62), counter("c", -(2**63))]
+    store.transact(lambda r: r.insert_many("counter", rows))
+    store.transact(lambda r: r.update_many("counter", [counter("a", 2**40), counter("b", 1)]))
+    store.transact(lambda r: r.upsert_many("counter", [counter("d", 1), counter("e", 2**40)]))
+    found = store.view(lambda r: [x["n"] for x in r.select("counter")])
+    assert found == [2**40, 1, -(2**63), 1, 2**40]
+
+
 def test_many_rows_are_changed_by_their_keys(store: Store) -> None:
     """Each row gets its own values, and what is not there is passed over."""
     store.transact(lambda r: r.insert_many("counter", [counter(n, 0) for n in "abc"]))

@@ -391,7 +391,7 @@ def test_a_vendors_sandbox_is_told_by_its_address(place: Place) -> None:
             lambda r: httpx.Response(200, json={"settings": settings, "user": user} if r else {})
         )
         budget = Budget(Limits(1_000, 1_000), place.clock, place.clock.sleep)
-        return CONNECTOR.account(HttpApi(BASE, dict, budget, transport)).live
+        return CONNECTOR.account(HttpApi(BASE, dict, budget, transport)).live is True
 
     assert at("acme.zendesk.com")
     assert not at("acme1734567890.zendesk.com")

@@ -1,0 +1,1 @@
+"""Topics that Debezium writes, as a tool that is only read: rows of tables are records."""

@@ -1,0 +1,131 @@
+"""A hub of several processes on Kafka and PostgreSQL, with sandboxes behind it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hub import opening, runs
+from hub.env import Hub
+from hub.io.rows import Rows
+from tests.end_to_end.conftest import CLI, ENV, Site, wait
+
+ROLES = ("capture", "resolve", "deliver", "sweep")
+
+
+@dataclass
+class Part:
+    """One process of a role. `log`: where it says what it does."""
+
+    role: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """Everything it has said so far."""
+        return self.log.read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        """Pause it, let it go on, or end it."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, seconds: float = 30) -> int:
+        """SIGTERM; the exit code."""
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+
+@dataclass
+class Cluster:
+    """A site's folder on shared parts, and the processes of its hub.
+
+    `hub` looks into it from this process, without a loop of its own.
+    """
+
+    site: Site
+    hub: Hub
+    parts: list[Part] = field(default_factory=list)
+
+    def start(self, role: str, **environment: str) -> Part:
+        """One more process of a role; returns at once."""
+        path = self.site.folder.path
+        log = path / f"{role}-{len(self.parts)}.log"
+        words = [*CLI, role, "--private", "0", *(["--public", "0"] if role == "capture" else [])]
+        with log.open("ab") as said:
+            process = subprocess.Popen(  # noqa: S603
+                words, cwd=path, env={**ENV, **environment}, stdout=said, stderr=said
+            )
+        self.parts.append(part := Part(role, process, log))
+        return part
+
+    def up(self, *roles: str) -> list[Part]:
+        """Processes of these roles, all of them up."""
+        started = [self.start(role) for role in roles or ROLES]
+        for part in started:
+            assert wait(lambda: "console:" in part.said or part.process.poll(), 30), part.said  # noqa: B023
+            assert part.process.poll() is None, part.said
+        return started
+
+    def view(self, work: Any) -> Any:
+        """What the store holds."""
+        return self.hub.env.view(work)
+
+    def quiet(self, seconds: float = 60) -> bool:
+        """Wait until nothing is on its way."""
+        return wait(lambda: self.view(runs.quiet), seconds)
+
+    def connect(self) -> None:
+        """Plan and apply everything that was read."""
+
+        def read(rows: Rows) -> bool:
+            done = rows.count("cursor", {"stream": "snapshot", "value": "done"})
+            objects = sum(len(s.specs) for s in self.hub.systems.values())
+            return done == objects and not rows.count("input", {"status": "pending"})
+
+        assert wait(lambda: self.view(read), 60)
+        run = opening.ask(self.site.folder, "plan")["run"]
+        opening.ask(self.site.folder, "apply", run=run)
+        assert self.quiet(120)
+
+    def end(self) -> None:
+        """Nothing of it is left running."""
+        for part in self.parts:
+            if part.process.poll() is None:
+                part.send(signal.SIGCONT)
+                part.kill()
+
+
+def addresses(folder: Path, postgres: str, kafka: str, registry: str = "", **more: Any) -> None:
+    """Name the shared parts in hub.yaml."""
+    lines = [
+        "postgres:", f"  url: {postgres}",
+        "kafka:", f"  bootstrap: {kafka}", f"  prefix: t{os.getpid()}.{folder.name}.",
+        "  replication: 1", *(f"  {key}: {value}" for key, value in more.items()),
+        *(["registry:", f"  url: {registry}"] if registry else []),
+    ]  # fmt: skip
+    with (folder / "hub.yaml").open("a") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+@contextmanager
+def cluster(site: Site, postgres: str, kafka: str, **more: Any) -> Iterator[Cluster]:
+    """A cluster, of which no process is up yet."""
+    addresses(site.folder.path, postgres, kafka, **more)
+    with opening.opened(site.folder) as one:
+        made = Cluster(site, one.hub)
+        try:
+            yield made
+        finally:
+            made.end()
