@@ -7,6 +7,7 @@ lines already. `EXITS` says what the exit codes mean. How answers look is in `hu
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +24,7 @@ import typer
 
 from connectors._kit.contract import ConnectorError
 from hub import __version__, logs, opening, shown
-from hub.commands import Answer, Wrong
+from hub.commands import Answer, Wrong, check_kinds
 from hub.io.migrate import NewerDatabase
 from hub.io.rows import StoreFull
 from hub.io.seal import BadKeyFile
@@ -30,6 +32,7 @@ from hub.io.store import Busy
 from hub.opening import Folder
 from hub.settings import BadSettings
 from hub.shown import Piece, Tell
+from hub.whatif import KINDS
 
 FOUND, WRONG_USE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 EXITS = (
@@ -59,6 +62,18 @@ PrivatePort = Annotated[
     typer.Option("--private", min=0, max=65535, help="port for operators, instead of hub.yaml's"),
 ]
 HERE = Path()
+FAIL_ON = "clears,merges,deletes"
+
+
+class LogLevel(StrEnum):
+    """What is logged, beside what is worse."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 ASK_SECONDS = 0.5  # asking takes time from those who do the work
 
 
@@ -97,9 +112,13 @@ def show(answer: Any, lines: Iterable[Piece], *, as_json: bool) -> None:
 @app.callback(invoke_without_command=True)
 def main_options(
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,  # noqa: FBT002
+    log_level: Annotated[
+        LogLevel,
+        typer.Option(envvar="SYNCHUB_LOG_LEVEL", help="debug tells every change, by its trace"),
+    ] = LogLevel.INFO,
 ) -> None:
     """Options of the command itself."""
-    logs.configure()
+    logs.configure(getattr(logging, log_level.name))
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -248,15 +267,28 @@ def wait_for_signal(ended: Callable[[], object] = bool) -> None:
 
 
 @app.command()
-def plan(
+def plan(  # noqa: PLR0917  options, given by name
     run: Annotated[str, typer.Argument(help="show this run again")] = "",
     system: Annotated[str, typer.Option(help="show only the rows of this system")] = "",
     everything: Annotated[bool, typer.Option("--all", help="show every row")] = False,  # noqa: FBT002
+    ci: Annotated[  # noqa: FBT002
+        bool, typer.Option("--ci", help="a verdict on hub.yaml and rules.yaml as they are on disk")
+    ] = False,
+    fail_on: Annotated[
+        str, typer.Option(help=f"with --ci: which of {', '.join(KINDS)}  [default: {FAIL_ON}]")
+    ] = "",
     directory: Where = HERE,
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Show row by row what would be written where and why; writes nothing."""
+    """Show row by row what would be written where and why; writes nothing.
+
+    With --ci a pipeline is told whether the files may be published: counts by system, the rows
+    that fail, exit code 0 or 1. Nothing is stored that could be applied, and no values are shown.
+    """
     folder = Folder(directory)
+    if ci or fail_on:
+        judged(folder, fail_on, alone=ci and not (run or system or everything), as_json=as_json)
+        return
     with (
         told("interrupted: nothing was written; what was read is kept for the next plan"),
         shown.telling() as tell,
@@ -267,6 +299,25 @@ def plan(
             wait_until_read(folder, tell)
         answer = opening.ask(folder, "plan", tell, run=run)
     show(answer, shown.plan_lines(answer, system, everything=everything), as_json=as_json)
+
+
+def judged(folder: Folder, fail_on: str, *, alone: bool, as_json: bool) -> None:
+    """Tell a pipeline its verdict; exits with 1 where it fails."""
+    kinds = list(filter(None, (kind.strip() for kind in (fail_on or FAIL_ON).split(","))))
+    with told("interrupted: nothing was written"), shown.telling() as tell:
+        if not alone:
+            raise Wrong(
+                "--fail-on belongs to --ci, which takes no run, --system or --all beside it"
+            )
+        check_kinds(kinds)
+        rules = folder.rules().model_dump(mode="json")
+        running = opening.hub_is_up(folder)
+        wait_until_read(folder, tell)
+        answer = opening.ask(folder, "what-if", tell, rules=rules, fail_on=kinds)
+    answer["hub_yaml"] = "of the hub that is up" if running else "on disk"
+    show(answer, shown.verdict_lines(answer), as_json=as_json)
+    if answer["verdict"] != "pass":
+        raise typer.Exit(FOUND)
 
 
 def wait_until_read(folder: Folder, tell: Tell) -> None:

@@ -270,7 +270,8 @@ def asking_hub(folder: Folder) -> Iterator[Callable[..., Answer]]:
 
 def put_to(hub: Hub, name: str, told: Callable[[str], None] = nobody, **arguments: Any) -> Answer:
     """Put a command to a hub of which this process runs nothing."""
-    if name == "plan" and not arguments.get("run") and not shared(hub):
+    reading = name in ("plan", "what-if") and not arguments.get("run")
+    if reading and not shared(hub):
         read_up(hub, told)
     return commands.COMMANDS[name](hub, **arguments)
 
@@ -311,7 +312,7 @@ def check(folder: Folder) -> Checked:
     seal.read_master(folder.path / MASTER)
     for name, one in found.systems.items():
         try:
-            why, missing = check_system(folder, name, one, kinds)
+            why, missing = check_system(folder, name, one, kinds, found.environment)
         except (LookupError, ValueError, ConnectorError) as error:
             why, missing = str(error), ()
         checked.wrong += [f"{name}: {why}"] if why else []
@@ -320,13 +321,13 @@ def check(folder: Folder) -> Checked:
 
 
 def check_system(
-    folder: Folder, name: str, one: files.SystemSettings, kinds: Kinds
+    folder: Folder, name: str, one: files.SystemSettings, kinds: Kinds, environment: str
 ) -> tuple[str, tuple[str, ...]]:
     """Why a system cannot be used, "" where it can, and what it lacks for writes."""
     made = wiring.shaped(name, one, kinds, folder.path)
     secrets = wiring.credentials(made, folder.path / one.credentials)
     with asking(made, one.base_url, secrets) as api:
-        why = wiring.check_account(made.account(api), one)
+        why = wiring.check_account(made.account(api), one, environment)
         return why, () if why or not (one.writes or one.source) else made.check(api)
 
 

@@ -24,6 +24,7 @@ Answer = Mapping[str, Any]
 Piece = str | Table
 Tell = Callable[[str], None]
 FIRST_ROWS = 6
+FAILING_SHOWN = 20
 TELL_SECONDS = 3.0
 PIPED_WIDTH = 2_000
 ORDER = ("given", "family", "line1", "line2", "postcode", "city", "region", "country")
@@ -185,6 +186,29 @@ def plan_end(answer: Answer) -> Iterator[str]:
         )
     elif answer["rows"]:
         yield f"run {run} is stored; nothing was written. To write it: synchub apply {run}"
+
+
+def verdict_lines(answer: Answer) -> Iterator[str]:
+    """A verdict for a pipeline, without anybody's values."""
+    changed = "as it is on disk, not published" if answer["changed_rules"] else "as it is published"
+    yield f"judged: rules.yaml {changed}; hub.yaml {answer['hub_yaml']}"
+    for name, kinds in sorted(answer["counts"].items()):
+        yield f"{name}: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}"
+    yield f"customers that become one with another: {answer['merges']}"
+    if answer["still_reading"]:
+        yield f"not read to the end, so nothing is sure: {', '.join(answer['still_reading'])}"
+    for row in answer["failing"][:FAILING_SHOWN]:
+        yield f"  {', '.join(row['kinds'])}: {failing_row(row)} (customer {row['golden']})"
+    if (more := len(answer["failing"]) - FAILING_SHOWN) > 0:
+        yield f"  … and {more} more; --json tells all of them"
+    yield f"{answer['verdict']} (fails on {', '.join(answer['fail_on'])})"
+
+
+def failing_row(row: Answer) -> str:
+    """Which record, and in which fields; or which records become one customer."""
+    if "records" in row:
+        return " and ".join(row["records"])
+    return f"{row['system']} {row['record']}: {', '.join(row['fields'])}"
 
 
 def progress_line(answer: Answer) -> str:
