@@ -7,6 +7,7 @@ lines already. `EXITS` says what the exit codes mean. How answers look is in `hu
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +53,17 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="print JSON for programs; times in ms since 1970, UTC")
 ]
 HERE = Path()
+
+
+class LogLevel(StrEnum):
+    """What is logged, beside what is worse."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 ASK_SECONDS = 0.5  # asking takes time from those who do the work
 
 
@@ -89,9 +102,13 @@ def show(answer: Any, lines: Iterable[Piece], *, as_json: bool) -> None:
 @app.callback(invoke_without_command=True)
 def main_options(
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,  # noqa: FBT002
+    log_level: Annotated[
+        LogLevel,
+        typer.Option(envvar="SYNCHUB_LOG_LEVEL", help="debug tells every change, by its trace"),
+    ] = LogLevel.INFO,
 ) -> None:
     """Options of the command itself."""
-    logs.configure()
+    logs.configure(getattr(logging, log_level.name))
     if version:
         typer.echo(__version__)
         raise typer.Exit

@@ -486,7 +486,7 @@ def replay_input(rows: Rows, hub: Hub, record: Record, seq: int) -> str:
     except ValueError:
         body = None
     if isinstance(body, Decision):
-        seq = inputs.append(rows, hub, record, body, cause="replay")
+        seq, _ = inputs.append(rows, hub, record, body, cause="replay")
         by = f"{state.REPLAYED}{record.uid}:{seq}"
         rows.update("input", where, {"status": "superseded", "by": by})
         return "put again"

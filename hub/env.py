@@ -17,11 +17,13 @@ from hub.io.codec import Codec
 from hub.io.log import Log
 from hub.io.rows import Rows
 from hub.io.state import Vault
+from hub.process import Process
 from hub.pure.decide import Context
 from hub.pure.model import Uid
 from hub.pure.rules import Tool
 
 T = TypeVar("T")
+DAY_MS = 24 * 3_600_000
 
 
 def uuid7(now_ms: int, entropy: Callable[[int], bytes]) -> Uid:
@@ -84,7 +86,8 @@ class Hub:
     """One hub, wired up: what every step is given.
 
     `anchor` is where the heads of the history are kept, in the real world. `listening` says where
-    a hub that is up can be reached, by purpose.
+    a hub that is up can be reached, by purpose. `process` is how this process is. For
+    `points_on_ms` the golden topic tells of an ended golden record where its customer is now.
     """
 
     env: Env
@@ -95,6 +98,8 @@ class Hub:
     systems: Mapping[str, System] = field(default_factory=dict)
     anchor: Anchor | None = None
     listening: dict[str, str] = field(default_factory=dict)
+    process: Process = field(default_factory=Process)
+    points_on_ms: int = 30 * DAY_MS
 
     def tool(self, system: str, obj: str) -> Tool:
         """The core's view of an object."""

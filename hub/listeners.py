@@ -28,7 +28,7 @@ from connectors._kit.contract import ConnectorError, Forged, Hint, Inbound, Malf
 from hub import capture, inputs
 from hub.commands import COMMANDS, Wrong
 from hub.env import Hub, System
-from hub.io import state
+from hub.io import state, traces
 from hub.io.rows import Refused, Rows, StoreFull
 
 LOG = structlog.get_logger()
@@ -98,20 +98,24 @@ def public_app(hub: Hub, public_url: str) -> Starlette:
 
 def receive(hub: Hub, system: System, inbound: Inbound) -> tuple[int, str]:
     """Check and keep one webhook; the status to answer with, and a word."""
+    trace = traces.trace_in(inbound.headers.get(traces.HEADER, ""))
     try:
         hints = system.connector.hints(inbound, system.secrets)
-        new = hub.env.commit(lambda rows: capture.accept(rows, hub, system, hints), "webhook")
+        new = hub.env.commit(
+            lambda rows: capture.accept(rows, hub, system, hints, trace), "webhook"
+        )
     except Forged as error:
         counted(hub, system.name, "webhooks forged")
         return 401, str(error)
     except Stale as error:
-        reread(hub, system, error.hints)
+        reread(hub, system, error.hints, trace)
         return 400, f"{error}; the records it names are read again"
     except (Malformed, Refused) as error:
         keep_malformed(hub, system, inbound, str(error))
         return 400, str(error)
     except StoreFull:
         return 503, "cannot keep it now; send it again"
+    LOG.debug("webhook_taken", system=system.name, count=new, trace=trace)
     if new:
         hub.env.wake(f"capture:{system.name}")
     return 200, f"{new} new"
@@ -122,7 +126,7 @@ def counted(hub: Hub, system: str, name: str) -> None:
     hub.env.commit(lambda rows: state.count(rows, system, name), "count")
 
 
-def reread(hub: Hub, system: System, hints: tuple[Hint, ...]) -> None:
+def reread(hub: Hub, system: System, hints: tuple[Hint, ...], trace: str) -> None:
     """A replayed or late webhook is refused, but what it names is read again."""
 
     def keep(rows: Rows) -> None:
@@ -137,6 +141,7 @@ def reread(hub: Hub, system: System, hints: tuple[Hint, ...]) -> None:
                     f"{system.name}:old:{h.key}",
                     hub.env.now(),
                     kind="too old",
+                    trace=trace or None,
                 )
 
     hub.env.commit(keep, "webhook")

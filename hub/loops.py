@@ -13,10 +13,11 @@ import structlog
 
 from hub import capture, deliver, leases, resolve, runs, sweep
 from hub.env import Hub, System
-from hub.io import anchor
+from hub.io import anchor, history
 from hub.io.log import LogDown, Moved
 from hub.io.rows import Rows, StoreFull
 from hub.leases import Lease, Leased, LeaseLost
+from hub.process import Pulse
 from hub.wiring import RealEnv
 
 LOG = structlog.get_logger()
@@ -44,10 +45,12 @@ class Loops:
             LOG.info("writes_of_unknown_outcome", count=left)
         for name, step in found.items():
             own = replace(self.hub, env=Leased(self.env, held[name]))
-            thread = threading.Thread(target=self._run, args=(name, step, own), name=name)
+            pulse = self.hub.process.pulse(name, held=True)
+            thread = threading.Thread(target=self._run, args=(pulse, step, own), name=name)
             thread.daemon = True
             self._threads.append(thread)
             thread.start()
+        self.hub.process.stage = "up"
 
     def _begin(self, rows: Rows, names: list[str]) -> tuple[int, dict[str, Lease]]:
         """Whatever an older process of this file still wants to do is void from here on."""
@@ -57,6 +60,7 @@ class Loops:
 
     def stop(self, seconds: float = 30) -> bool:
         """Let every loop finish its step; whether all did in time."""
+        self.hub.process.drain()
         self._stopping.set()
         for thread in self._threads:
             self.env.wake(thread.name)
@@ -67,15 +71,23 @@ class Loops:
         house(self.hub)
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _run(self, name: str, step: Step, hub: Hub) -> None:
-        while not self._stopping.is_set():
-            self.env.wait(name, self._safely(name, step, hub))
+    def _run(self, pulse: Pulse, step: Step, hub: Hub) -> None:
+        try:
+            while not self._stopping.is_set():
+                with pulse.step():
+                    due = self._safely(pulse, step, hub)
+                pulse.rest((due - self.env.now()) / 1000)
+                self.env.wait(pulse.name, due)
+        finally:
+            pulse.ended = True
 
-    def _safely(self, name: str, step: Step, hub: Hub) -> int:
+    def _safely(self, pulse: Pulse, step: Step, hub: Hub) -> int:
+        name = pulse.name
         try:
             return step(hub)
         except LeaseLost:
             LOG.exception("lease_lost", loop=name)
+            pulse.held = False
             self._stopping.set()
         except StoreFull:
             LOG.exception("store_full", loop=name)
@@ -83,6 +95,7 @@ class Loops:
             LOG.warning("log_down", loop=name, hint=str(down))
         except Exception:
             LOG.exception("step_failed", loop=name)
+        pulse.failed += 1
         return self.env.now() + SICK_MS
 
 
@@ -126,6 +139,8 @@ def house(hub: Hub) -> int:
 
 
 def tidy_up(rows: Rows, hub: Hub) -> None:
-    """Drop what everybody has read of the log, and end the runs that are through."""
-    hub.log.prune(rows, hub.env.now() - KEEP_MS)
+    """Drop what was read by all, bury what ended long ago, and end the runs that are through."""
+    now = hub.env.now()
+    history.bury(rows, now - hub.points_on_ms, now)
+    hub.log.prune(rows, now - KEEP_MS)
     runs.finish(rows)

@@ -64,7 +64,10 @@ def init(
     systems = {name: settings_of(name, described[name], account) for name, account in found.items()}
     port, private = (free_port(wanted) for wanted in ports)
     made = files.HubSettings(
-        systems=systems, public=files.Public(port=port), private=files.Private(port=private)
+        environment="production" if any(a.live for a in found.values()) else "test",
+        systems=systems,
+        public=files.Public(port=port),
+        private=files.Private(port=private),
     )
     folder.path.mkdir(parents=True, exist_ok=True)
     for name, one in described.items():
@@ -168,6 +171,7 @@ def opened(folder: Folder) -> Iterator[Opened]:
                 anchor.keep(hub)
             yield Opened(hub, store, found, rules != on_disk)
         finally:
+            hub.codec.close()
             hub.log.close()
             for system in hub.systems.values():
                 system.close()
@@ -236,7 +240,7 @@ def check(folder: Folder) -> Checked:
     seal.read_master(folder.path / MASTER)
     for name, one in found.systems.items():
         try:
-            why, missing = check_system(folder, one)
+            why, missing = check_system(folder, one, found.environment)
         except (LookupError, ValueError, ConnectorError) as error:
             why, missing = str(error), ()
         checked.wrong += [f"{name}: {why}"] if why else []
@@ -244,12 +248,14 @@ def check(folder: Folder) -> Checked:
     return checked
 
 
-def check_system(folder: Folder, one: files.SystemSettings) -> tuple[str, tuple[str, ...]]:
+def check_system(
+    folder: Folder, one: files.SystemSettings, environment: str
+) -> tuple[str, tuple[str, ...]]:
     """Why a system cannot be used, "" where it can, and what it lacks for writes."""
     secrets = files.read_secrets(folder.path / one.credentials)
     made = wiring.connector(one.vendor)
     with asking(made, one.base_url, secrets) as api:
-        why = wiring.check_account(made.account(api), one)
+        why = wiring.check_account(made.account(api), one, environment)
         return why, () if why or not one.writes else made.check(api)
 
 

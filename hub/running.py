@@ -51,7 +51,10 @@ def running(folder: Folder) -> Iterator[Running]:
 def listen(
     stack: ExitStack, one: Opened, folder: Folder, loops: Loops
 ) -> tuple[Listener, Listener]:
-    """Take every place to listen at, then work, then listen; it ends in the reverse order."""
+    """Take every place to listen at, then work, then listen; it ends in the reverse order.
+
+    Operators are answered first, and to the last: they may ask why it is not ready.
+    """
     hub, public, own = one.hub, one.settings.public, one.settings.private
     at_public = stack.enter_context(tcp(public.host, public.port, "public.port"))
     at_own = stack.enter_context(tcp(own.host, own.port, "private.port"))
@@ -62,9 +65,12 @@ def listen(
         (public_app(hub, url), at_public),
         (command_app(hub), at_socket),
     )
+    # Probes are answered while the loops begin, and until the last one has finished.
+    private = started(stack, Listener(*apps[0]))
     loops.start()
     stack.callback(loops.stop)
-    private, webhooks, _ = (started(stack, Listener(app, bound)) for app, bound in apps)
+    webhooks, _ = (started(stack, Listener(app, bound)) for app, bound in apps[1:])
+    stack.callback(hub.process.drain)
     hub.listening.update(
         webhooks=url, operators=own.url or address(at_own), commands=str(folder.socket())
     )
@@ -87,7 +93,9 @@ def refuse_other_accounts(one: Opened) -> None:
     """A system whose credentials lead to another account is not written to, nor read."""
     for name, settings in one.settings.systems.items():
         system = one.hub.systems[name]
-        why = check_account(system.connector.account(system.api), settings)
+        why = check_account(
+            system.connector.account(system.api), settings, one.settings.environment
+        )
         if why:
             message = f"{name}: {why}"
             raise LookupError(message)

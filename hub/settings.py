@@ -24,6 +24,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -198,10 +199,26 @@ class Registry(Strict):
     ca_file: str = Field("", description="certificates that the registry's is signed with")
     credentials: str = Field("", description='file with {"username": …, "password": …}')
 
+    @field_validator("url")
+    @classmethod
+    def without_password(cls, url: str) -> str:
+        """An address of the web that holds no secret."""
+        if not re.match(r"https?://[^/@\s]+(/[^@\s]*)?$", url):
+            raise ValueError(
+                "expected http://host:port/path or https://…; username and password belong into "
+                "the file that `credentials` names"
+            )
+        return url
+
 
 class HubSettings(Strict):
     """All of hub.yaml."""
 
+    environment: Literal["production", "test"] = Field(
+        "production",
+        description="what this hub is for: test refuses every live account; production takes both "
+        "kinds, each as its `mode` says",
+    )
     state: str = Field(".synchub", description="folder of the database, beside hub.yaml")
     anchor: str = Field(
         "synchub-anchor.jsonl",
@@ -209,6 +226,12 @@ class HubSettings(Strict):
     )
     default_region: str = Field(
         "US", pattern="^[A-Z]{2}$", description="country of telephone numbers without prefix"
+    )
+    merged_days: float = Field(
+        30,
+        ge=0,
+        description="how long the golden topic tells where a merged customer went, before its "
+        "tombstone",
     )
     public: Public = Field(default_factory=Public, description="where webhooks arrive")
     private: Private = Field(default_factory=Private, description="where operators look")
@@ -239,6 +262,19 @@ class HubSettings(Strict):
             n: s if s.credentials else s.model_copy(update={"credentials": f"secrets/{n}"})
             for n, s in found.items()
         }
+
+    @field_validator("systems")
+    @classmethod
+    def of_its_environment(
+        cls, found: dict[str, SystemSettings], info: ValidationInfo
+    ) -> dict[str, SystemSettings]:
+        """What is tried out must not reach anybody's customers."""
+        live = [name for name, one in found.items() if one.mode == "live"]
+        if live and info.data.get("environment") == "test":
+            why = "environment is test, so no live account is taken: pin a test account, or connect"
+            why += " this one in the folder of another hub"
+            raise PydanticCustomError("live_in_test", why, {"below": (live[0], "mode")})
+        return found
 
     @model_validator(mode="after")
     def apart(self) -> Self:
@@ -482,7 +518,7 @@ def plain(doc: Any) -> Any:
 
 def told(path: Path, doc: Any, model: type[BaseModel], error: Any) -> str:
     """One error: file, line, key, what is wrong, and what may have been meant."""
-    place = [p for p in error["loc"] if p != "[key]"]
+    place = [p for p in error["loc"] if p != "[key]"] + list(error.get("ctx", {}).get("below", ()))
     key = ".".join(str(p) for p in place)
     line = line_of(doc, place)
     where = f"{path} line {line}" if line else str(path)
@@ -563,6 +599,16 @@ def read_secrets(path: Path) -> dict[str, str]:
     return found
 
 
+def read_login(path: Path) -> tuple[str, str]:
+    """A username and its password; raises `BadSettings`."""
+    found = read_secrets(path)
+    if found.keys() != {"username", "password"} or ":" in found["username"]:
+        raise BadSettings(
+            f'{path}: expected {{"username": …, "password": …}}, without a colon in the username'
+        )
+    return found["username"], found["password"]
+
+
 def read_token(path: Path) -> str:
     """The admin token; raises `BadSettings`."""
     try:
@@ -599,6 +645,7 @@ def render_hub(found: HubSettings) -> str:
     """A short, commented hub.yaml that reads back equal."""
     lines = [
         "# Systems and settings of this hub; every key is explained in hub/SETTINGS.md.",
+        f"environment: {found.environment}   # a test hub takes no live account",
         f"state: {found.state}             # the database; back it up with secrets/",
         f"anchor: {found.anchor}   # keep it on another disk if you can",
         f"default_region: {found.default_region}        # for telephone numbers without prefix",

@@ -18,16 +18,18 @@ import httpx
 
 from connectors._kit.contract import Account, Connector, ObjectSpec
 from hub import settings as files
-from hub.env import Hub, System, uuid7
+from hub.env import DAY_MS, Hub, System, uuid7
 from hub.inputs import link_fields
 from hub.io import seal
 from hub.io.anchor import Anchor
-from hub.io.codec import Codec
+from hub.io.codec import Codec, cdc_topic, golden_topic
 from hub.io.http import Budget, HttpApi
 from hub.io.log import Log, LogDown, TableLog
 from hub.io.rows import Rows, Store
+from hub.io.schemas import NoRegistry
 from hub.io.state import Vault
 from hub.io.store import SqlStore
+from hub.process import alive
 from hub.pure.decide import Context
 from hub.pure.model import Uid
 from hub.pure.rules import Tool
@@ -92,12 +94,14 @@ class RealEnv:
         return uuid7(self.now(), os.urandom)
 
     def sleep(self, seconds: float) -> None:
-        """See `Env`."""
+        """See `Env`; whoever waits for a tool that wants to be left alone does not hang."""
+        alive(seconds)
         time.sleep(seconds)
 
     def commit(self, work: Callable[[Rows], T], point: str) -> T:
         """See `Env`; in this world nobody dies at a named point."""
         del point
+        alive()
         return self.store.transact(work)
 
     def view(self, work: Callable[[Rows], T]) -> T:
@@ -181,8 +185,10 @@ def build(
     published = files.to_rules(rules, version, hub_settings.default_region)
     vault = open_vault(folder, store)
     anchor = Anchor(folder / hub_settings.anchor)
+    codec = open_codec(hub_settings, systems.values(), folder, env.now)
     log = open_log(hub_settings, systems.values(), folder)
-    return Hub(env, vault, log, Codec(), Context(published, tools), systems, anchor)
+    days, context = hub_settings.merged_days, Context(published, tools)
+    return Hub(env, vault, log, codec, context, systems, anchor, points_on_ms=int(days * DAY_MS))
 
 
 def open_log(hub_settings: files.HubSettings, systems: Iterable[System], folder: Path) -> Log:
@@ -204,6 +210,46 @@ def open_log(hub_settings: files.HubSettings, systems: Iterable[System], folder:
 def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore:
     """The store in the state folder. Raises `Busy` when another process has it."""
     return SqlStore(folder / hub_settings.state / "hub.db")
+
+
+def open_codec(
+    hub_settings: files.HubSettings, systems: Iterable[System], folder: Path, now: Callable[[], int]
+) -> Codec:
+    """The way into bytes. Raises `BadSettings` where a registry cannot take the schemas."""
+    one, log = hub_settings.registry, hub_settings.kafka
+    if one is None:
+        return Codec()
+    registry = import_module("hub.io.registry")  # a tenth of a second, for those who have one
+    login = files.read_login(folder / one.credentials) if one.credentials else None
+    way = registry.way(one.url, str(folder / one.ca_file) if one.ca_file else "", login)
+    try:
+        codec = Codec(registry.Registered(way, log.prefix if log else "", now))
+    except OSError as error:
+        raise files.BadSettings(f"registry.ca_file {one.ca_file}: {error}") from None
+    try:
+        register_topics(codec, systems)
+    except files.BadSettings:
+        codec.close()
+        raise
+    return codec
+
+
+def register_topics(codec: Codec, systems: Iterable[System], seconds: float = 5) -> None:
+    """Every topic that the hub writes has its schema; raises `BadSettings` within ten seconds.
+
+    From here on nothing that is written needs the registry.
+    """
+    objects = [(s.name, o, spec.entity) for s in systems for o, spec in s.specs.items()]
+    topics = {cdc_topic(system, obj): entity for system, obj, entity in objects}
+    topics |= {golden_topic(entity): entity for _, _, entity in objects}
+    end = time.monotonic() + seconds
+    for topic, entity in topics.items():
+        if time.monotonic() > end:
+            raise files.BadSettings(f"registry: it took {seconds} s for a part of the topics only")
+        try:
+            codec.prepare(topic, f"{entity}_change")
+        except NoRegistry as error:
+            raise files.BadSettings(f"registry: {error}") from None
 
 
 def open_vault(folder: Path, store: Store) -> Vault:
@@ -280,8 +326,10 @@ def tool(name: str, spec: ObjectSpec, one: files.SystemSettings) -> Tool:
 # -- the account is the one that was meant -------------------------------------------------------
 
 
-def check_account(found: Account, one: files.SystemSettings) -> str:
-    """Why this account is not the one in hub.yaml, "" when it is."""
+def check_account(found: Account, one: files.SystemSettings, environment: str = "") -> str:
+    """Why this account is not the one in hub.yaml, or is none for this environment, "" if it is."""
+    if found.live and environment == "test":
+        return "the account is live, and hub.yaml says environment: test"
     if found.id != one.account:
         return f"these credentials belong to account {found.id}, hub.yaml pins {one.account}"
     if found.id != "none" and found.live != (one.mode == "live"):

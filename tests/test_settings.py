@@ -9,8 +9,10 @@ from typing import Literal, get_args, get_origin
 
 import pytest
 
+from connectors._kit.contract import Account
 from hub import settings
 from hub.settings import BadSettings, HubSettings, SystemSettings
+from hub.wiring import check_account
 
 GOOD = HubSettings(
     systems={"crm": SystemSettings(vendor="hubspot", account="7"),
@@ -34,6 +36,27 @@ def test_what_is_written_reads_back_equal(path: Path) -> None:
     assert settings.to_rules(rules, 3, "DE").of("person", "tags[vip]") is not None
 
 
+def test_a_test_hub_takes_no_live_account(path: Path) -> None:
+    """The error stands at the line of the mode; without the mark the same file loads as before."""
+    text = settings.render_hub(GOOD).replace('mode: "test"', 'mode: "live"', 1)
+    path.write_text(text.replace("environment: production", "environment: test"))
+    (line,) = (n for n, found in enumerate(text.splitlines(), 1) if 'mode: "live"' in found)
+    wanted = rf"hub\.yaml line {line}: systems\.crm\.mode: environment is test, so no live account"
+    with pytest.raises(BadSettings, match=wanted):
+        settings.load_hub(path)
+    path.write_text("\n".join(found for found in text.splitlines() if "environment" not in found))
+    assert settings.load_hub(path).environment == "production"
+
+
+def test_an_account_that_turns_out_to_be_live_is_refused() -> None:
+    """Also where the tool has no id to pin, and nobody wrote down that it is live."""
+    one = SystemSettings(vendor="stripe")
+    found = Account("none", live=True)
+    assert "environment: test" in check_account(found, one, "test")
+    assert check_account(found, one, "production") == ""
+    assert check_account(Account("none", live=False), one, "test") == ""
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -46,6 +69,7 @@ def test_what_is_written_reads_back_equal(path: Path) -> None:
         (("  crm:", "  CRM-1:"), "is no name"),
         (("anchor: synchub-anchor.jsonl", "anchor: .synchub/anchor.jsonl"), "outside"),
         (("private:\n", "private:\n  host: 0.0.0.0\n"), "admin_token_file"),
+        (("environment: production", "environment: staging"), "'production' or 'test'"),
     ],
 )
 def test_what_is_wrong_is_named(path: Path, change: tuple[str, str], said: str) -> None:

@@ -196,6 +196,10 @@ class Brokers:
 
     # -- asking ------------------------------------------------------------------------------------
 
+    def answer(self) -> None:
+        """Raise `LogDown` unless a broker answers."""
+        self._ask("describe_cluster")
+
     def _ask(self, what: str, *asked: Any, **more: Any) -> Any:
         with self._lock:
             try:

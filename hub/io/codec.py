@@ -1,95 +1,65 @@
-"""Change events as Avro, in the shape of Debezium's envelope; the schemas are files in `schemas/`.
+"""Change events as Avro, in the shape of Debezium's envelope; `schemas/README.md` documents them.
 
-Encoded bytes begin with a magic byte and the fingerprint of their writer's schema, so that old
-bytes stay readable beside new ones. Sets are arrays of elements here and element cells inside
-(see hub/pure/model.py); `flat` and `shaped` translate.
+Encoded bytes say which schema wrote them, so that old bytes stay readable beside new ones: without
+a registry a magic byte 2 and the fingerprint of a version in `schemas/`, with one a magic byte 0
+and the registry's id, as Confluent's tools have it. Sets are arrays of elements here and element
+cells inside (see hub/pure/model.py); `shaped` translates.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from functools import cache
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import fastavro
+from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 
+from hub.io.schemas import MARK, SCHEMAS, Undecodable, fingerprint, read, schema, versions
 from hub.pure.decide import ChangeSet
-from hub.pure.model import Golden, Input, Observation, Record, Value, field_of, key_of
+from hub.pure.model import Golden, Input, Observation, Record, Uid, Value, field_of, key_of
 from hub.pure.pack import kind_of
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
-MAGIC = b"\x02"
+BY_FILE, BY_ID = b"\x02", b"\x00"  # the first byte: what stands after it
+ID = 4  # bytes of a registry's id, the highest first
 Named = tuple[str, dict[str, Any]]  # a record and its type: Avro need not try what fits a union
-MARK = 8  # bytes of the schema's fingerprint
 SETS = ("email", "phone", "mobile", "address")
+BROKEN = (
+    EOFError,
+    ValueError,
+    IndexError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    SchemaParseException,
+    SchemaResolutionError,
+)
 
 
-class Undecodable(ValueError):
-    """Bytes that are no event of ours; the text says why."""
+class Registry(Protocol):
+    """Where the schemas of topics are kept for all who read them. Raises `NoRegistry`."""
+
+    def register(self, topic: str, name: str) -> int:
+        """The id under which a topic's values are written with this schema."""
+
+    def writer(self, number: int) -> Any:
+        """The parsed schema with this id; raises `Undecodable` where there is none."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
 
 
-@cache
-def schema(name: str) -> Any:
-    """A parsed schema by the name of its file, with the types that it uses inside."""
-    named: dict[str, Any] = {}
-    *before, last = (found for part in parts(name) for found in _as_list(_read(part)))
-    for found in before:
-        fastavro.parse_schema(found, named_schemas=named)
-    return fastavro.parse_schema(last, named_schemas=named)
-
-
-def parts(name: str) -> tuple[str, ...]:
-    """The files that make up a schema, what is used before what uses it."""
-    entity = name.removesuffix("_change")
-    return ("common", entity) if entity == name else ("common", entity, name)
-
-
-def _read(name: str) -> Any:
-    return json.loads((SCHEMAS / f"{name}.avsc").read_text())
-
-
-def _as_list(found: Any) -> list[Any]:
-    return found if isinstance(found, list) else [found]
-
-
-@cache
-def fingerprint(name: str) -> bytes:
-    """Eight bytes that tell one version of a schema from another."""
-    text = json.dumps([_read(part) for part in parts(name)], sort_keys=True)
-    return sha256(text.encode()).digest()[:MARK]
-
-
-def encode(name: str, value: Mapping[str, Any]) -> bytes:
-    """An event's bytes; raises ValueError where the value does not fit the schema."""
-    out = BytesIO()
-    out.write(MAGIC + fingerprint(name))
-    fastavro.schemaless_writer(out, schema(name), dict(value), strict=True)
-    return out.getvalue()
-
-
-def decode(name: str, data: bytes) -> dict[str, Any]:
-    """An event from its bytes; raises `Undecodable`."""
-    if data[:1] != MAGIC or data[1 : 1 + MARK] != fingerprint(name):
-        message = f"not written with the schema {name!r} that this version has"
-        raise Undecodable(message)
-    stream = BytesIO(data[1 + MARK :])
+def decoded(data: bytes, writer: Any, reader: Any) -> dict[str, Any]:
+    """A value from the bytes of its writer, in the reader's shape; raises `Undecodable`."""
+    stream = BytesIO(data)
     try:
-        found = fastavro.schemaless_reader(stream, schema(name), None)
-    except (
-        EOFError,
-        ValueError,
-        IndexError,
-        TypeError,
-        KeyError,
-        OverflowError,
-        MemoryError,
-        SchemaParseException,
-    ) as error:
+        found = fastavro.schemaless_reader(stream, writer, None if writer is reader else reader)
+    except BROKEN as error:
         message = f"broken bytes: {type(error).__name__}: {error}"
         raise Undecodable(message) from error
     if stream.read(1):
@@ -117,7 +87,9 @@ def shaped(values: Mapping[str, Value]) -> dict[str, Any]:
 
 
 def _consent(state: Value) -> str:
-    return "out" if state == "out" else "in" if state else "none"
+    """What a tool says; whatever is not understood is no consent."""
+    said = state.get("state") if isinstance(state, Mapping) else state
+    return str(said) if said in ("out", "in") else "none"
 
 
 def one_element(name: str, value: Value, *, primary: bool) -> dict[str, Any]:
@@ -129,7 +101,7 @@ def one_element(name: str, value: Value, *, primary: bool) -> dict[str, Any]:
 @cache
 def known_fields(entity: str) -> frozenset[str]:
     """The fields that an entity's schema has."""
-    return frozenset(f["name"] for f in _read(entity)["fields"])
+    return frozenset(f["name"] for f in read(entity)["fields"])
 
 
 def entity_value(
@@ -182,7 +154,47 @@ def _elements(name: str, golden: Golden) -> list[Any] | None:
 
 
 class Codec:
-    """What the hub publishes, as bytes."""
+    """What the hub publishes, as bytes. With a registry, each topic's schema is kept there too."""
+
+    def __init__(self, registry: Registry | None = None, folder: Path = SCHEMAS) -> None:
+        self._registry, self._folder = registry, folder
+        self._heads: dict[str, bytes] = {}
+
+    def encode(self, topic: str, name: str, value: dict[str, Any]) -> bytes:
+        """A topic's value; raises ValueError where it does not fit the schema, `NoRegistry`."""
+        out = BytesIO()
+        out.write(self._heads.get(topic) or self.prepare(topic, name))
+        fastavro.schemaless_writer(out, schema(name, self._folder), value, strict=True)
+        return out.getvalue()
+
+    def prepare(self, topic: str, name: str) -> bytes:
+        """What the values of a topic begin with; from here on it needs no registry."""
+        if self._registry is None:
+            head = BY_FILE + fingerprint(name, self._folder)
+        else:
+            head = BY_ID + self._registry.register(topic, name).to_bytes(ID)
+        self._heads[topic] = head
+        return head
+
+    def decode(self, name: str, data: bytes) -> dict[str, Any]:
+        """An event of any version, in the present shape; raises `Undecodable`, `NoRegistry`."""
+        start = 1 + (ID if data[:1] == BY_ID else MARK)
+        writer = self._writer(name, data[:1], data[1:start])
+        return decoded(data[start:], writer, schema(name, self._folder))
+
+    def _writer(self, name: str, magic: bytes, mark: bytes) -> Any:
+        if magic == BY_ID and len(mark) == ID and self._registry is not None:
+            return self._registry.writer(int.from_bytes(mark))
+        known = versions(name, self._folder)
+        if magic == BY_FILE and mark in known:
+            return known[mark]
+        message = f"not written with any version of the schema {name!r} that is known here"
+        raise Undecodable(message)
+
+    def close(self) -> None:
+        """Let go of the registry."""
+        if self._registry is not None:
+            self._registry.close()
 
     def cdc(self, record: Record, item: Input) -> bytes:
         """An input of a record as a change event."""
@@ -199,7 +211,8 @@ class Codec:
             "merged_into": None,
             "kind": None if seen else kind_of(body),
         }
-        return encode(f"{record.entity}_change", values)
+        topic = cdc_topic(record.system, record.object)
+        return self.encode(topic, f"{record.entity}_change", values)
 
     def _before(self, record: Record, seen: Observation) -> Named | None:
         if not record.seen:
@@ -224,38 +237,48 @@ class Codec:
             "snapshot": bool(seen and seen.snapshot and not record.seen),
         }
 
-    def golden(self, change: ChangeSet) -> bytes:
-        """A new version of a golden record."""
-        entity = (change.golden or change.before or _NOBODY).entity
+    def golden(self, change: ChangeSet, at: int, merged: Iterable[Uid] = ()) -> bytes:
+        """A new version of a golden record, made at a time (ms); `merged` are those it took in."""
+        entity = entity_of(change)
         after = change.golden and entity_value(entity, golden_values(change.golden), {}, {})
         before = change.before and entity_value(entity, golden_values(change.before), {}, {})
-        merged = change.before.members if change.before and not change.golden else ()
-        return encode(
-            f"{entity}_change",
-            {
-                "before": before,
-                "after": after,
-                "op": "d" if after is None else "u" if change.before else "c",
-                "ts_ms": 0,
-                "source": {
-                    "connector": "synchub",
-                    "system": "golden",
-                    "object": entity,
-                    "id": change.uid,
-                    "revision": change.number,
-                    "actor": None,
-                    "ts_ms": None,
-                    "snapshot": False,
-                },
-                "event_id": f"{change.uid}:{change.number}",
-                "merged": sorted(merged),
-                "merged_into": change.merged_into or None,
-                "kind": None,
+        values = {
+            "before": before,
+            "after": after,
+            "op": "d" if after is None else "u" if change.before else "c",
+            "ts_ms": at,
+            "source": {
+                "connector": "synchub",
+                "system": "golden",
+                "object": entity,
+                "id": change.uid,
+                "revision": change.number,
+                "actor": None,
+                "ts_ms": None,
+                "snapshot": False,
             },
-        )
+            "event_id": f"{change.uid}:{change.number}",
+            "merged": sorted(merged),
+            "merged_into": change.merged_into or None,
+            "kind": None,
+        }
+        return self.encode(golden_topic(entity), f"{entity}_change", values)
 
 
-_NOBODY = Golden("", "person", (), {})
+def cdc_topic(system: str, obj: str) -> str:
+    """The topic of what was seen of an object; its messages are keyed by the record's uid."""
+    return f"cdc.{system}.{obj}"
+
+
+def golden_topic(entity: str) -> str:
+    """The topic of the golden records of an entity; its messages are keyed by golden id."""
+    return f"golden.{entity}"
+
+
+def entity_of(change: ChangeSet) -> str:
+    """What a golden record is, or was."""
+    known = change.golden or change.before
+    return known.entity if known else "person"
 
 
 def op(record: Record, seen: Observation | None) -> str:

@@ -19,6 +19,7 @@ import orjson
 from msgspec import to_builtins
 
 from hub.io import state
+from hub.io.codec import entity_of, golden_topic
 from hub.io.log import digits, outgoing, traceparent
 from hub.io.rows import Row, Rows, among, below
 from hub.io.seal import CannotOpen
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Sides = list[dict[str, Any]]
 Heads = dict[int, tuple[int, str]]  # lane to its length and the digest of its last entry, in hex
 LANES = 8
+BURIED_AT_ONCE = 200
 START = b"\0" * 32
 BESIDE = "differs from what the anchor saw"
 
@@ -63,7 +65,9 @@ def write(rows: Rows, hub: Hub, changes: Sequence[ChangeSet]) -> None:
         entries.append(made)
     rows.insert_many("history", entries)
     rows.upsert_many("lane", ends.values())
-    rows.insert_many("outbox", map(partial(announced, hub), changes, entries))
+    watch_ends(rows, changes, hub.env.now())
+    tell = partial(announced, hub, arrivals(changes))
+    rows.insert_many("outbox", map(tell, changes, entries))
 
 
 def link(hub: Hub, change: ChangeSet, followed: str, body: bytes, last: Row) -> Row:
@@ -89,16 +93,59 @@ def link(hub: Hub, change: ChangeSet, followed: str, body: bytes, last: Row) -> 
     }
 
 
-def announced(hub: Hub, change: ChangeSet, made: Row) -> Row:
+def arrivals(changes: Iterable[ChangeSet]) -> dict[Uid, list[Uid]]:
+    """The golden ids that went into another one, by that one's id."""
+    found: dict[Uid, list[Uid]] = {}
+    for change in changes:
+        if change.merged_into:
+            found.setdefault(change.merged_into, []).append(change.uid)
+    return found
+
+
+def announced(hub: Hub, merged: Mapping[Uid, Sequence[Uid]], change: ChangeSet, made: Row) -> Row:
     """The message that tells of a new version."""
-    entity = change.golden or change.before
     return outgoing(
-        f"golden.{entity.entity if entity else 'person'}",
+        golden_topic(entity_of(change)),
         change.uid.encode(),
-        hub.codec.golden(change),
+        hub.codec.golden(change, made["at"], merged.get(change.uid, ())),
         traceparent(made["head"]["trace"], f"{change.uid}:{change.number}"),
         made["at"],
     )
+
+
+def watch_ends(rows: Rows, changes: Sequence[ChangeSet], at: int) -> None:
+    """Golden records that ended get their tombstone later; those that came back get none.
+
+    This stands before the messages of the same transaction, so that whoever publishes a tombstone
+    at this moment does it either before them or not at all. Both take their rows in one order.
+    """
+    last = {c.uid: c for c in sorted(changes, key=lambda c: (c.uid, c.number))}.values()
+    ended = [c for c in last if c.golden is None]
+    if back := [c.uid for c in last if c.golden and c.before and c.before.merged_into]:
+        rows.delete("ended", {"uid": among(back)})
+    if ended:
+        found = [{"uid": c.uid, "entity": entity_of(c), "at": at} for c in ended]
+        rows.upsert_many("ended", found)
+
+
+def bury(rows: Rows, before: int, at: int) -> int:
+    """Publish the tombstones of golden records that ended before a time (ms); returns how many.
+
+    Who was merged in the meantime once more, or came back, is not there any more when its row is
+    to be removed.
+    """
+    due = rows.select("ended", {"at": below(before)}, order=("at",), limit=BURIED_AT_ONCE)
+    due.sort(key=lambda row: row["uid"])
+    gone = [r for r in due if rows.delete("ended", {"uid": r["uid"], "at": r["at"]})]
+    rows.insert_many("outbox", [tombstone(row, at) for row in gone])
+    return len(gone)
+
+
+def tombstone(ended: Row, at: int) -> Row:
+    """A message without a value: a compacted topic forgets what it held under this key."""
+    event = f"{ended['uid']}:end"
+    headers = traceparent(digits(event, 16), event)
+    return outgoing(golden_topic(ended["entity"]), ended["uid"].encode(), None, headers, at)
 
 
 def all_traces(rows: Rows, changes: Iterable[ChangeSet]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as Received
 
 from hub.io.brokers import Brokers, advice_on, data_client
-from hub.io.log import Door, Log, LogDown, Message, Moved, Offsets, Place
+from hub.io.log import Behind, Door, Log, LogDown, Message, Moved, Offsets, Place, by_topic
 from hub.io.rows import Conflict, Row, Rows, among
 from hub.io.state import count
 from hub.settings import Kafka
@@ -201,11 +201,19 @@ class KafkaLog(Log):
 
     # -- how it is ---------------------------------------------------------------------------------
 
-    def lag(self, rows: Rows, group: str) -> int:
-        """See `Log`; as of a moment ago, and as last seen where the brokers do not answer."""
+    def behind(self, rows: Rows, group: str) -> dict[str, Behind]:
+        """See `Log`; as of a moment ago, and as last seen where the brokers do not answer.
+
+        Since when is known of what this process has taken from the brokers and not done yet.
+        """
         stored = positions(rows, {"group": group})
         ends = self._known_ends(stored)
-        return sum(max(0, ends.get(place, 0) - at.offset) for place, at in stored.items())
+        left = {place: max(0, ends.get(place, 0) - at.offset) for place, at in stored.items()}
+        reader = self._readers.get(group)
+        since: dict[Place, int | None] = {}
+        for m in list(reader.held) if reader else ():
+            since.setdefault((m.topic, m.partition), m.at)
+        return by_topic(left, since)
 
     def _known_ends(self, places: Iterable[Place]) -> dict[Place, int]:
         asked, known = self._ends
@@ -216,6 +224,14 @@ class KafkaLog(Log):
                 LOG.warning("lag_unknown", hint=str(error))
             self._ends = time.monotonic(), known
         return known
+
+    def reachable(self) -> None:
+        """See `Log`."""
+        self.brokers.answer()
+
+    def reads(self) -> Mapping[str, int]:
+        """See `Log`."""
+        return {group: len(reader.epochs) for group, reader in list(self._readers.items())}
 
     def prune(self, rows: Rows, before: int) -> int:
         """See `Log`; the brokers do it themselves."""

@@ -221,6 +221,7 @@ _table(
     _must("not_before", Ms, 0),
     _must("attempts", Int, 0),
     _may("answer", Text),
+    _may("trace", Text),
     index=(("system", "state", "not_before"),),
 )
 
@@ -312,6 +313,14 @@ _table(
     _must("doc", Blob),
     index=(("merged_into", "uid"),),
     of=("uid",),
+)
+_table(
+    "ended",  # golden records whose tombstone is not published yet
+    _key("uid", Uid),
+    _must("entity", Text),
+    _must("at", Ms),
+    index=(("at",),),
+    small=True,
 )
 _table(
     "assoc",

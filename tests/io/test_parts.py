@@ -1,14 +1,11 @@
-"""Log, seal, codec, anchor, leases of calls: the small parts between the rules and the world."""
+"""Log, seal, anchor, leases of calls: the small parts between the rules and the world."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,9 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors._kit.contract import Denied, Limits, Unavailable, Unreadable
-from hub.io import codec
 from hub.io.anchor import Anchor, BadAnchor, Line
-from hub.io.codec import Codec, Undecodable, decode
 from hub.io.http import Budget, HttpApi, retry_after_ms
 from hub.io.rows import Rows, Store
 from hub.io.seal import (
@@ -32,7 +27,6 @@ from hub.io.seal import (
 )
 from hub.io.store import SqlStore
 from hub.io.twin import DictStore
-from hub.pure.model import Input, Observation, Record
 
 UID = "01a0c450-7f5a-75b1-a522-4a58b791f1d8"
 
@@ -120,57 +114,6 @@ def test_the_master_key_is_private(tmp_path: Path) -> None:
         read_master(path)
     with pytest.raises(BadKeyFile, match="backup"):
         read_master(tmp_path / "none")
-
-
-# -- codec -------------------------------------------------------------------------------------
-
-VALUES = st.fixed_dictionaries(
-    {},
-    optional={
-        "email": st.none() | st.just("jane@x.com"),
-        "name": st.none() | st.just({"given": "Jane", "family": "Doe"}),
-        "tags": st.lists(st.sampled_from(["a", "b"]), unique=True),
-        "balance": st.none() | st.just({"minor": -5, "currency": "EUR"}),
-        "delinquent": st.none() | st.booleans(),
-        "note": st.none() | st.text(max_size=20).filter(lambda t: t.isprintable()),
-    },
-)
-
-
-@given(VALUES)
-def test_absent_and_cleared_stay_apart(values: dict[str, Any]) -> None:
-    """Covered and null is cleared, not covered is absent, after a way through Avro."""
-    record = Record(UID, "person", "crm", "contacts", "7")
-    item = Input(UID, 3, Observation(1, 2, values, {"phone": "no scope"}, {"x": "y"}))
-    told = decode("person_change", Codec().cdc(record, item))
-    after = told["after"]
-    assert sorted(after["covered"]) == sorted(values)
-    assert after["unknown"] == {"phone": "no scope"}
-    assert after["ext"] == {"x": "y"}
-    assert told["event_id"] == f"{UID}:3"
-    for name in codec.known_fields("person") - set(values) - {"covered", "unknown", "ext"}:
-        assert after[name] is None
-    if values.get("email"):
-        assert after["email"][0]["value"] == "jane@x.com"
-    if "tags" in values:
-        assert [t["value"] for t in after["tags"]] == values["tags"]
-
-
-@given(st.binary(max_size=200))
-def test_foreign_bytes_are_refused(data: bytes) -> None:
-    """No bytes from outside break the reader; they are refused with a reason."""
-    good = codec.MAGIC + codec.fingerprint("person_change")
-    for tried in (data, good + data):
-        with contextlib.suppress(Undecodable):
-            assert isinstance(decode("person_change", tried), dict)
-
-
-def test_schemas_only_have_optional_fields_with_defaults() -> None:
-    """Old and new versions read each other: entity fields are nullable or have a default."""
-    for name in ("person", "company"):
-        doc = json.loads((codec.SCHEMAS / f"{name}.avsc").read_text())
-        assert all("default" in f for f in doc["fields"]), name
-        assert "enum" not in json.dumps(doc)
 
 
 # -- anchor ------------------------------------------------------------------------------------
