@@ -38,6 +38,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail (printf "hub.%s is missing: give the values of hub.yaml under `hub`, as deploy/README.md shows" $key) -}}
 {{- end -}}
 {{- end -}}
+{{- if not .Values.secrets -}}
+{{- fail "secrets is missing: the names of Secrets that hold master.key, admin_token and the credentials" -}}
+{{- end -}}
 {{- range $door, $part := dict "public" "public" "console" "private" -}}
 {{- if and (get $.Values.ingress $door).enabled (not (get $hub $part).url) -}}
 {{- fail (printf "hub.%s.url is missing: the address of ingress.%s, as https://…" $part $door) -}}
@@ -87,7 +90,7 @@ seccompProfile: {type: RuntimeDefault}
   projected:
     defaultMode: 0400
     sources:
-    {{- range required "secrets is missing: the names of Secrets that hold master.key and the credentials" .root.Values.secrets }}
+    {{- range .root.Values.secrets }}
     - secret: {name: {{ . | quote }}}
     {{- end }}
 {{- with .root.Values.tls }}
