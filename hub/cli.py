@@ -138,6 +138,9 @@ def sandbox(
     seed: Annotated[int, typer.Option(help="another seed, other customers")] = 1,
     customers: Annotated[int, typer.Option(min=0, help="how many customers there are")] = 500,
     port: Annotated[int, typer.Option(help="the first port; 0 takes free ones")] = 0,
+    host: Annotated[
+        str, typer.Option(help="this machine's name or address; one off loopback lets others in")
+    ] = "127.0.0.1",
 ) -> None:
     """Serve sandboxed tools over HTTP on this machine, until Ctrl-C.
 
@@ -155,7 +158,7 @@ def sandbox(
 
     with told():
         served = serve.start(
-            [s.strip() for s in systems.split(",") if s.strip()], seed, customers, port
+            [s.strip() for s in systems.split(",") if s.strip()], seed, customers, port, host
         )
         serve.describe(served, describe)
     for name, one in served.items():
