@@ -53,7 +53,7 @@ def ran(name: str, *words: str | Path, given: str | None = None) -> str:
     try:
         program = hadolint() if name == "hadolint" else str(fetched.tool(name))
     except Missing as error:
-        lacking("deploy", str(error))
+        lacking("promtool" if name == "promtool" else "deploy", str(error))
     quiet = {k: v for k, v in os.environ.items() if not k.startswith(("KUBE", "HELM"))}
     return subprocess.run(  # noqa: S603
         [program, *map(str, words)],

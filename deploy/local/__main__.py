@@ -72,7 +72,7 @@ def fetch() -> int:
     except Missing as error:
         say(f"no Kafka and no registry here, tests of them are skipped: {error}\n")
     try:
-        for name in fetched.TOOLS:
+        for name in fetched.wanted():
             fetched.build(name)
     except Missing as error:
         say(f"what is deployed is not checked by every tool, those tests are skipped: {error}\n")

@@ -31,6 +31,11 @@ TOOLS = {
 }
 
 
+def wanted() -> list[str]:
+    """The tools to build: the largest only for the long tests, it takes several minutes."""
+    return [name for name in TOOLS if name != "promtool" or os.environ.get("HUB_TEST_LONG")]
+
+
 @cache
 def java() -> str:
     """The java that is installed, new enough for Kafka."""
