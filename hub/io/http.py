@@ -20,6 +20,7 @@ import orjson
 import tenacity
 
 from connectors._kit.contract import Denied, Limits, Reply, Unavailable, Unreadable
+from hub.io import traces
 
 LARGEST = 32 * 1024 * 1024
 READ_TRIES = 4
@@ -42,6 +43,7 @@ class Budget:
     sleep: Callable[[float], None]
     free_at: float = 0.0
     blocked_until: int = 0
+    taken: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self) -> None:
@@ -54,9 +56,22 @@ class Budget:
         """How long the tool wants to be left alone from now on."""
         return max(0, self.blocked_until - self.now())
 
+    @property
+    def left(self) -> int:
+        """How many calls could be made at once now, without a wait."""
+        now, gap, burst = self.now(), self._gap, self._burst
+        return 0 if self.blocked_ms else max(0, int((now - max(self.free_at, now - burst)) / gap))
+
+    @property
+    def _gap(self) -> float:
+        return self.limits.per_ms / self.limits.calls
+
+    @property
+    def _burst(self) -> int:
+        return min(self.limits.per_ms, 1_000)
+
     def _try(self) -> float:
-        gap = self.limits.per_ms / self.limits.calls
-        burst = min(self.limits.per_ms, 1_000)
+        gap, burst = self._gap, self._burst
         with self._lock:
             now = self.now()
             if self.blocked_until > now:
@@ -65,6 +80,7 @@ class Budget:
             if self.free_at > now:
                 return self.free_at - now
             self.free_at += gap
+            self.taken += 1
             return 0
 
     def wait(self, after_ms: int) -> None:
@@ -126,7 +142,7 @@ class HttpApi:
             limits=httpx.Limits(max_connections=budget.limits.connections),
         )
         self._headers = headers
-        self._budget = budget
+        self.budget = self._budget = budget
         self.counts = Counts()
 
     def get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> Reply:
@@ -148,12 +164,15 @@ class HttpApi:
         form: Sequence[tuple[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """A write; sent once, and not at all while the tool wants to be left alone for long."""
+        """A write; sent once, and not at all while the tool wants to be left alone for long.
+
+        It carries the trace of the change that it is part of.
+        """
         if (blocked := self._budget.blocked_ms) > PATIENCE_MS:
             message = f"{method} {path}: not sent, the tool asked to be left alone"
             raise Unavailable(message, after_ms=blocked, sent=False)
         self.counts.writes += 1
-        more: dict[str, Any] = {"headers": dict(headers or {})}
+        more: dict[str, Any] = {"headers": {**traces.headers(), **(headers or {})}}
         if form is not None:
             more["content"] = urlencode(list(form)).encode()
             more["headers"]["Content-Type"] = "application/x-www-form-urlencoded"
