@@ -8,18 +8,17 @@ removal comes one version later.
 
 from __future__ import annotations
 
-from collections.abc import Sized
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import orjson
 import sqlalchemy as sa
 
-T = TypeVar("T", bound=Sized)
 UIDS_KEPT = 1 << 14  # a batch names each of its uids dozens of times
 LONGEST_NAME = 800  # bytes
 LARGEST = 128 << 20  # bytes of one value: PostgreSQL ends at a GiB, with all copies of it
+TOO_LARGE = f"a value of more than {LARGEST >> 20} MiB"
 
 
 class Kind(sa.TypeDecorator[Any]):
@@ -73,7 +72,10 @@ class Doc(Kind):
     def put(value: Any) -> bytes:
         """Pack; keys in order, so that equal values are equal bytes. Raises TypeError."""
         # A copy of the right size: orjson's own bytes carry a buffer of 4 kB.
-        return within(memoryview(orjson.dumps(value, option=_ONLY_JSON)).tobytes(), LARGEST)
+        packed = memoryview(orjson.dumps(value, option=_ONLY_JSON)).tobytes()
+        if len(packed) > LARGEST:
+            raise ValueError(TOO_LARGE)
+        return packed
 
     get = orjson.loads
 
@@ -92,7 +94,9 @@ class Text(Kind):
             raise ValueError("text with a NUL character")
         if not text.isascii():
             text.encode()  # raises UnicodeEncodeError, a ValueError
-        return within(text, LARGEST)
+        if len(text) > LARGEST:
+            raise ValueError(TOO_LARGE)
+        return text
 
 
 class Name(Text):
@@ -124,13 +128,6 @@ def name_of(text: str) -> str:
     if len(text.encode(errors="replace")) <= LONGEST_NAME:
         return text
     return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-
-
-def within(value: T, most: int) -> T:
-    """The same value; raises ValueError where it is longer."""
-    if len(value) > most:
-        raise ValueError(f"a value of more than {most >> 20} MiB")
-    return value
 
 
 class Int(Kind):
@@ -178,7 +175,9 @@ class Blob(Kind):
         """The same; raises TypeError where it is not bytes."""
         if not isinstance(value, bytes):
             raise TypeError(f"{type(value).__name__} in place of bytes")
-        return within(value, LARGEST)
+        if len(value) > LARGEST:
+            raise ValueError(TOO_LARGE)
+        return value
 
 
 class Digest(Blob):
