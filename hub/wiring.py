@@ -16,13 +16,22 @@ from typing import Protocol, TypeVar
 
 import httpx
 
-from connectors._kit.contract import Account, Connector, Connects, Declares, ObjectSpec, OwnApi
+from connectors._kit.contract import (
+    Account,
+    Connector,
+    Connects,
+    Declares,
+    Limits,
+    ObjectSpec,
+    OwnApi,
+)
 from connectors._kit.source import Kinds, Misdeclared, Source
 from hub import settings as files
 from hub.env import DAY_MS, Hub, System, uuid7
 from hub.inputs import link_fields
 from hub.io import seal
 from hub.io.anchor import Anchor
+from hub.io.budget import SharedBudget
 from hub.io.codec import Codec, cdc_topic, golden_topic
 from hub.io.http import Budget, HttpApi
 from hub.io.log import Log, LogDown, TableLog
@@ -368,8 +377,7 @@ def system(
     limits = made.limits
     if one.calls_per_second:
         limits = replace(limits, calls=max(1, int(one.calls_per_second * 10)), per_ms=10_000)
-    budget = Budget(limits, env.now, env.sleep)
-    api = client(made, one.base_url, secrets, budget, transport)
+    api = client(made, one.base_url, secrets, budget(name, limits, env), transport)
     specs = {s.object: with_settings(s, one) for s in made.objects}
     tools = {o: tool(name, s, one) for o, s in specs.items()}
     return System(
@@ -384,6 +392,13 @@ def system(
         sweep_ms=int(one.sweep_seconds * 1000),
         webhooks=one.webhooks,
     )
+
+
+def budget(account: str, limits: Limits, env: RealEnv) -> Budget:
+    """What an account allows: one for this process, or for all where several may share a store."""
+    if isinstance(env.store, SqlStore):
+        return Budget(limits, env.now, env.sleep)
+    return SharedBudget(limits, env.now, env.sleep, account=account, by=env.uid(), store=env.store)
 
 
 def with_settings(spec: ObjectSpec, one: files.SystemSettings) -> ObjectSpec:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
@@ -42,21 +43,48 @@ class Budget:
     sleep: Callable[[float], None]
     free_at: float = 0.0
     blocked_until: int = 0
+    taken: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self) -> None:
-        """Wait for one call's share of the budget, then spend it."""
+    def take(self, what: str = "", patience_ms: float = math.inf) -> None:
+        """Wait for one call's share of the budget, then spend it on `what`.
+
+        Raises Unavailable, unsent, where the tool wants to be left alone for longer than that.
+        """
         while (wait := self._try()) > 0:
+            if (blocked := self.blocked_ms) > patience_ms:
+                message = f"{what}: not sent, the tool asked to be left alone"
+                raise Unavailable(message, after_ms=blocked, sent=False)
             self.sleep(wait / 1000)
+
+    def connection(self) -> AbstractContextManager[None]:
+        """Room for a call beside those that are on their way; one process has its client's."""
+        return nullcontext()
+
+    def close(self) -> None:
+        """Nobody calls any more."""
 
     @property
     def blocked_ms(self) -> int:
         """How long the tool wants to be left alone from now on."""
         return max(0, self.blocked_until - self.now())
 
+    @property
+    def left(self) -> int:
+        """How many calls could be made at once now, without a wait."""
+        now, gap, burst = self.now(), self._gap, self._burst
+        return 0 if self.blocked_ms else max(0, int((now - max(self.free_at, now - burst)) / gap))
+
+    @property
+    def _gap(self) -> float:
+        return self.limits.per_ms / self.limits.calls
+
+    @property
+    def _burst(self) -> int:
+        return min(self.limits.per_ms, 1_000)
+
     def _try(self) -> float:
-        gap = self.limits.per_ms / self.limits.calls
-        burst = min(self.limits.per_ms, 1_000)
+        gap, burst = self._gap, self._burst
         with self._lock:
             now = self.now()
             if self.blocked_until > now:
@@ -65,6 +93,7 @@ class Budget:
             if self.free_at > now:
                 return self.free_at - now
             self.free_at += gap
+            self.taken += 1
             return 0
 
     def wait(self, after_ms: int) -> None:
@@ -149,9 +178,6 @@ class HttpApi:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """A write; sent once, and not at all while the tool wants to be left alone for long."""
-        if (blocked := self._budget.blocked_ms) > PATIENCE_MS:
-            message = f"{method} {path}: not sent, the tool asked to be left alone"
-            raise Unavailable(message, after_ms=blocked, sent=False)
         self.counts.writes += 1
         more: dict[str, Any] = {"headers": dict(headers or {})}
         if form is not None:
@@ -159,7 +185,7 @@ class HttpApi:
             more["headers"]["Content-Type"] = "application/x-www-form-urlencoded"
         elif json is not None:
             more["json"] = json
-        return self._call(method, path, **more)
+        return self._call(method, path, PATIENCE_MS, **more)
 
     def pause(self, ms: int) -> None:
         """Let time pass while the tool works on something."""
@@ -167,6 +193,7 @@ class HttpApi:
 
     def close(self) -> None:
         """Let go of the connections."""
+        self._budget.close()
         self._client.close()
 
     def _again(self, call: Callable[[], Reply]) -> Reply:
@@ -179,8 +206,12 @@ class HttpApi:
         )
         return retrying(call)
 
-    def _call(self, method: str, path: str, **more: Any) -> Reply:
-        self._budget.take()
+    def _call(self, method: str, path: str, patience_ms: float = math.inf, **more: Any) -> Reply:
+        with self._budget.connection():
+            self._budget.take(f"{method} {path}", patience_ms)
+            return self._called(method, path, **more)
+
+    def _called(self, method: str, path: str, **more: Any) -> Reply:
         start = self._budget.now()
         headers = {**self._headers(), **more.pop("headers", {})}
         if not more.get("params"):

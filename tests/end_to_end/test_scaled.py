@@ -31,3 +31,6 @@ def test_an_edit_goes_through_all_roles(scaled: Cluster) -> None:
     scaled.site.act("hubspot", "update", "contacts", contact, email="newer@x.com")
     assert wait(lambda: "newer@x.com" in emails(scaled), 30)
     assert scaled.quiet()
+    budgets = scaled.view(lambda rows: rows.select("budget"))
+    assert {row["account"] for row in budgets} == set(scaled.hub.systems)
+    assert all(len(row["takers"]) > 1 for row in budgets), "several share each of them"
