@@ -2,15 +2,15 @@
 
 A call takes as much of an account's time as the account allows calls in (`gap`), and no two calls
 take the same time. The account's row says up to when its time is given away, by the store's clock.
-Whoever leases a portion makes each of its calls at its time or a little later. So all processes
-together call no faster than one bucket would let one process. What is not used within `HELD_MS` is
-lost: given back it might be used twice.
+Whoever leases a portion makes each of its calls at its time, or later while the portion holds. So
+all processes together call no faster than one bucket would let one process. What is not used
+within `HELD_MS` is lost: given back it might be used twice.
 
 Time is given away for `AHEAD_MS` at most, and shared by those that have asked of late: one process
-alone has half a second in hand, several have less each, and none more than it will need, judged by
-what it has used. The next portion is on its way while the present one is used. What the tool said
-(429) is in the row too: nobody gets a portion before then, and what is in hand ends within a
-second. Without the store no call is made, once the portion in hand is used up.
+alone has all of it in hand, several have less each, and none more than it will need, judged by what
+it has used. The next portion is on its way while the present one is used. What the tool said (429)
+is in the row too: nobody gets a portion before then, and what is in hand ends within `HELD_MS`.
+Without the store no call is made, once the portion in hand is used up.
 
 Simultaneous connections are divided by those that have asked of late, at least one each: more
 exactly would need the store for every call.
@@ -30,10 +30,10 @@ from connectors._kit.contract import Unavailable
 from hub.io.http import LONGEST_WAIT_MS, Budget
 from hub.io.rows import Conflict, Row, Rows, Store, StoreFull
 
-AHEAD_MS = 500
-HELD_MS = 800  # after which a portion is void: all are quiet within a second of a 429
+AHEAD_MS = 250  # who wants a call while others want all waits for as long
+HELD_MS = 500
 TAKER_MS = 10_000
-STORE_S = 5  # that a call waits for the store
+STORE_MS = 5_000  # that a call waits for the store
 ROOM_S = 30  # that a call waits for a connection
 
 
@@ -41,13 +41,13 @@ ROOM_S = 30  # that a call waits for a connection
 class Asked:
     """A process, `by`, wants so many `calls` to an account, and knows how long that is `blocked`.
 
-    Times in ms: `gap` is what one call takes, `burst` how old time may be that is given away.
+    Times in ms: `gap` is what one call takes, `old` how old time may be that is given away.
     """
 
     account: str
     by: str
     gap: float
-    burst: int
+    old: int
     calls: int
     blocked: int
 
@@ -92,7 +92,7 @@ def share(row: Row, asked: Asked, now: int) -> tuple[Row, Granted]:
     """
     known: dict[str, int] = row["takers"]
     takers = {by: at for by, at in known.items() if at > now - TAKER_MS} | {asked.by: now}
-    first = max(row["free_at"] - now, -asked.burst)
+    first = max(row["free_at"] - now, -asked.old)
     first = min(first, AHEAD_MS + ceil(asked.gap))
     blocked = max(row["blocked_until"] - now, asked.blocked, 0)
     blocked = min(blocked, LONGEST_WAIT_MS)
@@ -122,13 +122,6 @@ class Portion:
     calls: int
     at: float
     until: int
-
-    def age(self, now: int, gap: float, burst: int) -> None:
-        """Drop what was not used in time."""
-        late = ceil((now - burst - self.at) / gap)
-        lost = self.calls if now > self.until else min(max(0, late), self.calls)
-        self.calls -= lost
-        self.at += lost * gap
 
 
 @dataclass(kw_only=True)
@@ -170,7 +163,7 @@ class SharedBudget(Budget):
         """See `Budget`. Raises Unavailable, unsent, where none is free for long."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._calling < self._room, ROOM_S):
-                message = f"not sent: all {self._room} connections to {self.account} are in use"
+                message = f"not sent, all {self._room} connections to {self.account} are in use"
                 raise Unavailable(message, sent=False)
             self._calling += 1
         try:
@@ -187,8 +180,9 @@ class SharedBudget(Budget):
     # -- what is in hand ---------------------------------------------------------------------------
 
     def _try(self) -> float:
+        until = self.now() + STORE_MS
         while (wait := self._from_hand()) is None:
-            self._fetch()
+            self._fetch(max(0, until - self.now()))
         return wait
 
     def _from_hand(self) -> float | None:
@@ -207,9 +201,7 @@ class SharedBudget(Budget):
             return 0
 
     def _first(self, now: int) -> Portion | None:
-        for held in self._hand:
-            held.age(now, self._gap, self._burst)
-        while self._hand and not self._hand[0].calls:
+        while self._hand and not (self._hand[0].calls and now <= self._hand[0].until):
             self._hand.popleft()
         return self._hand[0] if self._hand else None
 
@@ -228,23 +220,23 @@ class SharedBudget(Budget):
             self._coming = self._worker.submit(self._exchange)
         return self._coming
 
-    def _fetch(self) -> None:
+    def _fetch(self, patience_ms: int) -> None:
         with self._lock:
             coming = self._send_for()
         try:
-            coming.result(STORE_S)
+            coming.result(patience_ms / 1000)
         except (TimeoutError, StoreFull) as error:
-            why = str(error) or f"no answer within {STORE_S} s"
-            message = f"not sent: the store gives out no calls to {self.account}: {why}"
+            why = str(error) or f"no answer that was in time for {STORE_MS} ms"
+            message = f"not sent, the store gives out no calls to {self.account}: {why}"
             raise Unavailable(message, after_ms=1_000, sent=False) from error
 
     def _exchange(self) -> None:
         """Tell the store what the tool said, hear what others heard, and lease a portion."""
         with self._lock:
             began = self.now()
-            asked = Asked(
-                self.account, self.by, self._gap, self._burst, self._wanted(began), self.blocked_ms
-            )
+            old = max(0, self._burst - HELD_MS)
+            wanted, blocked = self._wanted(began), self.blocked_ms
+            asked = Asked(self.account, self.by, self._gap, old, wanted, blocked)
             self._asked_at, self._taken_before = began, self.taken
         granted = self.store.transact(lambda rows: lease(rows, asked, began))
         with self._changed:

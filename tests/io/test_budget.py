@@ -14,25 +14,29 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import httpx
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors._kit.contract import Limits, Unavailable
 from deploy.local.parts import Postgres
-from hub.io.budget import AHEAD_MS, STORE_S, Asked, SharedBudget, share
+from hub.io.budget import AHEAD_MS, HELD_MS, STORE_MS, Asked, SharedBudget, share
 from hub.io.http import Budget, HttpApi
 from hub.io.postgres import PostgresStore
-from hub.io.rows import Row
+from hub.io.rows import Row, Rows, above
 from hub.io.store import SqlStore
 from hub.wiring import Clock, RealEnv, budget
 
+T = TypeVar("T")
 LIMITS = Limits(50, 1_000)
 GAP = LIMITS.per_ms / LIMITS.calls
+OLD_MS = 500
 LATE_MS = 100  # that a call may be on its way, on a busy machine
 NEW: Row = {"account": "tool", "free_at": 0, "blocked_until": 0, "takers": {}}
 
@@ -135,7 +139,7 @@ def now_ms() -> float:
 
 def asked(by: str = "a", calls: int = 1, blocked: int = 0) -> Asked:
     """One process wants some."""
-    return Asked("tool", by, GAP, 1_000, calls, blocked)
+    return Asked("tool", by, GAP, OLD_MS, calls, blocked)
 
 
 @given(
@@ -153,17 +157,17 @@ def test_no_time_is_given_away_twice(asks: list[tuple[int, str, int]]) -> None:
         if granted.calls:
             begin = now + granted.ahead
             last = begin + (granted.calls - 1) * GAP
-            assert now - 1_000 <= begin
+            assert now - OLD_MS <= begin
             assert last <= now + AHEAD_MS
             given_away.append((begin, last + GAP))
     assert all(one[1] <= other[0] for one, other in pairwise(given_away))
 
 
 def test_a_portion_is_smaller_where_several_want_some() -> None:
-    """One alone gets half a second's calls at once; of four each gets a quarter of them."""
+    """One alone gets a quarter of a second's calls at once; of four each gets a quarter of it."""
     alone = share(NEW, asked(calls=100), 1_000_000)[1].calls
     taken = {**NEW, "takers": dict.fromkeys("bcd", 999_000)}
-    assert (alone, share(taken, asked(calls=100), 1_000_000)[1].calls) == (25, 6)
+    assert (alone, share(taken, asked(calls=100), 1_000_000)[1].calls) == (12, 3)
     gone = {**NEW, "takers": dict.fromkeys("bcd", 900_000)}
     assert share(gone, asked(calls=100), 1_000_000)[1].calls == alone
 
@@ -180,6 +184,75 @@ def test_one_process_alone_asks_no_store(tmp_path: Path) -> None:
     """With a file of its own a hub counts for itself."""
     with closing(SqlStore(tmp_path / "hub.db")) as store:
         assert type(budget("tool", LIMITS, RealEnv(store))) is Budget
+
+
+class Counted(SqlStore):
+    """A store that counts what it is asked."""
+
+    asked = 0
+
+    def transact(self, work: Callable[[Rows], T]) -> T:
+        """See `Store`."""
+        self.asked += 1
+        return super().transact(work)
+
+
+class Slow:
+    """Time that passes by sleeping."""
+
+    def __init__(self) -> None:
+        self.ms = 1_000_000
+
+    def now(self) -> int:
+        """The time."""
+        return self.ms
+
+    def sleep(self, seconds: float) -> None:
+        """Let it pass."""
+        self.ms += ceil(seconds * 1000)
+
+
+def shares(store: SqlStore, clock: Slow, by: str) -> SharedBudget:
+    """A process's share, in a time of its own."""
+    return SharedBudget(LIMITS, clock.now, clock.sleep, account="tool", by=by, store=store)
+
+
+def test_what_is_in_hand_ends_with_what_another_was_told(tmp_path: Path) -> None:
+    """A portion is used for half a second, whatever comes; then the store is heard."""
+    clock = Slow()
+    with (
+        closing(SqlStore(tmp_path / "hub.db")) as store,
+        closing(shares(store, clock, "a")) as one,
+        closing(shares(store, clock, "b")) as other,
+    ):
+        for _ in range(20):
+            one.take()
+        other.wait(60_000)
+        until = time.monotonic() + 10
+        while not store.view(lambda r: r.select("budget", {"blocked_until": above(clock.ms)})):
+            assert time.monotonic() < until
+        one.take(patience_ms=1_000)
+        clock.ms += HELD_MS + 1
+        with pytest.raises(Unavailable, match="left alone"):
+            one.take(patience_ms=1_000)
+
+
+def test_a_portion_is_for_many_calls(tmp_path: Path) -> None:
+    """Who calls all the time asks the store a few times a second, who calls seldom once a call."""
+    clock = Slow()
+    with (
+        closing(Counted(tmp_path / "hub.db")) as store,
+        closing(shares(store, clock, "a")) as shared,
+    ):
+        for _ in range(5):
+            clock.sleep(10)
+            shared.take()
+        assert store.asked == 5
+        began = clock.ms
+        for _ in range(500):
+            shared.take()
+        assert store.asked <= 5 + (clock.ms - began) / 1000 * 15
+        assert shared.taken == 505
 
 
 # -- on PostgreSQL ---------------------------------------------------------------------------------
@@ -264,7 +337,7 @@ def test_a_process_that_dies_takes_only_its_portion_along(postgres: str) -> None
 
 
 def test_what_the_tool_tells_one_is_told_to_all(postgres: str) -> None:
-    """After a 429 all are quiet within a second, until it is over."""
+    """After a 429 all are quiet within half a second, until it is over."""
     account = Account()
     with (
         process(postgres, "a", account) as one,
@@ -277,7 +350,7 @@ def test_what_the_tool_tells_one_is_told_to_all(postgres: str) -> None:
         told = now_ms()
         time.sleep(6)
     after = [at - told for at, by, _ in account.calls if at > told]
-    quiet = [at for at in after if 1_000 < at < 3_900]
+    quiet = [at for at in after if HELD_MS + LATE_MS < at < 3_900]
     assert not quiet
     assert [at for at in after if at > 3_900], "when it is over they go on"
     assert account.refused == 0
@@ -316,6 +389,23 @@ def test_connections_are_divided(postgres: str) -> None:
     assert (alone, max(account.busy)) == (4, 4)
 
 
+def test_a_store_that_hangs_stops_calls(postgres: str) -> None:
+    """Whoever waits for a portion hears why there is none, and the one that comes late is void."""
+    account = Account()
+    with process(postgres, "a", account) as api, psycopg.connect(postgres) as other:
+        api.send("POST", "/a")
+        other.execute("SELECT * FROM synchub.budget FOR UPDATE")
+        held = threading.Timer(STORE_MS / 1000 + 1, other.rollback)
+        held.start()
+        with pytest.raises(Unavailable, match="gives out no calls to tool") as failure:
+            send_on(api)
+        held.join()
+        assert not failure.value.sent
+        before = account.count().total()
+        api.send("POST", "/a")
+        assert account.count().total() == before + 1
+
+
 def test_without_the_store_calls_stop(own_postgres: Callable[..., Postgres]) -> None:
     """What is in hand is used, then nothing is sent, and the reason is told; later it goes on."""
     server = own_postgres()
@@ -329,7 +419,7 @@ def test_without_the_store_calls_stop(own_postgres: Callable[..., Postgres]) -> 
             send_on(api)
         assert not failure.value.sent
         assert not [at for at, _, _ in account.calls if at > stopped + 1_000]
-        assert now_ms() - stopped < (STORE_S + 2) * 1000
+        assert now_ms() - stopped < STORE_MS + 2_000
         server.start()
         until = time.monotonic() + 30
         with hammering(lambda: api.send("POST", "/a")):
