@@ -144,7 +144,8 @@ def asked(by: str = "a", calls: int = 1, blocked: int = 0) -> Asked:
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 700), st.sampled_from("abcd"), st.integers(1, 80)), max_size=40
+        st.tuples(st.just(0) | st.integers(0, 700), st.sampled_from("abcd"), st.integers(1, 80)),
+        max_size=40,
     )
 )
 def test_no_time_is_given_away_twice(asks: list[tuple[int, str, int]]) -> None:
@@ -187,13 +188,18 @@ def test_one_process_alone_asks_no_store(tmp_path: Path) -> None:
 
 
 class Counted(SqlStore):
-    """A store that counts what it is asked."""
+    """A store that counts what it is asked, and answers while it is `open`."""
 
-    asked = 0
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked = 0
+        self.open = threading.Event()
+        self.open.set()
 
     def transact(self, work: Callable[[Rows], T]) -> T:
         """See `Store`."""
         self.asked += 1
+        self.open.wait(10)
         return super().transact(work)
 
 
@@ -253,6 +259,26 @@ def test_a_portion_is_for_many_calls(tmp_path: Path) -> None:
             shared.take()
         assert store.asked <= 5 + (clock.ms - began) / 1000 * 15
         assert shared.taken == 505
+
+
+def test_the_next_portion_comes_while_the_present_one_is_used(tmp_path: Path) -> None:
+    """No call waits for a store that takes its time."""
+    clock = Slow()
+    with (
+        closing(Counted(tmp_path / "hub.db")) as store,
+        closing(shares(store, clock, "a")) as shared,
+    ):
+        for _ in range(30):
+            shared.take()
+            time.sleep(0.01)
+        store.open.clear()
+        before = store.asked
+        while store.asked == before:
+            shared.take()
+            time.sleep(0.05)
+        shared.take()
+        assert store.asked == before + 1
+        store.open.set()
 
 
 # -- on PostgreSQL ---------------------------------------------------------------------------------
