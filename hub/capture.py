@@ -260,7 +260,7 @@ def leave_note(rows: Rows, hub: Hub, intake: Intake, reading: Reading, due: int)
     uid = state.find_alias(rows, intake.system.name, reading.object, reading.native_id)
     record = state.load_record(rows, uid) if uid else None
     if record:
-        inputs.again(rows, record, hub.env.now(), due)
+        inputs.again(rows, record, hub.env.now(), due, intake.trace)
     else:
         inputs.hint(
             rows,
@@ -271,6 +271,7 @@ def leave_note(rows: Rows, hub: Hub, intake: Intake, reading: Reading, due: int)
             hub.env.now(),
             kind="again",
             not_before=due,
+            trace=intake.trace or None,
         )
 
 
@@ -409,10 +410,12 @@ def close_hints(
     ahead = inputs.look_ahead(rows, intake.system.name, readings)
     for reading in readings:
         names = dict.fromkeys((*inputs.names_of(reading), reading.asked))
-        keys = [row["id"] for n in names for row in wanted.get(n, ())]
+        notes = [row for n in names for row in wanted.get(n, ())]
+        keys = [row["id"] for row in notes]
+        trace = next((row["trace"] for row in notes if row["trace"]), "")
         told = [k for k in keys if not k.startswith(inputs.AGAIN)]
         end_notes(rows, [k for k in keys if k.startswith(inputs.AGAIN)], reading.start_ms)
-        how = take_or_note(rows, hub, intake, reading, ahead)
+        how = take_or_note(rows, hub, replace(intake, trace=trace), reading, ahead)
         by = inputs.latest(rows, intake.system.name, reading) if told and how == "new" else None
         inputs.answer(rows, told, words[how], by)
 
@@ -467,8 +470,8 @@ def park_hint(rows: Rows, hub: Hub, row: Row) -> None:
 # -- webhooks ----------------------------------------------------------------------------------
 
 
-def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
-    """Keep the hints of a webhook; 2xx may be said after the commit.
+def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint], trace: str = "") -> int:
+    """Keep the hints of a webhook and the trace it came with; 2xx may be said after the commit.
 
     Returns how many are new, and tell of more than our own writes.
     """
@@ -480,7 +483,9 @@ def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint]) -> int:
         key, now = f"{system.name}:{found.key}", hub.env.now()
         where = (system.name, found.object, found.native_id)
         due = read_at(rows, hub, system, found)
-        fresh = inputs.hint(rows, *where, key, now, kind=found.kind, not_before=due)
+        fresh = inputs.hint(
+            rows, *where, key, now, kind=found.kind, not_before=due, trace=trace or None
+        )
         if fresh and by_us(rows, hub, system, found):
             inputs.answer(rows, [key], "our own write")
         else:

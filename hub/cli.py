@@ -7,13 +7,15 @@ lines already. `EXITS` says what the exit codes mean. How answers look is in `hu
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +24,7 @@ import typer
 
 from connectors._kit.contract import ConnectorError
 from hub import __version__, logs, opening, shown
-from hub.commands import Answer, Wrong
+from hub.commands import Answer, Wrong, check_kinds
 from hub.io.migrate import NewerDatabase
 from hub.io.rows import StoreFull
 from hub.io.seal import BadKeyFile
@@ -30,6 +32,7 @@ from hub.io.store import Busy
 from hub.opening import Folder
 from hub.settings import BadSettings
 from hub.shown import Piece, Tell
+from hub.whatif import KINDS
 
 FOUND, WRONG_USE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 EXITS = (
@@ -59,6 +62,18 @@ PrivatePort = Annotated[
     typer.Option("--private", min=0, max=65535, help="port for operators, instead of hub.yaml's"),
 ]
 HERE = Path()
+FAIL_ON = "clears,merges,deletes"
+
+
+class LogLevel(StrEnum):
+    """What is logged, beside what is worse."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 ASK_SECONDS = 0.5  # asking takes time from those who do the work
 
 
@@ -97,9 +112,13 @@ def show(answer: Any, lines: Iterable[Piece], *, as_json: bool) -> None:
 @app.callback(invoke_without_command=True)
 def main_options(
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,  # noqa: FBT002
+    log_level: Annotated[
+        LogLevel,
+        typer.Option(envvar="SYNCHUB_LOG_LEVEL", help="debug tells every change, by its trace"),
+    ] = LogLevel.INFO,
 ) -> None:
     """Options of the command itself."""
-    logs.configure()
+    logs.configure(getattr(logging, log_level.name))
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -119,6 +138,9 @@ def sandbox(
     seed: Annotated[int, typer.Option(help="another seed, other customers")] = 1,
     customers: Annotated[int, typer.Option(min=0, help="how many customers there are")] = 500,
     port: Annotated[int, typer.Option(help="the first port; 0 takes free ones")] = 0,
+    host: Annotated[
+        str, typer.Option(help="this machine's name or address; one off loopback lets others in")
+    ] = "127.0.0.1",
 ) -> None:
     """Serve sandboxed tools over HTTP on this machine, until Ctrl-C.
 
@@ -136,7 +158,7 @@ def sandbox(
 
     with told():
         served = serve.start(
-            [s.strip() for s in systems.split(",") if s.strip()], seed, customers, port
+            [s.strip() for s in systems.split(",") if s.strip()], seed, customers, port, host
         )
         serve.describe(served, describe)
     for name, one in served.items():
@@ -248,15 +270,28 @@ def wait_for_signal(ended: Callable[[], object] = bool) -> None:
 
 
 @app.command()
-def plan(
+def plan(  # noqa: PLR0917  options, given by name
     run: Annotated[str, typer.Argument(help="show this run again")] = "",
     system: Annotated[str, typer.Option(help="show only the rows of this system")] = "",
     everything: Annotated[bool, typer.Option("--all", help="show every row")] = False,  # noqa: FBT002
+    ci: Annotated[  # noqa: FBT002
+        bool, typer.Option("--ci", help="a verdict on hub.yaml and rules.yaml as they are on disk")
+    ] = False,
+    fail_on: Annotated[
+        str, typer.Option(help=f"with --ci: which of {', '.join(KINDS)}  [default: {FAIL_ON}]")
+    ] = "",
     directory: Where = HERE,
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Show row by row what would be written where and why; writes nothing."""
+    """Show row by row what would be written where and why; writes nothing.
+
+    With --ci a pipeline is told whether the files may be published: counts by system, the rows
+    that fail, exit code 0 or 1. Nothing is stored that could be applied, and no values are shown.
+    """
     folder = Folder(directory)
+    if ci or fail_on:
+        judged(folder, fail_on, alone=ci and not (run or system or everything), as_json=as_json)
+        return
     with (
         told("interrupted: nothing was written; what was read is kept for the next plan"),
         shown.telling() as tell,
@@ -267,6 +302,25 @@ def plan(
             wait_until_read(folder, tell)
         answer = opening.ask(folder, "plan", tell, run=run)
     show(answer, shown.plan_lines(answer, system, everything=everything), as_json=as_json)
+
+
+def judged(folder: Folder, fail_on: str, *, alone: bool, as_json: bool) -> None:
+    """Tell a pipeline its verdict; exits with 1 where it fails."""
+    kinds = list(filter(None, (kind.strip() for kind in (fail_on or FAIL_ON).split(","))))
+    with told("interrupted: nothing was written"), shown.telling() as tell:
+        if not alone:
+            raise Wrong(
+                "--fail-on belongs to --ci, which takes no run, --system or --all beside it"
+            )
+        check_kinds(kinds)
+        rules = folder.rules().model_dump(mode="json")
+        running = opening.hub_is_up(folder)
+        wait_until_read(folder, tell)
+        answer = opening.ask(folder, "what-if", tell, rules=rules, fail_on=kinds)
+    answer["hub_yaml"] = "of the hub that is up" if running else "on disk"
+    show(answer, shown.verdict_lines(answer), as_json=as_json)
+    if answer["verdict"] != "pass":
+        raise typer.Exit(FOUND)
 
 
 def wait_until_read(folder: Folder, tell: Tell) -> None:
@@ -290,9 +344,9 @@ def apply(
     """Write the rows of a plan that are still as they were shown; later changes then flow."""
     folder = Folder(directory)
 
-    def work(tell: Tell) -> Answer:
-        counted = opening.ask(folder, "apply", run=run, anyway=anyway)
-        return {**counted, **follow_run(folder, run, tell)}
+    def work(tell: Tell, ask: Ask) -> Answer:
+        counted = ask("apply", run=run, anyway=anyway)
+        return {**counted, **follow_run(ask, run, tell)}
 
     with told(
         "interrupted: rows that are not written yet stay released, and a hub that is up writes "
@@ -302,20 +356,23 @@ def apply(
     show(answer, shown.apply_lines(answer), as_json=as_json)
 
 
-def with_hub_up(folder: Folder, work: Callable[[Tell], Answer]) -> Answer:
+Ask = Callable[..., Answer]
+
+
+def with_hub_up(folder: Folder, work: Callable[[Tell, Ask], Answer]) -> Answer:
     """Work with the hub that is up, or with one that is up until the work is done."""
     from hub.running import running
 
-    with shown.telling() as tell:
-        if opening.hub_is_up(folder):
-            return work(tell)
-        with running(folder):
-            return work(tell)
+    with ExitStack() as stack:
+        tell = stack.enter_context(shown.telling())
+        if not (opening.hub_is_up(folder) or opening.others_are_up(folder)):
+            stack.enter_context(running(folder))
+        return work(tell, stack.enter_context(opening.asking_hub(folder)))
 
 
-def follow_run(folder: Folder, run: str, tell: Tell) -> Answer:
+def follow_run(ask: Ask, run: str, tell: Tell) -> Answer:
     """Wait until an applied run is through, telling how far it is."""
-    while (found := opening.ask(folder, "progress", run=run))["open"]:
+    while (found := ask("progress", run=run))["open"]:
         tell(shown.progress_line(found))
         time.sleep(ASK_SECONDS)
     return found
@@ -353,19 +410,20 @@ def sweep(
         stay_up(directory, "sweep", None, private)
         return
 
-    def work(tell: Tell) -> Answer:
-        begun = opening.ask(folder, "sweep")
-        return {**begun, **follow_sweep(folder, begun["since"], tell)}
+    def work(tell: Tell, ask: Ask) -> Answer:
+        begun = ask("sweep")
+        return {**begun, **follow_sweep(ask, begun["since"], tell)}
 
     with told("interrupted: a hub that is up goes on with the sweep"):
         answer = with_hub_up(folder, work) if wait else opening.ask(folder, "sweep")
-        line = shown.sweep_line(answer, up=opening.hub_is_up(folder))
+        up = opening.hub_is_up(folder) or opening.others_are_up(folder)
+        line = shown.sweep_line(answer, up=up)
     show(answer, [line], as_json=as_json)
 
 
-def follow_sweep(folder: Folder, since: int, tell: Tell) -> Answer:
+def follow_sweep(ask: Ask, since: int, tell: Tell) -> Answer:
     """Wait until every record was read, telling how far it is."""
-    while not (found := opening.ask(folder, "swept", since=since))["done"]:
+    while not (found := ask("swept", since=since))["done"]:
         tell(shown.swept_line(found))
         time.sleep(ASK_SECONDS)
     return found
@@ -518,8 +576,8 @@ def simulate(
 
 
 @app.command()
-def bench(
-    what: Annotated[str, typer.Argument(help="resolve, calls, latency")],
+def bench(  # noqa: PLR0913, PLR0917  each option is a line of --help
+    what: Annotated[str, typer.Argument(help="resolve, calls, latency, path")],
     records: Annotated[int, typer.Option(min=2, help="resolve: standing records")] = 100_000,
     edits: Annotated[
         int | None, typer.Option(min=2, help="edits that are measured (1000; latency: 2000)")
@@ -527,17 +585,39 @@ def bench(
     customers: Annotated[
         int | None, typer.Option(min=10, help="customers (calls: 2500; latency: 10000)")
     ] = None,
-    rate: Annotated[float, typer.Option(min=0.1, help="latency: edits a second")] = 20,
+    rate: Annotated[float, typer.Option(min=0.1, help="latency, path: edits a second")] = 20,
+    backlog: Annotated[int, typer.Option(min=0, help="path: inputs to catch up with")] = 100_000,
+    log: Annotated[str, typer.Option(help="path: the log, kafka")] = "kafka",
+    store: Annotated[str, typer.Option(help="path: the store, postgres")] = "postgres",
+    at_postgres: Annotated[
+        str, typer.Option("--postgres", help="path: address of a database")
+    ] = "",
+    at_kafka: Annotated[str, typer.Option("--kafka", help="path: address of brokers")] = "",
     as_json: AsJson = False,  # noqa: FBT002
 ) -> None:
-    """Measure this hub on this machine: resolving, calls for a backlog, how long an edit takes."""
+    """Measure this hub on this machine: resolving, calls for a backlog, how long an edit takes.
+
+    `path` does so on Kafka and PostgreSQL, at the addresses given; in the source tree it starts
+    some of its own.
+    """
     from hub.tools import bench as benches
     from hub.tools.latency import bench_latency
 
+    def path() -> benches.Outcome:
+        from hub.tools.path import Parts, bench_path
+
+        if (log, store) != ("kafka", "postgres"):
+            raise Wrong("path is measured on kafka and postgres; `bench resolve` on a file")
+        if bool(at_postgres) != bool(at_kafka):
+            raise Wrong("--postgres and --kafka go together")
+        given = Parts(at_postgres, at_kafka) if at_kafka else None
+        return bench_path(records, edits or 10_000, backlog, rate, given, tell)
+
     with told(), shown.telling() as tell:
-        benchmarks = {
+        benchmarks: dict[str, Callable[[], benches.Outcome]] = {
             "resolve": lambda: benches.bench_resolve(records, edits or 1_000, tell),
             "calls": lambda: benches.bench_calls(customers or 2_500, edits or 1_000, tell),
+            "path": path,
             "latency": lambda: bench_latency(customers or 10_000, edits or 2_000, rate, tell),
         }
         if what not in benchmarks:

@@ -11,16 +11,17 @@ from typing import Any
 
 import orjson
 
+from connectors._kit.source import meant
 from hub import explain as explaining
 from hub import export as exporting
-from hub import inputs, rulesets, runs, slots, sweep, switches
+from hub import inputs, rulesets, runs, slots, sweep, switches, whatif
 from hub import replay as replaying
 from hub.env import Hub, System
 from hub.io import anchor, state
 from hub.io import history as chronicle
 from hub.io.rows import Row, Rows
 from hub.pure.model import Actor, Decision, Record
-from hub.settings import RulesSettings
+from hub.settings import RulesSettings, to_rules
 from hub.status import status, still_reading, stopped, trouble
 
 Answer = dict[str, Any]
@@ -189,6 +190,28 @@ def show_run(hub: Hub, run: str) -> Answer:
         }
 
     return hub.env.view(look)
+
+
+def check_kinds(fail_on: Sequence[str]) -> None:
+    """Raise `Wrong` for a kind of row that there is not."""
+    if odd := [kind for kind in fail_on if kind not in whatif.KINDS]:
+        near, known = meant(odd[0], whatif.KINDS), ", ".join(whatif.KINDS)
+        raise Wrong(f"there is no kind {odd[0]!r} to fail on{near} ({known})")
+
+
+def what_if(hub: Hub, rules: dict[str, Any], fail_on: Sequence[str]) -> Answer:
+    """What these rules would make the hub write, and whether any of it must not be.
+
+    Nothing is stored, so nobody can apply it. Raises `Wrong` for a kind that there is not, and
+    ValueError where they are no rules.
+    """
+    check_kinds(fail_on)
+    checked = RulesSettings.model_validate(rules, context={"systems": hub.systems})
+    now = hub.context.rules
+    unread = hub.env.view(
+        lambda rows: [f"{n} {o}" for n in hub.systems for o in still_reading(rows, hub, n)]
+    )
+    return whatif.gate(hub, to_rules(checked, now.version, now.region), fail_on, sorted(unread))
 
 
 def apply(hub: Hub, run: str, anyway: bool = False) -> Answer:  # noqa: FBT001, FBT002  JSON's own
@@ -492,7 +515,7 @@ def replay_input(rows: Rows, hub: Hub, record: Record, seq: int) -> str:
     except ValueError:
         body = None
     if isinstance(body, Decision):
-        seq = inputs.append(rows, hub, record, body, cause="replay")
+        seq, _ = inputs.append(rows, hub, record, body, cause="replay")
         by = f"{state.REPLAYED}{record.uid}:{seq}"
         rows.update("input", where, {"status": "superseded", "by": by})
         return "put again"
@@ -507,6 +530,7 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
     "verify": verify,
     "export": export,
     "plan": plan,
+    "what-if": what_if,
     "apply": apply,
     "progress": progress,
     "stop-writes": stop_writes,

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any, Literal
 
 import msgspec
+import structlog
 
 from connectors._kit.contract import (
     Answer,
@@ -33,7 +34,7 @@ from connectors._kit.contract import (
 from hub import capture, inputs, leases, slots, switches
 from hub.env import Hub, System
 from hub.inputs import Intake
-from hub.io import state
+from hub.io import state, traces
 from hub.io.rows import Cond, Row, Rows, above, among, at_most
 from hub.links import Link, differences
 from hub.pure import compare, creates
@@ -51,6 +52,7 @@ from hub.pure.model import (
     key_of,
 )
 
+LOG = structlog.get_logger()
 IDLE_MS = 500
 AT_ONCE = 100
 WAIT_MS = 200
@@ -68,6 +70,7 @@ class Plan:
     write: Write | None = None
     key: str = ""
     run: str = ""
+    trace: str = ""
     agrees: Mapping[str, Sent] = field(default_factory=dict)
 
 
@@ -266,7 +269,7 @@ def commit_intent(rows: Rows, link: Link, plan: Plan) -> Plan:
         key,
         plan.run,
     )
-    note_intent(rows, link, plan.record, intent)
+    trace = note_intent(rows, link, plan.record, intent)
     write = Write(
         "update",
         plan.record.native_id,
@@ -277,13 +280,16 @@ def commit_intent(rows: Rows, link: Link, plan: Plan) -> Plan:
         before=held_before(link, plan.record, plan.sends),
         **association(rows, link, plan),
     )
-    return replace(plan, write=write, key=key)
+    return replace(plan, write=write, key=key, trace=trace)
 
 
-def note_intent(rows: Rows, link: Link, record: Record, intent: Intent) -> None:
-    """The input, and its row: what is open in this system, for which run, and how far it got."""
+def note_intent(rows: Rows, link: Link, record: Record, intent: Intent) -> str:
+    """The input, and its row: what is open in this system, for which run, and how far it got.
+
+    Returns the trace of the change that is written.
+    """
     run = intent.run or None
-    seq = inputs.append(rows, link.hub, record, intent, cause="deliver", run=run)
+    seq, trace = inputs.append(rows, link.hub, record, intent, cause="deliver", run=run)
     rows.insert(
         "intent",
         {
@@ -299,6 +305,7 @@ def note_intent(rows: Rows, link: Link, record: Record, intent: Intent) -> None:
             "run": run,
         },
     )
+    return trace
 
 
 def changes(link: Link, record: Record, sends: Mapping[str, Sent]) -> dict[str, Value]:
@@ -488,14 +495,24 @@ def send(link: Link, ready: Sequence[Plan]) -> None:
         began = link.hub.env.now()
         writes = [p.write for p in some if p.write]
         allowed = not start or link.hub.env.view(lambda rows: may_write(rows, link.system))
-        answers = ask_tool(link, writes) if allowed else called_off(writes)
+        # A request has room for one trace: a batch is sent under that of its first row.
+        with traces.following(some[0].trace, some[0].key):
+            answers = ask_tool(link, writes) if allowed else called_off(writes)
         link.hub.env.commit(
             lambda rows: receive(rows, link, some, answers, began),  # noqa: B023
             "deliver:receipt",
         )
+        tell_written(link, some, answers)
         gather = 0 if len(ready) >= batch_of(link) else GATHER_MS
         link.hub.env.wake("resolve", link.hub.env.now() + gather)
         link.hub.env.wake(f"capture:{link.system.name}", inputs.confirmed_at(link.tool, began))
+
+
+def tell_written(link: Link, plans: Sequence[Plan], answers: Sequence[Answer]) -> None:
+    """What became of each write, for metrics and for who follows a change through the log."""
+    for plan, answer in zip(plans, answers, strict=True):
+        link.hub.process.count("writes", link.system.name, WORDS[answer.outcome])
+        LOG.debug("written", **link.here, outcome=answer.outcome, trace=plan.trace)
 
 
 def ask_tool(link: Link, writes: Sequence[Write]) -> tuple[Answer, ...]:
@@ -718,12 +735,12 @@ def commit_create(rows: Rows, link: Link, golden: Golden, run: str) -> Plan:
     sends = creates.first_values(golden, link.tool)
     key = f"{record.uid}:create:{record.folded + 1}"
     members = tuple(sorted({*golden.members, record.uid}))
-    note_intent(
+    trace = note_intent(
         rows, link, record, Intent(hub.env.now(), "create", sends, members, golden.uid, key, run)
     )
     same = f"{record.uid}:{creates.offer(sends)}"  # a retry of the same is the same request
     write = Write("create", "", changes(link, record, sends), record.uid, same)
-    return Plan(record, golden, sends, write, key=key)
+    return Plan(record, golden, sends, write, key=key, trace=trace)
 
 
 def newcomer(rows: Rows, link: Link, golden: Golden) -> Record:

@@ -17,6 +17,7 @@ from hub.io.codec import Codec
 from hub.io.log import Log
 from hub.io.rows import Rows
 from hub.io.state import Vault
+from hub.process import Process
 from hub.pure.decide import Context
 from hub.pure.model import Uid
 from hub.pure.rules import Tool
@@ -85,8 +86,8 @@ class Hub:
     """One hub, wired up: what every step is given.
 
     `anchor` is where the heads of the history are kept, in the real world. `listening` says where
-    a hub that is up can be reached, by purpose. For `points_on_ms` the golden topic tells of an
-    ended golden record where its customer is now.
+    a hub that is up can be reached, by purpose. `process` is how this process is. For
+    `points_on_ms` the golden topic tells of an ended golden record where its customer is now.
     """
 
     env: Env
@@ -97,6 +98,7 @@ class Hub:
     systems: Mapping[str, System] = field(default_factory=dict)
     anchor: Anchor | None = None
     listening: dict[str, str] = field(default_factory=dict)
+    process: Process = field(default_factory=Process)
     points_on_ms: int = 30 * DAY_MS
 
     def tool(self, system: str, obj: str) -> Tool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import structlog
 from msgspec.structs import replace
 
 from connectors._kit.contract import ObjectSpec, Reading
@@ -33,6 +34,7 @@ from hub.pure.model import (
 )
 from hub.pure.rules import Tool
 
+LOG = structlog.get_logger()
 # Writes of one second are confirmed together, in the batches in which the tool is read.
 CONFIRMED_EVERY_MS = 1_000
 AGAIN = "again:"  # how the ids of notes begin that are ours, one for each record
@@ -40,16 +42,20 @@ AGAIN = "again:"  # how the ids of notes begin that are ours, one for each recor
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Why and where a reading was taken. `snapshot`: nobody knows when its values were typed."""
+    """Why and where a reading was taken. `snapshot`: nobody knows when its values were typed.
+
+    `trace`: of what it is the consequence, "" where it begins one.
+    """
 
     system: System
     spec: ObjectSpec
     cause: str
     snapshot: bool = False
+    trace: str = ""
 
 
-def append(rows: Rows, hub: Hub, record: Record, body: Body, **more: object) -> int:
-    """Append an input to a record and announce it on the log; returns its sequence number."""
+def append(rows: Rows, hub: Hub, record: Record, body: Body, **more: object) -> tuple[int, str]:
+    """Append an input to a record and announce it on the log; returns its number and trace."""
     item, trace = state.append_input(rows, hub.vault, record.uid, body, hub.env.now(), **more)
     hub.log.publish(
         rows,
@@ -59,7 +65,14 @@ def append(rows: Rows, hub: Hub, record: Record, body: Body, **more: object) -> 
         traceparent(trace, item.event_id),
         hub.env.now(),
     )
-    return item.seq
+    LOG.debug(
+        "input_taken",
+        system=record.system,
+        object=record.object,
+        cause=more.get("cause", ""),
+        trace=trace,
+    )
+    return item.seq, trace
 
 
 # -- readings ----------------------------------------------------------------------------------
@@ -149,6 +162,7 @@ def take_of(rows: Rows, hub: Hub, intake: Intake, reading: Reading, row: Row) ->
         source_ms=reading.source_ms,
         map_version=intake.spec.fields.version,
         revision=reading.revision,
+        trace=intake.trace,
     )
     return "new"
 
@@ -275,6 +289,7 @@ def rename(
                 start=reading.start_ms,
                 end=reading.end_ms,
                 cause=intake.cause,
+                trace=intake.trace,
             )
     return others
 
@@ -384,27 +399,23 @@ def decided(rows: Rows, hub: Hub, record: Record, decision: Decision) -> None:
 
 
 def hint(
-    rows: Rows,
-    system: str,
-    obj: str,
-    native_id: str,
-    key: str,
-    now: int,
-    *,
-    kind: str = "changed",
-    not_before: int = 0,
+    rows: Rows, system: str, obj: str, native_id: str, key: str, now: int, **more: str | int | None
 ) -> bool:
-    """Leave a note to read a record; a note that is known already is not left twice."""
+    """Leave a note to read a record; a note that is known already is not left twice.
+
+    `more`: its kind, not_before (ms), and the trace of what it is the consequence.
+    """
     note = {
         "id": key,
         "system": system,
         "object": obj,
         "native_id": native_id,
-        "kind": kind,
+        "kind": "changed",
         "state": "open",
         "at": now,
-        "not_before": not_before,
+        "not_before": 0,
         "attempts": 0,
+        **more,
     }
     try:
         rows.insert("hint", note)
@@ -424,7 +435,7 @@ def note_of(uid: Uid) -> str:
     return AGAIN + uid
 
 
-def again(rows: Rows, record: Record, now: int, due: int) -> None:
+def again(rows: Rows, record: Record, now: int, due: int, trace: str = "") -> None:
     """Read this record again, not before it is due; one open note per record is enough."""
     if not record.native_id:
         return
@@ -440,6 +451,7 @@ def again(rows: Rows, record: Record, now: int, due: int) -> None:
             now,
             kind="again",
             not_before=due,
+            trace=trace or None,
         )
     else:
         rows.update(
@@ -451,6 +463,7 @@ def again(rows: Rows, record: Record, now: int, due: int) -> None:
                 "attempts": row["attempts"] if row["state"] == "open" else 0,
                 "native_id": record.native_id,
                 "not_before": due if row["state"] != "open" else max(due, row["not_before"]),
+                "trace": trace or (row["trace"] if row["state"] == "open" else None),
             },
         )
 

@@ -80,9 +80,8 @@ def kept(rows: Rows, name: str) -> Row | None:
 
 def check(rows: Rows, lease: Lease, now: int) -> None:
     """Raise `LeaseLost` unless it still holds; prolong it when half of its time is over."""
-    now = rows.time(now)
     if still_ours(kept(rows, lease.name), lease)["expires"] - now < TTL_MS // 2:
-        rows.update("lease", {"name": lease.name}, {"expires": now + TTL_MS})
+        rows.update("lease", {"name": lease.name}, {"expires": rows.time(now) + TTL_MS})
 
 
 def still_ours(row: Row | None, lease: Lease) -> Row:

@@ -10,7 +10,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from connectors._kit.contract import ConnectorError, Forged, Hint, Inbound, Malf
 from hub import capture, inputs
 from hub.commands import COMMANDS, Wrong
 from hub.env import Hub, System
-from hub.io import state
+from hub.io import state, traces
 from hub.io.rows import Refused, Rows, StoreFull
 
 LOG = structlog.get_logger()
@@ -98,20 +99,24 @@ def public_app(hub: Hub, public_url: str) -> Starlette:
 
 def receive(hub: Hub, system: System, inbound: Inbound) -> tuple[int, str]:
     """Check and keep one webhook; the status to answer with, and a word."""
+    trace = traces.trace_in(inbound.headers.get(traces.HEADER, ""))
     try:
         hints = system.connector.hints(inbound, system.secrets)
-        new = hub.env.commit(lambda rows: capture.accept(rows, hub, system, hints), "webhook")
+        new = hub.env.commit(
+            lambda rows: capture.accept(rows, hub, system, hints, trace), "webhook"
+        )
     except Forged as error:
         counted(hub, system.name, "webhooks forged")
         return 401, str(error)
     except Stale as error:
-        reread(hub, system, error.hints)
+        reread(hub, system, error.hints, trace)
         return 400, f"{error}; the records it names are read again"
     except (Malformed, Refused) as error:
         keep_malformed(hub, system, inbound, str(error))
         return 400, str(error)
     except StoreFull:
         return 503, "cannot keep it now; send it again"
+    LOG.debug("webhook_taken", system=system.name, count=new, trace=trace)
     if new:
         hub.env.wake(f"capture:{system.name}")
     return 200, f"{new} new"
@@ -122,7 +127,7 @@ def counted(hub: Hub, system: str, name: str) -> None:
     hub.env.commit(lambda rows: state.count(rows, system, name), "count")
 
 
-def reread(hub: Hub, system: System, hints: tuple[Hint, ...]) -> None:
+def reread(hub: Hub, system: System, hints: tuple[Hint, ...], trace: str) -> None:
     """A replayed or late webhook is refused, but what it names is read again."""
 
     def keep(rows: Rows) -> None:
@@ -137,6 +142,7 @@ def reread(hub: Hub, system: System, hints: tuple[Hint, ...]) -> None:
                     f"{system.name}:old:{h.key}",
                     hub.env.now(),
                     kind="too old",
+                    trace=trace or None,
                 )
 
     hub.env.commit(keep, "webhook")
@@ -237,8 +243,6 @@ class Listener:
         """Finish what is being answered, then close."""
         self._server.should_exit = True
         self._thread.join(10)
-        if isinstance(self.address, str):
-            Path(self.address).unlink(missing_ok=True)
 
 
 def tcp(host: str, port: int, setting: str) -> socket.socket:
@@ -259,14 +263,31 @@ def tcp(host: str, port: int, setting: str) -> socket.socket:
     return bound
 
 
-def unix(path: Path) -> socket.socket:
-    """A socket of mode 0600 in the file system; raises OSError that says what to do."""
-    path.unlink(missing_ok=True)
+@contextmanager
+def unix(path: Path) -> Iterator[socket.socket]:
+    """A socket of mode 0600 in the file system, until the block ends.
+
+    It gets its name when it listens: one that refuses is taken for that of a killed hub. Raises
+    OSError that says what to do.
+    """
+    bound = named(path)
+    try:
+        with bound:
+            yield bound
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def named(path: Path) -> socket.socket:
+    """The socket, listening under this name."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.unlink(missing_ok=True)
     bound = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o177)
     try:
-        bound.bind(str(path))
-        bound.listen()  # at once: a socket that refuses is taken for that of a killed hub
+        bound.bind(str(beside))
+        bound.listen()
+        beside.replace(path)
     except OSError as error:
         bound.close()
         raise OSError(

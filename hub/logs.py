@@ -17,12 +17,14 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-FIELDS = "loop system object run count hint source error at"
+from hub.io import traces
+
+FIELDS = "loop system object run count hint source error at trace cause outcome"
 ALLOWED = frozenset(["timestamp", "level", "event", "dropped", *FIELDS.split()])
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def configure() -> None:
+def configure(level: int = logging.INFO) -> None:
     """Log to stderr, once for the process; libraries' warnings go the same way."""
     for_a_person = sys.stderr.isatty()
     structlog.configure(
@@ -30,12 +32,13 @@ def configure() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             with_error,
+            with_trace,
             only_allowed,
             structlog.dev.ConsoleRenderer()
             if for_a_person
             else structlog.processors.JSONRenderer(sort_keys=True),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     logging.basicConfig(handlers=[Libraries()], level=logging.WARNING, force=True)
@@ -54,6 +57,12 @@ def with_error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     if error is not None:
         event["error"], event["at"] = type(error).__name__, place(error.__traceback__)
     return event
+
+
+def with_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The trace of the change that something was done for, where there is one."""
+    trace = event.pop("trace", "") or traces.current()
+    return {**event, "trace": trace} if trace else event
 
 
 def place(trace: TracebackType | None) -> str:

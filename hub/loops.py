@@ -21,6 +21,7 @@ from hub.io.log import LogDown, Moved
 from hub.io.rows import Rows, StoreFull
 from hub.leases import Lease, Leased, LeaseLost
 from hub.members import BEAT_MS, Member
+from hub.process import Pulse
 from hub.rulesets import OtherRules
 from hub.wiring import RealEnv
 
@@ -63,15 +64,19 @@ class Loops:
             names = tuple(n for n in found if n != resolve.GROUP)
             self.member = Member(self.env, self.role or "up", names, self.env.uid())
             self.member.beat()
+            self.hub.process.pulse("members")
             self._thread("members", self._beats)
         held = {} if shared else self._taken(list(found))
         for name, step in found.items():
+            mine = None if shared and name == resolve.GROUP else name in held
+            self.hub.process.pulse(name, held=mine)
             if name in held:
                 self._thread(name, self._run, name, step, held[name])
             elif name == resolve.GROUP:
                 self._thread(name, self._turns, name, step, self.hub)
             else:
                 self._thread(name, self._run_in_turn, name, step)
+        self.hub.process.stage = "up"
 
     def runs(self, name: str) -> bool:
         """Whether a loop runs here, and nowhere else."""
@@ -81,7 +86,15 @@ class Loops:
         return not self.role or name.partition(":")[0] in ROLES[self.role]
 
     def _thread(self, name: str, work: Callable[..., object], *given: object) -> None:
-        thread = threading.Thread(target=work, args=given, name=name, daemon=True)
+        pulse = self.hub.process.pulses[name]
+
+        def alive() -> None:
+            try:
+                work(*given)
+            finally:
+                pulse.ended = True
+
+        thread = threading.Thread(target=alive, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -112,24 +125,28 @@ class Loops:
 
     def _beats(self) -> None:
         while not self._stopping.wait(BEAT_MS / 1000):
-            try:
-                fresh = self.member.beat() if self.member else ()
-            except Exception:
-                LOG.exception("step_failed", loop="members")
-                continue
+            with self.hub.process.pulses["members"].step():
+                try:
+                    fresh = self.member.beat() if self.member else ()
+                except Exception:
+                    LOG.exception("step_failed", loop="members")
+                    continue
             for name in fresh:
                 self.env.wake(name)
 
     def _run_in_turn(self, name: str, step: Step) -> None:
         """Run whenever this process holds the lease; what an older holder left is settled first."""
-        member = self.member
+        member, pulse = self.member, self.hub.process.pulses[name]
         while member and not self._stopping.is_set():
-            if lease := member.held.get(name):
+            lease = member.held.get(name)
+            pulse.held = lease is not None
+            if lease:
                 LOG.info("lease_taken", loop=name, count=lease.epoch)
                 own = replace(self.hub, env=Leased(self.env, lease))
                 if self._turns(name, step, own, lease):
                     member.forget(name, lease)
             else:
+                pulse.rest(BEAT_MS / 1000)
                 self.env.wait(name, self.env.now() + BEAT_MS)
 
     def _may_go_on(self, name: str, lease: Lease | None) -> bool:
@@ -144,16 +161,20 @@ class Loops:
 
     def _turns(self, name: str, step: Step, hub: Hub, lease: Lease | None = None) -> bool:
         """Step after step while it is ours; returns whether another process has taken it."""
+        pulse = self.hub.process.pulses[name]
         while self._may_go_on(name, lease):
             try:
-                due = self._safely(name, step, hub)
+                with pulse.step():
+                    due = self._safely(pulse, step, hub)
             except LeaseLost as lost:
                 LOG.warning("lease_lost", loop=name, hint=str(lost))
                 return True
+            pulse.rest((due - self.env.now()) / 1000)
             self.env.wait(name, due)
         return False
 
-    def _safely(self, name: str, step: Step, hub: Hub) -> int:
+    def _safely(self, pulse: Pulse, step: Step, hub: Hub) -> int:
+        name = pulse.name
         try:
             return step(hub)
         except LeaseLost:
@@ -166,10 +187,12 @@ class Loops:
             LOG.warning("log_down", loop=name, hint=str(down))
         except Exception:
             LOG.exception("step_failed", loop=name)
+        pulse.failed += 1
         return self.env.now() + SICK_MS
 
     def stop(self, seconds: float = 30) -> bool:
         """Let every loop finish its step; whether all did in time."""
+        self.hub.process.drain()
         self._stopping.set()
         for thread in self._threads:
             self.env.wake(thread.name)

@@ -8,6 +8,7 @@ look), asks `decide`, and stores every effect in the transaction that moves its 
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import structlog
 
 from hub import dead, inputs, links, recheck, rulesets, slots
 from hub.env import Hub
-from hub.io import history, state
+from hub.io import history, state, traces
 from hub.io.codec import cdc_topic
 from hub.io.log import LogDown, Message, Moved
 from hub.io.rows import Row, Rows, StoreFull, above, among, at_most
@@ -26,7 +27,7 @@ from hub.io.seal import CannotOpen
 from hub.io.tables import Uid as UidKind
 from hub.leases import LeaseLost
 from hub.links import Link
-from hub.pure.decide import Effects, Loaded, decide, need
+from hub.pure.decide import ChangeSet, Effects, Loaded, decide, need
 from hub.pure.model import Edge, Input, Record, Uid, key_of
 from hub.recheck import Late, Seen
 
@@ -56,7 +57,7 @@ def drain(hub: Hub) -> None:
 
     Topics that lie apart are read by those who are in the group: the table has all of it, too.
     """
-    while (overdue(hub, 0)[1] if hub.log.apart else turn(hub)) == BATCH:
+    while (late_turn(hub, 0) if hub.log.apart else turn(hub)) == BATCH:
         pass
 
 
@@ -74,12 +75,26 @@ def turn(hub: Hub) -> int:
             raise
         done, taken = one_by_one(hub, messages), BATCH
     if not taken:
-        done, taken = overdue(hub, OVERDUE_MS)
+        return late_turn(hub, OVERDUE_MS)
+    follow(hub, done)
+    return taken
+
+
+def late_turn(hub: Hub, age_ms: int) -> int:
+    """Resolve what is pending for so long, noticed or not; returns how much it was."""
+    done, taken = overdue(hub, age_ms)
+    follow(hub, done)
+    return taken
+
+
+def follow(hub: Hub, done: Done | None) -> None:
+    """After the commit: look again, and wake those who have something to do."""
+    if done and done.clashes:
+        hub.process.count("conflicts", n=done.clashes)
     if done and done.seen:
         look_again(hub, done.seen)
     for system in sorted(done.marked if done else ()):
         hub.env.wake(f"deliver:{system}")
-    return taken
 
 
 def batch(hub: Hub, rows: Rows, messages: Sequence[Message]) -> Done:
@@ -87,8 +102,17 @@ def batch(hub: Hub, rows: Rows, messages: Sequence[Message]) -> Done:
     for strange in (m for m in messages if uid_of(m) is None):
         LOG.warning("message_set_aside", source=strange.topic)
         state.count(rows, strange.topic.split(".")[1], "messages_set_aside")
+    log_taken(messages)
     with uncollected():
         return resolve(rows, hub, named(messages), notices=messages)
+
+
+def log_taken(messages: Iterable[Message]) -> None:
+    """What is resolved, for who follows a change through the log."""
+    if LOG.is_enabled_for(logging.DEBUG):
+        for message in messages:
+            trace = traces.trace_in(message.headers.get(traces.HEADER, ""))
+            LOG.debug("message_taken", source=message.topic, trace=trace)
 
 
 def uid_of(message: Message) -> Uid | None:
@@ -189,11 +213,13 @@ class Done:
     """What a batch came to.
 
     `marked`: the systems in which a record moved, a link is to be looked at, or one is wanted.
-    `seen`: what is to be looked at again after the commit.
+    `seen`: what is to be looked at again after the commit. `clashes`: cells of golden records in
+    which a conflict has come up.
     """
 
     marked: set[str]
     seen: Seen | None = None
+    clashes: int = 0
 
 
 def resolve(
@@ -226,7 +252,13 @@ def resolve(
         changes = changes + beyond.history
     seen = recheck.promise(rows, hub, effects, loaded, moved, onward or ())
     history.write(rows, hub, changes)
-    return Done(marked, seen)
+    return Done(marked, seen, sum(map(clashes, changes)))
+
+
+def clashes(change: ChangeSet) -> int:
+    """How many cells are in conflict by this change that were in none before."""
+    came = [c for c in change.changes if c.after and c.after.conflict]
+    return sum(1 for c in came if not (c.before and c.before.conflict))
 
 
 def readable(
@@ -245,6 +277,7 @@ def park(
 ) -> None:
     """Set an input aside, visible and replayable; it keeps its number."""
     dead.publish(rows, hub, row, error, notices)
+    LOG.warning("input_parked", trace=state.input_trace(rows, row["uid"], row["seq"]))
     rows.update("input", {"uid": row["uid"], "seq": row["seq"]}, {"status": "parked", "by": why})
     rows.upsert(
         "parked",

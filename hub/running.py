@@ -9,6 +9,7 @@ from socket import socket
 from typing import cast
 
 import structlog
+from starlette.applications import Starlette
 
 from hub import switches
 from hub.listeners import Listener, command_app, public_app, tcp, unix
@@ -52,7 +53,7 @@ def running(
     OSError.
     """
     with ExitStack() as stack:
-        one = stack.enter_context(opened(folder))
+        one = stack.enter_context(opened(folder, anchored=role in ("", "sweep")))
         if role and one.settings.postgres is None:
             raise BadSettings(
                 "hub.yaml names no postgres and no kafka: all of this hub runs in one process, "
@@ -93,11 +94,15 @@ class Part:
 
 
 def listen(stack: ExitStack, part: Part) -> tuple[Listener, ...]:
-    """Take every place to listen at, then work, then listen; it ends in the reverse order."""
+    """Take every place to listen at, then work, then listen; it ends in the reverse order.
+
+    Operators are answered first, and to the last: they may ask why it is not ready.
+    """
     one, role = part.one, part.loops.role
     hub, settings = one.hub, one.settings
     at_own = stack.enter_context(part.at_private())
-    apps = [(private_app(hub, settings.private, part.folder.path), at_own)]
+    operators = private_app(hub, settings.private, part.folder.path)
+    apps: list[tuple[Starlette, socket]] = []
     hub.listening["operators"] = settings.private.url or address(at_own)
     if role in ("", "capture"):
         at_public = stack.enter_context(part.at_public())
@@ -108,9 +113,12 @@ def listen(stack: ExitStack, part: Part) -> tuple[Listener, ...]:
         at_socket = stack.enter_context(unix(part.folder.socket()))
         apps.append((command_app(hub), at_socket))
         hub.listening["commands"] = str(part.folder.socket())
+    private = started(stack, Listener(operators, at_own))
     part.loops.start()
     stack.callback(part.loops.stop)
-    return tuple(started(stack, Listener(app, bound)) for app, bound in apps)
+    others = [started(stack, Listener(app, bound)) for app, bound in apps]
+    stack.callback(hub.process.drain)
+    return (private, *others)
 
 
 def started(stack: ExitStack, listener: Listener) -> Listener:
@@ -129,7 +137,9 @@ def refuse_other_accounts(one: Opened) -> None:
     """A system whose credentials lead to another account is not written to, nor read."""
     for name, settings in one.settings.systems.items():
         system = one.hub.systems[name]
-        why = check_account(system.connector.account(system.api), settings)
+        why = check_account(
+            system.connector.account(system.api), settings, one.settings.environment
+        )
         if why:
             message = f"{name}: {why}"
             raise LookupError(message)

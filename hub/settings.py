@@ -6,6 +6,7 @@ them are told at once. The descriptions here are the reference: hub/SETTINGS.md 
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
@@ -21,6 +22,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -196,6 +198,11 @@ class Registry(Strict):
 class HubSettings(Strict):
     """All of hub.yaml."""
 
+    environment: Literal["production", "test"] = Field(
+        "production",
+        description="what this hub is for: test refuses every live account; production takes both "
+        "kinds, each as its `mode` says",
+    )
     state: str = Field(".synchub", description="folder of the database, beside hub.yaml")
     anchor: str = Field(
         "synchub-anchor.jsonl",
@@ -239,6 +246,19 @@ class HubSettings(Strict):
             n: s if s.credentials else s.model_copy(update={"credentials": f"secrets/{n}"})
             for n, s in found.items()
         }
+
+    @field_validator("systems")
+    @classmethod
+    def of_its_environment(
+        cls, found: dict[str, SystemSettings], info: ValidationInfo
+    ) -> dict[str, SystemSettings]:
+        """What is tried out must not reach anybody's customers."""
+        live = [name for name, one in found.items() if one.mode == "live"]
+        if live and info.data.get("environment") == "test":
+            why = "environment is test, so no live account is taken: pin a test account, or connect"
+            why += " this one in the folder of another hub"
+            raise PydanticCustomError("live_in_test", why, {"below": (live[0], "mode")})
+        return found
 
     @model_validator(mode="after")
     def apart(self) -> Self:
@@ -487,7 +507,7 @@ def plain(doc: Any) -> Any:
 
 def told(path: Path, doc: Any, model: type[BaseModel], error: Any) -> str:
     """One error: file, line, key, what is wrong, and what may have been meant."""
-    place = [p for p in error["loc"] if p != "[key]"]
+    place = [p for p in error["loc"] if p != "[key]"] + list(error.get("ctx", {}).get("below", ()))
     key = ".".join(str(p) for p in place)
     line = line_of(doc, place)
     where = f"{path} line {line}" if line else str(path)
@@ -539,10 +559,20 @@ def _inner(annotation: Any) -> Any:
 # -- credentials -------------------------------------------------------------------------------
 
 
+def open_to_others(found: os.stat_result) -> bool:
+    """Whether a file of secrets can be read by somebody it is not for.
+
+    What belongs to another user, and is ours to read, was given to us through its group: that is
+    how Kubernetes hands out secrets.
+    """
+    given = found.st_uid != os.geteuid()
+    return bool(stat.S_IMODE(found.st_mode) & (0o007 if given else 0o077))
+
+
 def read_secrets(path: Path) -> dict[str, str]:
     """Names and values of one system's credentials; raises `BadSettings`."""
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if open_to_others(path.stat()):
             raise BadSettings(f"{path} is readable by others: chmod 600 {path}")
         found = orjson.loads(path.read_bytes())
     except FileNotFoundError:
@@ -572,7 +602,7 @@ def read_login(path: Path) -> tuple[str, str]:
 def read_token(path: Path) -> str:
     """The admin token; raises `BadSettings`."""
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if open_to_others(path.stat()):
             raise BadSettings(f"{path} is readable by others: chmod 600 {path}")
         token = path.read_text(encoding="ascii").strip()
     except OSError as error:
@@ -603,8 +633,11 @@ def write_secrets(path: Path, found: Mapping[str, str]) -> None:
 
 def render_hub(found: HubSettings) -> str:
     """A short, commented hub.yaml that reads back equal."""
+    marked = "" if found.environment == "test" else "# "
     lines = [
         "# Systems and settings of this hub; every key is explained in hub/SETTINGS.md.",
+        # Older versions, which may run beside this one for a while, do not know the key.
+        f"{marked}environment: test   # such a hub takes no live account",
         f"state: {found.state}             # the database; back it up with secrets/",
         f"anchor: {found.anchor}   # keep it on another disk if you can",
         f"default_region: {found.default_region}        # for telephone numbers without prefix",

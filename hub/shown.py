@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +24,7 @@ Answer = Mapping[str, Any]
 Piece = str | Table
 Tell = Callable[[str], None]
 FIRST_ROWS = 6
+FAILING_SHOWN = 20
 TELL_SECONDS = 3.0
 PIPED_WIDTH = 2_000
 ORDER = ("given", "family", "line1", "line2", "postcode", "city", "region", "country")
@@ -186,6 +188,29 @@ def plan_end(answer: Answer) -> Iterator[str]:
         yield f"run {run} is stored; nothing was written. To write it: synchub apply {run}"
 
 
+def verdict_lines(answer: Answer) -> Iterator[str]:
+    """A verdict for a pipeline, without anybody's values."""
+    changed = "as it is on disk, not published" if answer["changed_rules"] else "as it is published"
+    yield f"judged: rules.yaml {changed}; hub.yaml {answer['hub_yaml']}"
+    for name, kinds in sorted(answer["counts"].items()):
+        yield f"{name}: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}"
+    yield f"customers that become one with another: {answer['merges']}"
+    if answer["still_reading"]:
+        yield f"not read to the end, so nothing is sure: {', '.join(answer['still_reading'])}"
+    for row in answer["failing"][:FAILING_SHOWN]:
+        yield f"  {', '.join(row['kinds'])}: {failing_row(row)} (customer {row['golden']})"
+    if (more := len(answer["failing"]) - FAILING_SHOWN) > 0:
+        yield f"  … and {more} more; --json tells all of them"
+    yield f"{answer['verdict']} (fails on {', '.join(answer['fail_on'])})"
+
+
+def failing_row(row: Answer) -> str:
+    """Which record, and in which fields; or which records become one customer."""
+    if "records" in row:
+        return " and ".join(row["records"])
+    return f"{row['system']} {row['record']}: {', '.join(row['fields'])}"
+
+
 def progress_line(answer: Answer) -> str:
     """How far a run is, and what it may be waiting for."""
     trouble = f"   ({'; '.join(answer['trouble'])})" if answer["trouble"] else ""
@@ -204,7 +229,7 @@ def apply_lines(answer: Answer) -> Iterator[str]:
 
 def status_lines(answer: Answer) -> Iterator[Piece]:
     """The state of a hub."""
-    yield from up_lines(answer["up"])
+    yield from up_lines(answer["up"], answer.get("processes", {}))
     made = table("system", "records", "to check", "to create", "held", "to read", "changes read at")
     for name, one in answer["systems"].items():
         counts = [one[k] for k in ("records", "to_look_at", "to_create", "held", "open_hints")]
@@ -223,9 +248,13 @@ def status_lines(answer: Answer) -> Iterator[Piece]:
         yield "no alerts"
 
 
-def up_lines(up: Mapping[str, str]) -> Iterator[str]:
+def up_lines(
+    up: Mapping[str, str], processes: Mapping[str, int] = MappingProxyType({})
+) -> Iterator[str]:
     """Whether a hub is up, and where."""
-    if not up:
+    if processes:
+        yield f"processes: {', '.join(f'{n} {role}' for role, n in sorted(processes.items()))}"
+    elif not up:
         yield "no hub is up; this is what its store says: synchub up"
     for purpose, where in up.items():
         yield f"{'console' if purpose == 'operators' else purpose}: {where}"

@@ -5,12 +5,13 @@ Everything is counted from the store when it is asked for; nothing is kept besid
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import orjson
 
-from hub import alerts, switches
+from hub import alerts, members, switches
 from hub.capture import STILL_MS
 from hub.env import Hub
 from hub.io import anchor
@@ -26,6 +27,7 @@ def status(hub: Hub) -> Answer:
     found = {
         "at": now,
         "up": dict(hub.listening),
+        "processes": hub.env.view(lambda rows: members.roles(rows, now)),
         **hub.env.view(lambda rows: whole(rows, hub, now)),
         **anchored(hub),
         "topics_differ": hub.log.differs,
@@ -34,24 +36,58 @@ def status(hub: Hub) -> Answer:
 
 
 def whole(rows: Rows, hub: Hub, now: int) -> Answer:
-    """What concerns the hub as one."""
-    pending = rows.select("input", {"status": "pending"}, order=("at",), limit=1)
-    parked = by_kind(rows, "parked")
+    """What concerns the hub as one, counted to the last."""
+    found = glance(rows, hub, now)
+    live = {n: rows.count("record", {"system": n, "state": "live"}) for n in hub.systems}
+    return {
+        **found,
+        "systems": {n: {"records": live[n], **one} for n, one in found["systems"].items()},
+        "customers": rows.count("golden", {"merged_into": None}),
+        "possible_duplicates": rows.count("task", {"kind": "duplicate", "state": "open"}),
+        "parked": sum(one["n"] for one in found["parked_by_kind"].values()),
+        "inputs": {s: rows.count("input", {"status": s}) for s in INPUTS},
+        "log_lag": {g: sum(b["n"] for b in of.values()) for g, of in found["log_behind"].items()},
+    }
+
+
+def glance(rows: Rows, hub: Hub, now: int, most: int | None = None) -> Answer:
+    """What can be seen at once, however much is known: nothing is counted beyond `most`."""
+    pending = {"status": "pending"}
     return {
         "applied": switches.read(rows, "applied") is not None,
         "writes_stopped": stopped(rows),
         "writes_stopped_since": switches.since(rows, "writes stopped") if stopped(rows) else None,
-        "pending_inputs": rows.count("input", {"status": "pending"}),
-        "pending_since": pending[0]["at"] if pending else None,
-        "systems": {name: of_system(rows, hub, name, now) for name in hub.systems},
-        "customers": rows.count("golden", {"merged_into": None}),
-        "possible_duplicates": rows.count("task", {"kind": "duplicate", "state": "open"}),
-        "tasks": by_kind(rows, "task"),
-        "parked": sum(one["n"] for one in parked.values()),
-        "parked_by_kind": parked,
-        "inputs": {s: rows.count("input", {"status": s}) for s in INPUTS},
-        "log_lag": {g: hub.log.lag(rows, g) for g in groups(rows)},
+        "pending_inputs": rows.count("input", pending, most),
+        "pending_since": first(rows, "input", pending, "at"),
+        "systems": {name: of_system(rows, hub, name, now, most) for name in hub.systems},
+        "tasks": by_kind(rows, "task", most),
+        "parked_by_kind": by_kind(rows, "parked", most),
+        "outbox": outbox(rows),
+        "log_behind": {group: behind(rows, hub, group) for group in groups(rows)},
     }
+
+
+def first(rows: Rows, table: str, where: Mapping[str, Any], column: str) -> int | None:
+    """The least value of a column among these rows, which an index knows; None for no rows."""
+    found = rows.select(table, where, order=(column,), limit=1, only=(column,))
+    return int(found[0][column]) if found else None
+
+
+def outbox(rows: Rows) -> Answer:
+    """How many messages wait to be published, at most, and since when.
+
+    They leave in order, so it is told by the first and the last of them.
+    """
+    ends = [row for o in ("id", "-id") for row in rows.select("outbox", {}, (o,), 1, ("id", "at"))]
+    if not ends:
+        return {"n": 0, "since": None}
+    return {"n": ends[-1]["id"] - ends[0]["id"] + 1, "since": ends[0]["at"]}
+
+
+def behind(rows: Rows, hub: Hub, group: str) -> Answer:
+    """How far a group is behind in each topic."""
+    found = sorted(hub.log.behind(rows, group).items())
+    return {topic: {"n": one.messages, "since": one.since} for topic, one in found}
 
 
 def stopped(rows: Rows) -> bool:
@@ -66,12 +102,13 @@ def trouble(rows: Rows, hub: Hub) -> list[str]:
     return [*found, *(["writes are stopped"] if stopped(rows) else [])]
 
 
-def by_kind(rows: Rows, table: str) -> dict[str, dict[str, int]]:
+def by_kind(rows: Rows, table: str, most: int | None = None) -> dict[str, dict[str, int]]:
     """How many open items there are of each kind, and since when the oldest waits."""
     counted: dict[str, dict[str, int]] = {}
-    while first := oldest(rows, table, max(counted, default="")):
-        waiting = {"state": "open", "kind": first["kind"]}
-        counted[first["kind"]] = {"n": rows.count(table, waiting), "since": first["at"]}
+    while found := oldest(rows, table, max(counted, default="")):
+        waiting = {"state": "open", "kind": found["kind"]}
+        n = rows.count(table, waiting, most)
+        counted[found["kind"]] = {"n": n, "since": found["at"]}
     return counted
 
 
@@ -86,19 +123,22 @@ def groups(rows: Rows) -> list[str]:
     return sorted({r["group"] for r in rows.select("position") if r["group"]})
 
 
-def of_system(rows: Rows, hub: Hub, name: str, now: int) -> Answer:
-    """One system."""
-    dirty = {"system": name, "dirty": above(-1)}
-    cursors = rows.select("cursor", {"system": name, "stream": "changes"})
+def of_system(rows: Rows, hub: Hub, name: str, now: int, most: int | None = None) -> Answer:
+    """One system, without what it holds."""
+    here, dirty = {"system": name}, {"system": name, "dirty": above(-1)}
+    free = {**dirty, "held": False}
+    cursors = rows.select("cursor", {**here, "stream": "changes"})
+    waiting = (first(rows, table, free, "dirty") for table in ("slot", "wanted"))
     return {
-        "records": rows.count("record", {"system": name, "state": "live"}),
-        "to_look_at": rows.count("slot", {**dirty, "held": False}),
-        "to_create": rows.count("wanted", {"system": name, "held": False}),
-        "held": sum(rows.count(t, {**dirty, "held": True}) for t in ("slot", "wanted")),
-        "open_hints": rows.count("hint", {"system": name, "state": "open"}),
+        "to_look_at": rows.count("slot", free, most),
+        "to_create": rows.count("wanted", {**here, "held": False}, most),
+        "held": sum(rows.count(t, {**dirty, "held": True}, most) for t in ("slot", "wanted")),
+        "open_hints": rows.count("hint", {**here, "state": "open"}, most),
+        "undelivered_since": min((at for at in waiting if at is not None), default=None),
+        "may_write": bool((row := rows.get("system", name=name)) and row["writes"]),
         "still_reading": still_reading(rows, hub, name),
         "changes_read_at": {r["shard"]: r["at"] for r in cursors if r["at"]},
-        "counters": {r["name"]: r["n"] for r in rows.select("counter", {"system": name})},
+        "counters": {r["name"]: r["n"] for r in rows.select("counter", here)},
         **failure(rows, name, now),
     }
 

@@ -39,6 +39,7 @@ from hub.io.rows import Conflict, Rows, Store
 from hub.io.schemas import NoRegistry
 from hub.io.state import Vault
 from hub.io.store import SqlStore
+from hub.process import alive
 from hub.pure.decide import Context
 from hub.pure.model import Uid
 from hub.pure.rules import Tool
@@ -115,12 +116,14 @@ class RealEnv:
         return uuid7(self.now(), os.urandom)
 
     def sleep(self, seconds: float) -> None:
-        """See `Env`."""
+        """See `Env`; whoever waits for a tool that wants to be left alone does not hang."""
+        alive(seconds)
         time.sleep(seconds)
 
     def commit(self, work: Callable[[Rows], T], point: str) -> T:
         """See `Env`; in this world nobody dies at a named point."""
         del point
+        alive()
         return self.store.transact(work)
 
     def view(self, work: Callable[[Rows], T]) -> T:
@@ -431,8 +434,10 @@ def tool(name: str, spec: ObjectSpec, one: files.SystemSettings) -> Tool:
 # -- the account is the one that was meant -------------------------------------------------------
 
 
-def check_account(found: Account, one: files.SystemSettings) -> str:
-    """Why this account is not the one in hub.yaml, "" when it is."""
+def check_account(found: Account, one: files.SystemSettings, environment: str = "") -> str:
+    """Why this account is not the one in hub.yaml, or is none for this environment, "" if it is."""
+    if found.live and environment == "test":
+        return "the account is live, and hub.yaml says environment: test"
     if found.id != one.account:
         return f"these credentials belong to account {found.id}, hub.yaml pins {one.account}"
     if found.id != "none" and found.live not in (None, one.mode == "live"):

@@ -10,8 +10,9 @@ from typing import Any
 
 from connectors._kit.conformance import CHECKS
 from connectors._kit.contract import ObjectSpec
-from hub import settings
+from hub import metrics, settings
 from hub.cli import app
+from hub.tools.world import World
 from tests.stories.runner import tell
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +24,13 @@ def test_every_setting_is_documented() -> None:
     wanted = settings.reference()
     held = (ROOT / "hub" / "SETTINGS.md").read_text()
     assert held == wanted, "write hub.settings.reference() to hub/SETTINGS.md"
+
+
+def test_every_metric_is_documented() -> None:
+    """hub/METRICS.md is made from the code, too."""
+    wanted = metrics.reference(World({}).hub)
+    held = (ROOT / "hub" / "METRICS.md").read_text()
+    assert held == wanted, "write hub.metrics.reference(World({}).hub) to hub/METRICS.md"
 
 
 def test_every_command_is_documented() -> None:

@@ -157,3 +157,7 @@ def test_a_hub_on_kafka(kafka: str) -> None:
         made.clock.pass_time(resolve.OVERDUE_MS)
         resolve.step(made.hub)
         assert pending(made) == 0
+        made.tools["A"].act("jim", {"mail": "jim@x.com"})
+        made.capture("A")
+        resolve.drain(made.hub)  # as a command does where no loop runs: nothing is relayed
+        assert pending(made) == 0

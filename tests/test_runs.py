@@ -117,10 +117,10 @@ class Counted:
         self.read[table] += len(found)
         return found
 
-    def count(self, table: str, where: Any = None) -> int:
+    def count(self, table: str, where: Any = None, most: int | None = None) -> int:
         """See `Rows`."""
         self.read[f"{table} counted"] += 1
-        return self.rows.count(table, where)
+        return self.rows.count(table, where, most)
 
 
 def read_by(world: World, work: Any) -> Counter[str]:

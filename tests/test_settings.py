@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import pytest
 
+from connectors._kit.contract import Account
 from hub import settings
 from hub.settings import BadSettings, HubSettings, SystemSettings
+from hub.wiring import check_account
 
 GOOD = HubSettings(
     systems={"crm": SystemSettings(vendor="hubspot", account="7"),
@@ -33,6 +36,30 @@ def test_what_is_written_reads_back_equal(path: Path) -> None:
     assert settings.to_rules(rules, 3, "DE").of("person", "tags[vip]") is not None
 
 
+def test_a_test_hub_takes_no_live_account(path: Path) -> None:
+    """The error stands at the line of the mode; without the mark the same file loads as before."""
+    text = settings.render_hub(GOOD).replace('mode: "test"', 'mode: "live"', 1)
+    path.write_text(text.replace("# environment: test", "environment: test"))
+    (line,) = (n for n, found in enumerate(text.splitlines(), 1) if 'mode: "live"' in found)
+    wanted = rf"hub\.yaml line {line}: systems\.crm\.mode: environment is test, so no live account"
+    with pytest.raises(BadSettings, match=wanted):
+        settings.load_hub(path)
+    path.write_text(text)
+    assert settings.load_hub(path).environment == "production"
+    made = HubSettings(environment="test", systems=GOOD.systems)
+    path.write_text(settings.render_hub(made))
+    assert settings.load_hub(path) == made
+
+
+def test_an_account_that_turns_out_to_be_live_is_refused() -> None:
+    """Also where the tool has no id to pin, and nobody wrote down that it is live."""
+    one = SystemSettings(vendor="stripe")
+    found = Account("none", live=True)
+    assert "environment: test" in check_account(found, one, "test")
+    assert check_account(found, one, "production") == ""
+    assert check_account(Account("none", live=False), one, "test") == ""
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -45,6 +72,7 @@ def test_what_is_written_reads_back_equal(path: Path) -> None:
         (("  crm:", "  CRM-1:"), "is no name"),
         (("anchor: synchub-anchor.jsonl", "anchor: .synchub/anchor.jsonl"), "outside"),
         (("private:\n", "private:\n  host: 0.0.0.0\n"), "admin_token_file"),
+        (("# environment: test", "environment: staging"), "'production' or 'test'"),
     ],
 )
 def test_what_is_wrong_is_named(path: Path, change: tuple[str, str], said: str) -> None:
@@ -119,6 +147,25 @@ def test_hostile_files_are_refused(path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(BadSettings):
         settings.load_hub(path)
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "open_"),
+    [
+        (0, 0o600, False),
+        (0, 0o400, False),
+        (0, 0o640, True),
+        (0, 0o604, True),
+        (1, 0o440, False),
+        (1, 0o444, True),
+    ],
+)
+def test_a_secret_is_for_its_owner_or_the_group_it_was_given_through(
+    owner: int, mode: int, *, open_: bool
+) -> None:
+    """Our own file is for us alone; one of another user, `owner` steps from us, for its group."""
+    found = os.stat_result((mode, 0, 0, 0, os.geteuid() + owner, 0, 0, 0, 0, 0))
+    assert settings.open_to_others(found) == open_
 
 
 def test_credentials_are_private(tmp_path: Path) -> None:

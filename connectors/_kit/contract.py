@@ -276,8 +276,9 @@ class ObjectSpec:
     `log`: its records are what a log tells of them, in order. `changes` begins where the log does,
     its first page that is `done` ends the first reading, and neither `listing` nor `read` is asked:
     there is no sweep, and notes to read a record again are answered by what the log says next.
-    Readings of a log carry a revision. `writes`: it can be written to; elsewhere `find` and
-    `write` are never asked, no record is created, and what differs from golden is only shown.
+    Its readings carry a revision, but for one that only tells of another id. `writes`: it can be
+    written to; elsewhere `find` and `write` are never asked, no record is created, and what differs
+    from golden is only shown.
     """
 
     entity: Entity

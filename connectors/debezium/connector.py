@@ -6,8 +6,8 @@ there are, and which columns are our fields, hub.yaml declares.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -89,33 +89,27 @@ def opened(api: Api) -> Topics:
     return api
 
 
-@dataclass(frozen=True)
 class Debezium:
     """The connector, of a source when it is `declared`; see the contract for each method."""
-
-    source: Source | None = None
-    tables: Mapping[str, Rows] = field(default_factory=dict)
 
     vendor = "debezium"
     title = "Debezium"
     limits = Limits(calls=100, per_ms=1_000)
-    secret_names: Mapping[str, str] = field(
-        default_factory=lambda: {
-            "username": "optional: the name to sign in at the brokers with",
-            "password": "optional: its password",
-            "registry_username": "optional: the name to sign in at the schema registry with",
-            "registry_password": "optional: its password",
-        }
-    )
+    secret_names: Mapping[str, str] = {
+        "username": "optional: the name to sign in at the brokers with",
+        "password": "optional: its password",
+        "registry_username": "optional: the name to sign in at the schema registry with",
+        "registry_password": "optional: its password",
+    }
 
-    @property
-    def objects(self) -> tuple[ObjectSpec, ...]:
-        """The tables."""
-        return tuple(rows.spec for rows in self.tables.values())
+    def __init__(self, source: Source | None = None, tables: Iterable[Rows] = ()) -> None:
+        self.source = source
+        self.tables = {rows.spec.object: rows for rows in tables}
+        self.objects = tuple(rows.spec for rows in self.tables.values())
 
     def declared(self, source: Source, kinds: Kinds) -> Debezium:
         """The connector of this source; raises `Misdeclared`."""
-        return Debezium(source, dict(tables_of(source, kinds)))
+        return Debezium(source, tables_of(source, kinds))
 
     def connect(self, secrets: Mapping[str, str], now: Callable[[], int]) -> Topics:
         """The way to the topics; raises ValueError where the credentials lack something."""
@@ -193,8 +187,8 @@ class Debezium:
         yield from (f"{name}: {flaw}" for flaw in found)
 
 
-def tables_of(source: Source, kinds: Kinds) -> Iterator[tuple[str, Rows]]:
-    """Each table's object; raises `Misdeclared`."""
+def tables_of(source: Source, kinds: Kinds) -> Iterator[Rows]:
+    """What reads each table; raises `Misdeclared`."""
     for name, table in source.tables.items():
         found = columns(table, kinds, ("tables", name))
         spec = ObjectSpec(
@@ -207,7 +201,7 @@ def tables_of(source: Source, kinds: Kinds) -> Iterator[tuple[str, Rows]]:
             log=True,
             writes=False,
         )
-        yield name, Rows(table, spec, found.shapes)
+        yield Rows(table, spec, found.shapes)
 
 
 def understood(

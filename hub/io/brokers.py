@@ -187,14 +187,18 @@ class Brokers:
 
     # -- asking ------------------------------------------------------------------------------------
 
+    def answer(self) -> None:
+        """Raise `LogDown` where nobody listens."""
+        if not any(map(listens, self.kafka.bootstrap.split(","))):
+            raise LogDown(f"{self._where}: nobody listens there; start them, or correct it")
+
     @contextmanager
     def _asking(self) -> Iterator[KafkaAdminClient]:
         """A connection for some questions; one that is kept goes on looking for lost brokers.
 
         Before it is made the other client, which tells more, says what is wrong.
         """
-        if not any(map(listens, self.kafka.bootstrap.split(","))):
-            raise LogDown(f"{self._where}: nobody listens there; start them, or correct it")
+        self.answer()
         if found := stumbled(self._data):
             raise LogDown(f"{self._where}: somebody listens, but {advice_on(found)}")
         limits = {"bootstrap_timeout_ms": PATIENCE_MS, "request_timeout_ms": PATIENCE_MS}

@@ -21,6 +21,7 @@ import orjson
 import tenacity
 
 from connectors._kit.contract import Denied, Limits, Reply, Unavailable, Unreadable
+from hub.io import traces
 
 LARGEST = 32 * 1024 * 1024
 READ_TRIES = 4
@@ -155,7 +156,7 @@ class HttpApi:
             limits=httpx.Limits(max_connections=budget.limits.connections),
         )
         self._headers = headers
-        self._budget = budget
+        self.budget = self._budget = budget
         self.counts = Counts()
 
     def get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> Reply:
@@ -177,9 +178,12 @@ class HttpApi:
         form: Sequence[tuple[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """A write; sent once, and not at all while the tool wants to be left alone for long."""
+        """A write; sent once, and not at all while the tool wants to be left alone for long.
+
+        It carries the trace of the change that it is part of.
+        """
         self.counts.writes += 1
-        more: dict[str, Any] = {"headers": dict(headers or {})}
+        more: dict[str, Any] = {"headers": {**traces.headers(), **(headers or {})}}
         if form is not None:
             more["content"] = urlencode(list(form)).encode()
             more["headers"]["Content-Type"] = "application/x-www-form-urlencoded"

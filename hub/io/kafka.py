@@ -27,7 +27,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as Received
 
 from hub.io.brokers import Brokers, advice_on, data_client
-from hub.io.log import Door, Log, LogDown, Message, Moved, Offsets, Place
+from hub.io.log import Behind, Door, Log, LogDown, Message, Moved, Offsets, Place, by_topic
 from hub.io.rows import Conflict, Row, Rows, among
 from hub.io.state import count
 from hub.settings import Kafka
@@ -99,6 +99,9 @@ class KafkaLog(Log):
         self._reads = {**data_client(kafka, folder), **READS}
         self._readers: dict[str, Reader] = {}
         self._ends: tuple[float, dict[Place, int]] = 0.0, {}
+        self._level: dict[
+            tuple[str, Place], int
+        ] = {}  # when a group was last seen at an end, in ms
 
     def start(self) -> None:
         """Make the topics that are missing, and see which differ from hub.yaml.
@@ -201,12 +204,24 @@ class KafkaLog(Log):
 
     # -- how it is ---------------------------------------------------------------------------------
 
-    def lag(self, rows: Rows, group: str) -> int:
-        """See `Log`; as of a moment ago, and as last seen where the brokers do not answer."""
+    def behind(self, rows: Rows, group: str) -> dict[str, Behind]:
+        """See `Log`; as of a moment ago, and as last seen where the brokers do not answer.
+
+        Since when is known of the partitions that this process reads.
+        """
         found = rows.select("position", {"group": group})
         stored = {(r["topic"], r["partition"]): r["offset"] for r in found}
         ends = self._known_ends(stored)
-        return sum(max(0, ends.get(place, 0) - offset) for place, offset in stored.items())
+        left = {place: max(0, ends.get(place, 0) - offset) for place, offset in stored.items()}
+        reader = self._readers.get(group)
+        now = time.time_ns() // 1_000_000
+        self._level |= {(group, place): now for place, n in left.items() if not n}
+        since = {
+            place: reader.since(place, self._level.get((group, place), 0)) if reader else None
+            for place, n in left.items()
+            if n
+        }
+        return by_topic(left, since)
 
     def _known_ends(self, places: Iterable[Place]) -> dict[Place, int]:
         asked, known = self._ends
@@ -217,6 +232,14 @@ class KafkaLog(Log):
                 LOG.warning("lag_unknown", hint=str(error))
             self._ends = time.monotonic(), known
         return known
+
+    def reachable(self) -> None:
+        """See `Log`."""
+        self.brokers.answer()
+
+    def reads(self) -> Mapping[str, int]:
+        """See `Log`."""
+        return {group: len(reader.epochs) for group, reader in list(self._readers.items())}
 
     def prune(self, rows: Rows, before: int) -> int:
         """See `Log`; the brokers do it themselves."""
@@ -268,6 +291,7 @@ class Reader:
         self.epochs: dict[Place, int] = {}
         self._next: Offsets = {}
         self._ends: Offsets = {}
+        self._passed: dict[Place, int] = {}
         self._brokers = brokers
         self._prefix = brokers.kafka.prefix
         self._topics: list[str] = []
@@ -303,8 +327,20 @@ class Reader:
             self._settle()
         return self.held[:limit]
 
+    def since(self, place: Place, level: int) -> int | None:
+        """Since when the next message of a partition waits (ms), None where nobody here knows.
+
+        Of one that is still at the brokers it is told by what came before it: the last message
+        that was done, or the `level`, when the group was last seen to be nowhere behind there.
+        """
+        if place not in self.epochs:
+            return None
+        held = (m.at for m in list(self.held) if (m.topic, m.partition) == place)
+        return next(held, max(self._passed.get(place, 0), level) or None)
+
     def passed(self, messages: Sequence[Message]) -> None:
         """These are done, and the store knows."""
+        self._passed |= {(m.topic, m.partition): m.at for m in messages}
         self.held = self.held[len(messages) :]
         self._tell_broker(ends_of(messages))
 
@@ -368,6 +404,8 @@ class Reader:
         """Claim each partition, and start where it was left."""
         places = sorted(self._place(p) for p in partitions)
         ends = self._brokers.ends(places)
+        if len(ends) < len(places):
+            raise LogDown("some partitions are not there yet: brokers tell different things")
         found = self._keep(partial(claims, self.group, places, ends), "claim")
         self.epochs |= {place: at.epoch for place, at in found.items()}
         self._next |= {place: at.offset for place, at in found.items()}
@@ -458,7 +496,7 @@ def claimed(
     rows: Rows, place: Place, at: Position, ends: Mapping[Place, tuple[int, int]]
 ) -> Position:
     """The next epoch of a partition; from then on nobody else can move its position."""
-    low, high = ends.get(place, (0, 0))
+    low, high = ends[place]
     there = low <= at.offset <= high
     if at.offset and not there:
         set_aside(rows, place[0], "messages_lost")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
 from hub.io.rows import Row, Rows, among, at_least, below
@@ -39,6 +39,17 @@ class Message:
     value: bytes | None
     headers: Mapping[str, str]
     at: int
+
+
+class Behind(NamedTuple):
+    """How far a group is behind in one topic.
+
+    `since` is when the oldest message was published that it has not done (ms), None where there is
+    none, or this process does not know it.
+    """
+
+    messages: int
+    since: int | None
 
 
 class Moved(Exception):
@@ -129,11 +140,22 @@ class Log(Protocol):
         Raises `Moved`.
         """
 
+    def behind(self, rows: Rows, group: str) -> dict[str, Behind]:
+        """How far a group is behind, in each topic that it has read."""
+
     def lag(self, rows: Rows, group: str) -> int:
         """How many messages a group has not done yet, over the topics that it has read."""
+        return sum(one.messages for one in self.behind(rows, group).values())
 
     def prune(self, rows: Rows, before: int) -> int:
         """Drop messages older than `before` (ms) that nobody has still to read; how many."""
+
+    def reachable(self) -> None:
+        """Raise `LogDown` where nobody answers for the topics."""
+
+    def reads(self) -> Mapping[str, int]:
+        """Of each group how many partitions this process reads, where several may share them."""
+        return {}
 
     def close(self) -> None:
         """Leave every group; other processes go on with what was read here."""
@@ -190,6 +212,9 @@ class TableLog(Log):
         env.commit(self._relay, f"{group}:relay")
         return env.view(lambda rows: self._poll(rows, group, topics, limit))
 
+    def reachable(self) -> None:
+        """See `Log`; it is where the store is."""
+
     def close(self) -> None:
         """See `Log`; nothing is held open."""
 
@@ -244,10 +269,14 @@ class TableLog(Log):
         before = offsets(rows, {"group": group, "topic": among(topics)})[group]
         move(rows, group, {at: n for at, n in done.items() if n > before.get(at, 0)})
 
-    def lag(self, rows: Rows, group: str) -> int:
+    def behind(self, rows: Rows, group: str) -> dict[str, Behind]:
         """See `Log`."""
         known = offsets(rows, {"group": among(("", group))})
-        return sum(max(0, known[""].get(at, 0) - offset) for at, offset in known[group].items())
+        ends, done = known[""], known[group]
+        topics = {topic for topic, _ in done}
+        left = {at: max(0, n - done.get(at, 0)) for at, n in ends.items() if at[0] in topics}
+        since = {at: published(rows, at, done.get(at, 0)) for at, n in left.items() if n}
+        return by_topic(left, since)
 
     def prune(self, rows: Rows, before: int) -> int:
         """See `Log`; what no group at all has read yet, one will. Dead letters end after a week."""
@@ -257,6 +286,23 @@ class TableLog(Log):
         dropped = sum(drop(rows, at, min(passed[at]), before) for at in ends if passed[at])
         dead = (at for at in ends if at[0].startswith("dead."))
         return dropped + sum(drop(rows, at, ends[at], before - DEAD_KEPT_MS) for at in dead)
+
+
+def by_topic(left: Mapping[Place, int], since: Mapping[Place, int | None]) -> dict[str, Behind]:
+    """How many messages are left, and since when, of all partitions of each topic."""
+    found: dict[str, Behind] = {}
+    for (topic, partition), n in left.items():
+        before = found.get(topic, Behind(0, None))
+        times = [at for at in (before.since, since.get((topic, partition))) if at is not None]
+        found[topic] = Behind(before.messages + n, min(times, default=None))
+    return found
+
+
+def published(rows: Rows, place: Place, offset: int) -> int | None:
+    """When the message was published that comes next at this offset (ms), None for no message."""
+    here = {"topic": place[0], "partition": place[1], "offset": at_least(offset)}
+    found = rows.select("log", here, order=("offset",), limit=1, only=("at",))
+    return int(found[0]["at"]) if found else None
 
 
 def drop(rows: Rows, place: Place, passed: int, before: int) -> int:

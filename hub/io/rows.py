@@ -164,8 +164,10 @@ class Rows(Protocol):
         until the transaction ends; who does so always takes them in the same order, records first.
         """
 
-    def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
-        """How many rows match."""
+    def count(
+        self, table: str, where: Mapping[str, Any] | None = None, most: int | None = None
+    ) -> int:
+        """How many rows match; it stops at `most`, so that a look takes no longer than that."""
 
 
 class Store(Protocol):

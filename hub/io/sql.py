@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -162,18 +162,25 @@ def select_text(
     read = [c if at in needed else sa.null() for at, c in enumerate(columns)]
     statement = sa.select(*read).select_from(shape.table)
     statement = statement.where(*_where(lang, shape, signature)).order_by(*order)
-    if limited:
-        # Said to be 0, or SQLAlchemy makes a parameter of it.
-        statement = statement.limit(sa.bindparam("top")).offset(sa.literal_column("0"))
+    statement = _top(statement) if limited else statement
     return lang.text(statement.with_for_update(key_share=True) if keep else statement)
 
 
 @cache
-def count_text(lang: Lang, table: str, signature: Signature) -> str:
-    """Count rows."""
+def count_text(lang: Lang, table: str, signature: Signature, *, limited: bool) -> str:
+    """Count rows; the limit is the last parameter."""
     shape = SHAPES[table]
-    found = sa.select(sa.func.count()).select_from(shape.table)
-    return lang.text(found.where(*_where(lang, shape, signature)))
+    rows: Any = shape.table
+    where = _where(lang, shape, signature)
+    if limited:
+        some: Any = sa.select(sa.literal_column("1")).select_from(shape.table).where(*where)
+        rows, where = _top(some).subquery(), []
+    return lang.text(sa.select(sa.func.count()).select_from(rows).where(*where))
+
+
+def _top(statement: Any) -> Any:
+    # Said to be 0, or SQLAlchemy makes a parameter of it.
+    return statement.limit(sa.bindparam("top")).offset(sa.literal_column("0"))
 
 
 @cache
@@ -388,10 +395,16 @@ class SqlRows(ABC):
             shape.sort(found, reading.sorts)
         return reading.rows(found[:limit])
 
-    def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
+    def count(
+        self, table: str, where: Mapping[str, Any] | None = None, most: int | None = None
+    ) -> int:
         """See `Rows`."""
         self._ready()
-        return sum(
-            self._read(table, count_text(self.lang, table, signature), values)[0][0]
+        check_limit(most)
+        text = partial(count_text, self.lang, table, limited=most is not None)
+        top = [] if most is None else [most]
+        found = sum(
+            int(self._read(table, text(signature), values + top)[0][0])
             for signature, values in self._asked(shape_of(table).terms(where))
         )
+        return found if most is None else min(found, most)

@@ -131,12 +131,13 @@ def append_input(
 ) -> tuple[Input, str]:
     """The next input of a record, pending, and its trace.
 
-    `more`: start, end, cause, run, raw, by. Raises `LookupError` where there is no such record.
+    `more`: start, end, cause, run, raw, by, and the `trace` it came with.
+    Raises `LookupError` where there is no such record.
     """
     rows.lock([uid])
     seq = next_seq(rows, uid)
     rows.update("record", {"uid": uid}, {"next_seq": seq + 1})
-    raw, trace = more.pop("raw", b""), trace_of(rows, uid, seq, body)
+    raw, trace = more.pop("raw", b""), more.pop("trace", "") or trace_of(rows, uid, seq, body)
     keys = {uid: subject_key(rows, uid, vault.seal)}
     rows.insert(
         "input",
@@ -168,7 +169,7 @@ def next_seq(rows: Rows, uid: Uid) -> int:
 def trace_of(rows: Rows, uid: Uid, seq: int, body: Body) -> str:
     """Whose consequence this is: a write's that of its golden value, a receipt's that of its write.
 
-    What was seen or decided begins a trace of its own.
+    What was seen or decided, and came with no trace, begins one of its own.
     """
     found = ""
     if isinstance(body, Intent):

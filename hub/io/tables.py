@@ -221,6 +221,7 @@ _table(
     _must("not_before", Ms, 0),
     _must("attempts", Int, 0),
     _may("answer", Text),
+    _may("trace", Text),
     index=(("system", "state", "not_before"),),
 )
 

@@ -362,9 +362,12 @@ class DictRows:
         held.shape.sort(found, reading.sorts)
         return reading.rows(found[:limit])
 
-    def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
+    def count(
+        self, table: str, where: Mapping[str, Any] | None = None, most: int | None = None
+    ) -> int:
         """See `Rows`."""
-        return len(self._found(self._table(table), where))
+        check_limit(most)
+        return len(self._found(self._table(table), where)[:most])
 
 
 def _changed(stored: Stored, changes: Mapping[int, Any]) -> Stored:

@@ -13,13 +13,13 @@ import pstats
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol
 
 from connectors._kit import serve
 from connectors._kit.contract import Reading
@@ -31,7 +31,6 @@ from hub.inputs import Intake
 from hub.io import state
 from hub.io.rows import Rows, Store, above, at_least
 from hub.io.store import SqlStore
-from hub.io.twin import DictStore
 from hub.opening import Folder
 from hub.pure.model import Uid
 from hub.tools.demo import linked_pairs
@@ -132,12 +131,27 @@ def on_disk(path: Path) -> World:
 
 def stored(world: World, store: Store) -> None:
     """The same tools, and a hub that starts on another store."""
-    world.store = cast("DictStore", store)
+    world.store = store
     world.env.store = store
     world.hub = world.opened()
 
 
-def stand(world: World, pairs: int, told: Told) -> None:
+class Taking(Protocol):
+    """What readings are made for: a hub, the tools it knows, and its clock."""
+
+    hub: Hub
+    store: Store
+
+    @property
+    def clock(self) -> Callable[[], int]:
+        """The time (ms)."""
+
+    @property
+    def tools(self) -> Iterable[str]:
+        """Their names."""
+
+
+def stand(world: Taking, pairs: int, told: Told) -> None:
     """So many customers, each with a record in both tools, resolved."""
     for first in range(0, pairs, READ_AT_ONCE):
         some = range(first, min(first + READ_AT_ONCE, pairs))
@@ -162,11 +176,16 @@ def timed(world: World, edits: int, pairs: int) -> float:
 def profiled(world: World, edits: int, pairs: int) -> dict[str, float]:
     """Where the time of resolving goes, by step; the measuring itself makes it slower."""
     change(world, edits, pairs, 2)
+    return shares_of(lambda: resolve.drain(world.hub), STEPS)
+
+
+def shares_of(work: Callable[[], None], steps: Mapping[str, tuple[str, str]]) -> dict[str, float]:
+    """The share of each step (file, function) in the time of a work, with all that it calls."""
     profile = cProfile.Profile()
-    profile.runcall(resolve.drain, world.hub)
+    profile.runcall(work)
     stats: Any = pstats.Stats(profile)
     whole = stats.total_tt
-    found = {name: cumulative(stats, *place) / whole for name, place in STEPS.items()}
+    found = {name: cumulative(stats, *place) / whole for name, place in steps.items()}
     return {name: round(share, 3) for name, share in found.items()}
 
 
@@ -178,7 +197,7 @@ def cumulative(stats: Any, file: str, function: str) -> float:
     )
 
 
-def change(world: World, edits: int, pairs: int, run: int) -> None:
+def change(world: Taking, edits: int, pairs: int, run: int) -> None:
     """One edit each of records spread over all of them, taken in and not resolved."""
     spread = [(n * 7919) % pairs for n in range(edits)]
     items = [("A", n, f"+1415{run}{at % 1_000_000:06d}") for at, n in enumerate(spread)]
@@ -186,7 +205,7 @@ def change(world: World, edits: int, pairs: int, run: int) -> None:
         take(world, items[first : first + READ_AT_ONCE])
 
 
-def take(world: World, items: Sequence[tuple[str, int, str]], *, snapshot: bool = False) -> None:
+def take(world: Taking, items: Sequence[tuple[str, int, str]], *, snapshot: bool = False) -> None:
     """Readings of these records (tool, number, telephone), in one transaction."""
     hub = world.hub
 
@@ -199,7 +218,7 @@ def take(world: World, items: Sequence[tuple[str, int, str]], *, snapshot: bool 
     world.store.transact(work)
 
 
-def reading(world: World, n: int, phone: str) -> Reading:
+def reading(world: Taking, n: int, phone: str) -> Reading:
     """Customer n with this telephone number."""
     now = world.clock()
     app = {

@@ -302,8 +302,11 @@ def wait_until(condition: Callable[[], object], seconds: float) -> None:
         time.sleep(REST_SECONDS)
 
 
-def connected(folder: Folder, made: Sequence[Tool]) -> None:
-    """Connect a hub to the tools; it is told of changes, and polls as often as it would outside."""
+def connected(folder: Folder, made: Sequence[Tool], more: str = "") -> None:
+    """Connect a hub to the tools; it is told of changes, and polls as often as it would outside.
+
+    `more` is added to hub.yaml.
+    """
     opening.init(folder, {t.vendor: t.described for t in made}, (0, 0))
     found = folder.hub()
     polled = {
@@ -311,7 +314,7 @@ def connected(folder: Folder, made: Sequence[Tool]) -> None:
         for name, one in found.systems.items()
     }
     text = settings.render_hub(found.model_copy(update={"systems": polled}))
-    (folder.path / opening.HUB).write_text(text)
+    (folder.path / opening.HUB).write_text(text + more)
 
 
 # -- measuring -------------------------------------------------------------------------------------
@@ -411,11 +414,12 @@ def at_share(times: Sequence[float], share: int) -> float:
     return statistics.quantiles(times, n=100, method="inclusive")[share - 1]
 
 
-def bench_latency(customers: int, edits: int, rate: float, told: Told) -> Outcome:
+def bench_latency(customers: int, edits: int, rate: float, told: Told, more: str = "") -> Outcome:
     """Milliseconds from an edit to the last of the other tools, beside the floor of the same run.
 
     The floor is taken before the hub knows the tools, and again after it has ended. Raises
-    `Wrong` where the hub does not come to rest, or a process does not end well.
+    `Wrong` where the hub does not come to rest, or a process does not end well. `more` is added to
+    hub.yaml.
     """
     warm = min(edits, round(WARM_S * rate))
     with ExitStack() as stack:
@@ -425,7 +429,7 @@ def bench_latency(customers: int, edits: int, rate: float, told: Told) -> Outcom
         ears = Ears(made)
         first = floors(made, folder.path / "floor.db", rate, range(FLOORS))
         began = time.monotonic()
-        connected(folder, made)
+        connected(folder, made, more)
         with hub_up(folder):
             stand(folder, told)
             stood = time.monotonic() - began

@@ -7,6 +7,7 @@ in it step by step, the simulation lets it stumble (hub/tools/simulate.py).
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -73,6 +74,22 @@ class VirtualClock:
     def pass_time(self, ms: int) -> None:
         """Let time go by."""
         self.time += ms
+
+
+class RealClock(VirtualClock):
+    """The time that it is; it passes by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    @property
+    def time(self) -> int:
+        """Now."""
+        return time.time_ns() // 1_000_000
+
+    @time.setter
+    def time(self, _to: int) -> None:
+        """Nobody sets it."""
 
 
 @dataclass
@@ -149,7 +166,7 @@ class World:
     may be `ahead` of ours (ms), the simulated tools of `profiles` beside them; the first has the
     highest rank. `wrap` may stand between the hub and each connector. `contended`: how often (0 to
     1) somebody else holds what is to be locked, so that a work is begun anew. `opens` gives another
-    store than the twin.
+    store than the twin; `joins`: another world has begun on it.
     """
 
     profiles: Mapping[str, Profile]
@@ -164,6 +181,7 @@ class World:
     contended: float = 0
     clock: VirtualClock = field(default_factory=VirtualClock)
     opens: Callable[[], Store] | None = None
+    joins: bool = False
 
     def __post_init__(self) -> None:
         """Build everything; the hub may write from the start."""
@@ -181,7 +199,8 @@ class World:
         self.outside: dict[str, Outside] = {**hosted, **simulated}
         self.seal = Seal(b"world master key, 32 bytes long!", self.chance.randbytes)
         self.hub = self.opened()
-        self.store.transact(self.register)
+        if not self.joins:
+            self.store.transact(self.register)
 
     def opened(self) -> Hub:
         """A hub that starts on the store: whatever an earlier one had in memory is gone."""

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from hub import opening
 from hub.cli import app
+from hub.io.rows import Row, Rows
 from tests.end_to_end.conftest import Site
 
 
@@ -92,6 +93,12 @@ def test_an_edited_history_is_detected(make_site: Callable[..., Site]) -> None:
     assert "cut off" in told.stdout
 
 
+def put(rows: Rows, golden: Row) -> None:
+    """Change a golden record beside all rules."""
+    rows.lock([golden["uid"]])
+    rows.upsert("golden", golden)
+
+
 def test_an_edited_golden_record_is_detected(make_site: Callable[..., Site]) -> None:
     """A value that was changed in the file is not what the recorded inputs make of it."""
     site = make_site(6)
@@ -101,7 +108,7 @@ def test_an_edited_golden_record_is_detected(make_site: Callable[..., Site]) -> 
             r for r in one.store.view(lambda r: r.select("golden")) if b'"given":"' in r["doc"]
         )
         row["doc"] = row["doc"].replace(b'"given":"', b'"given":"Forged ', 1)
-        one.store.transact(lambda r: r.upsert("golden", row))
+        one.store.transact(lambda r: put(r, row))
     assert site.call("verify").returncode == 0, "the history itself was not touched"
     told = site.call("verify", "--refold")
     assert told.returncode == 1
@@ -273,4 +280,54 @@ def test_an_unknown_benchmark_names_the_known_ones() -> None:
     """Wrong use is told as such."""
     done = CliRunner().invoke(app, ["bench", "speed"])
     assert done.exit_code == 2
-    assert "resolve, calls, latency" in done.output
+    assert "resolve, calls, path, latency" in done.output
+
+
+def test_a_pipeline_is_told_what_changed_files_would_do(make_site: Callable[..., Site]) -> None:
+    """With no hub up and with one, 0 or 1; no run is stored, and nobody's values are shown."""
+    site = make_site(8)
+    site.asked("apply", site.asked("plan")["run"])
+    told = site.call("plan", "--ci")
+    assert told.returncode == 0, told.stdout
+    assert "judged: rules.yaml as it is published; hub.yaml on disk" in told.stdout
+    rules = site.folder.path / "rules.yaml"
+    text = rules.read_text()
+    rules.write_text(text.replace("placeholders:\n", 'placeholders:\n  - "@mail.example.com"\n'))
+    runs = site.asked("plan", "--ci", "--fail-on", "deletes")
+    assert runs["changed_rules"]
+    assert runs["counts"]
+    with opening.opened(site.folder) as one:
+        stored = one.store.view(lambda r: r.count("run"))
+    assert stored == 1, "the one that was applied"
+    before = writes(site)
+    site.up()
+    failed = site.call("plan", "--ci", "--fail-on", "updates, creates,clears", "--json")
+    assert failed.returncode == 1, failed.stderr
+    answer = orjson.loads(failed.stdout)
+    assert answer["verdict"] == "fail"
+    assert answer["hub_yaml"] == "of the hub that is up"
+    assert {k for row in answer["failing"] for k in row["kinds"]} & {"updates", "creates", "clears"}
+    people = [word for c in _people(site) for word in (c["email"], c["name"], c["phone"]) if word]
+    assert not [word for word in people if word in failed.stdout]
+    assert site.stop() == 0
+    assert writes(site) == before
+    rules.write_text("entities: {person: {name: {kind: nome}}}\n")
+    wrong = site.call("plan", "--ci")
+    assert wrong.returncode == 2
+    assert "rules.yaml line 1" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--ci", "--fail-on", "clear"], "did you mean clears?"),
+        (["--fail-on", "clears"], "--fail-on belongs to --ci"),
+        (["--ci", "some-run"], "takes no run"),
+        (["--ci", "--all"], "takes no run"),
+    ],
+)
+def test_a_verdict_asked_for_wrongly(words: list[str], said: str) -> None:
+    """Exit code 2 before anything is read, so that no pipeline takes a mistake for a pass."""
+    done = CliRunner().invoke(app, ["plan", *words])
+    assert done.exit_code == 2
+    assert said in done.output

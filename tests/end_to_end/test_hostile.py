@@ -153,6 +153,7 @@ def poison(store: Store, hub: Any, obj: str, native: str) -> None:
 
     def work(rows: Any) -> None:
         uid = rows.get("alias", system="hubspot", object=obj, native_id=native)["uid"]
+        rows.lock([uid])
         row = rows.get("record", uid=uid)
         damaged = {"uid": uid, "seq": row["next_seq"], "kind": "observation", "status": "pending"}
         body = b"\x01damaged bytes that open with no key at all"

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,7 +26,7 @@ from deploy.local.parts import Kafka as Broker
 from hub.io.kafka import KafkaLog
 from hub.io.log import LogDown, Moved
 from hub.io.postgres import PostgresStore
-from hub.io.rows import Rows
+from hub.io.rows import Row, Rows
 from hub.settings import Kafka
 from hub.wiring import RealEnv
 from tests.services import certificates
@@ -189,25 +190,45 @@ def test_racing_transactions_are_published_in_order(
             time.sleep(0.01)
 
     def held_open() -> None:
-        time.sleep(0.5)
         publish(env, log, {"held": 0}, hold=5)
         publish(env, log, {"held": 1})
 
     with ThreadPoolExecutor(threads + 1) as pool, closing(log):
-        ends = [pool.submit(racing, n) for n in range(threads)] + [pool.submit(held_open)]
-        for wait in (1.5, 1.5):
+        ends = [pool.submit(racing, n) for n in range(threads)]
+        for _ in range(2):
             with process(told, postgres, which) as relay:
-                time.sleep(wait)
+                assert until(partial(behind, env, oldest(env)))
                 relay.send_signal(signal.SIGKILL)
         with process(told, postgres, which):
+            publish(env, log, {"late": 0})
+            assert until(partial(behind, env, oldest(env)))
+            ends += [pool.submit(held_open)]
+            time.sleep(1)
+            publish(env, log, {"late": 1})
             for end in ends:
                 end.result()
             missing = not until(lambda: not env.view(lambda rows: rows.count("outbox")), 8)
     found = published(told)
-    wanted = {f"{t}": list(range(each)) for t in range(threads)} | {"held": [0, 1]}
+    wanted = {f"{t}": list(range(each)) for t in range(threads)} | {"held": [0, 1], "late": [0, 1]}
     wanted |= {f"{t}-{k}": list(range(each // 50)) for t in range(threads) for k in range(50)}
     first_seen = {key: list(dict.fromkeys(ns)) for key, ns in found.items()}
     assert (first_seen == wanted and not missing) == (which == "KafkaLog")
+
+
+def oldest(env: RealEnv) -> int:
+    """The lowest number that waits in the outbox, 0 where none does for some time."""
+    found: list[Row] = []
+
+    def waits() -> bool:
+        found.extend(env.view(lambda rows: rows.select("outbox", None, ("id",), 1, only=("id",))))
+        return bool(found)
+
+    return int(found[0]["id"]) if until(waits, 2) else 0
+
+
+def behind(env: RealEnv, number: int) -> bool:
+    """Whether this one was published, and taken out of the outbox."""
+    return not env.view(lambda rows: rows.count("outbox", {"id": number}))
 
 
 def test_a_relay_that_was_replaced_is_shut_out(kafka: str, env: RealEnv) -> None:

@@ -108,6 +108,24 @@ def on(address: str, **more: Any) -> KafkaLog:
 # -- in every home -----------------------------------------------------------------------------
 
 
+def test_how_far_a_group_is_behind(home: Home) -> None:
+    """In messages, and since when the oldest of them waits, until the last one is read."""
+    home.announce("cdc.t", *(f"k{n}" for n in range(12)))
+    home.log.reachable()
+    end, read = time.monotonic() + PATIENCE, list[int]()
+    while len(read) < 6 and time.monotonic() < end:
+        read += [int(m.value or b"") for m in home.turn("g", "cdc.t", 3)]
+    one = home.env.view(lambda rows: home.log.behind(rows, "g"))["cdc.t"]
+    left = set(range(12)) - set(read)
+    assert one.messages >= len(left)
+    assert one.since is not None
+    assert START <= one.since <= START + max(left)
+    assert home.log.reads() == ({"g": 4} if home.log.apart else {})
+    home.read("g", "cdc.t", len(left))
+    assert home.at_rest("g", "cdc.t")
+    assert home.env.view(lambda rows: home.log.behind(rows, "g"))["cdc.t"] == (0, None)
+
+
 def test_the_order_of_each_key_is_kept(home: Home) -> None:
     """Messages of one key come in order, each once, and as they were published."""
     home.announce("cdc.t", *(f"k{n % 5}" for n in range(30)))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,27 +20,11 @@ from hub import capture, replay, resolve
 from hub.env import Hub, System
 from hub.io.postgres import PostgresStore
 from hub.io.rows import Rows
-from hub.tools.world import VirtualClock, World
+from hub.tools.world import RealClock, World
 from hub.wiring import RealEnv
 
 TOOLS = ("A", "B", "C")
 PEOPLE = 40  # so few that everybody works on the same ones
-
-
-class RealClock(VirtualClock):
-    """The time that it is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    @property
-    def time(self) -> int:
-        """Now."""
-        return time.time_ns() // 1_000_000
-
-    @time.setter
-    def time(self, _to: int) -> None:
-        """It passes by itself."""
 
 
 class Queue:

@@ -126,6 +126,12 @@ def test_conditions_and_order(store: Store) -> None:
     assert names({"name": among([])}) == []
     assert names({"name": among(f"n{i}" for i in range(5_000))})[:2] == ["n0", "n1"]
     assert store.view(lambda r: r.count("counter", {"n": 1})) == 3
+    for most, found in ((0, 0), (2, 2), (3, 3), (9, 3)):
+        assert store.view(lambda r, n=most: r.count("counter", {"n": 1}, n)) == found  # type: ignore[misc]
+    thousands = {"name": among(f"n{i}" for i in range(5_000))}
+    assert store.view(lambda r: r.count("counter", thousands, 4)) == 4
+    with pytest.raises(Refused):
+        store.view(lambda r: r.count("counter", {}, -1))
 
 
 def test_many_rows_have_large_numbers(store: Store) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +15,10 @@ import pytest
 from connectors._kit import serve
 from connectors._kit.serve import Served
 from connectors.debezium.connector import PAGE
-from hub import browse, commands, opening
+from hub import browse, commands, opening, runs
 from hub.capture import PAGE_AT_ONCE
 from hub.env import Hub
+from hub.io import state
 from hub.listeners import wait_for
 from hub.logs import be_quiet
 from hub.opening import Folder
@@ -129,6 +133,46 @@ def test_rows_reach_the_crm(kafka: str, tmp_path: Path) -> None:
             assert status(hub)["inputs"]["superseded"] == 0
 
 
+def test_a_hub_that_is_killed_reads_on(kafka: str, tmp_path: Path) -> None:
+    """Kill -9 while it reads: each row is taken in, and none of them twice."""
+    shop, rows = Shop(kafka), 900
+    shop.make(3)
+    for part in range(3):
+        told = (inserted(id=n, email=f"p{n}@x.example") for n in range(part, rows, 3))
+        shop.tell(told, part)
+    with site(shop, tmp_path) as (_, folder):
+        for goal in range(300, rows + 1, 300):
+            with process(folder):
+                assert wait_for(lambda: read_so_far(folder) >= goal, 30)  # noqa: B023
+        with opening.opened(folder) as one:
+            assert set(inputs_of(one.hub)) == {(str(n), 2) for n in range(rows)}
+            assert status(one.hub)["parked"] == 0
+
+
+@contextmanager
+def process(folder: Folder) -> Iterator[None]:
+    """The hub as a process of its own, until it is killed."""
+    env = {**os.environ, "PYTHONPATH": str(Path(opening.__file__).parents[1])}
+    code = "from hub.start import main; main()"
+    said = folder.path / "up.log"
+    with said.open("w") as log:
+        up = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", code, "up"], cwd=folder.path, env=env, stdout=log, stderr=log
+        )
+    try:
+        assert wait_for(lambda: "commands:" in said.read_text(), 30), said.read_text()
+        yield
+    finally:
+        up.kill()
+        up.wait()
+        folder.socket().unlink(missing_ok=True)
+
+
+def read_so_far(folder: Folder) -> int:
+    """How many rows a hub that is up has taken in."""
+    return int(opening.ask(folder, "status")["systems"]["shop"]["records"])
+
+
 def test_a_new_key_that_is_read_before_the_old_one_went(kafka: str, tmp_path: Path) -> None:
     """In another partition the row is read first: the records are one when the old key goes."""
     shop, mail = Shop(kafka), "ada@example.com"
@@ -200,6 +244,23 @@ def test_what_nobody_understands_is_parked(kafka: str, tmp_path: Path) -> None:
         browse.repair(hub, [row["uid"] for row in found])
         assert wait_for(lambda: rests(hub), 30)
         assert not status(hub)["parked"]
+
+
+def test_nobody_knows_when_a_listed_row_was_typed(kafka: str, tmp_path: Path) -> None:
+    """Nor one that is first heard of by a change; an inserted one was typed just then."""
+    shop = Shop(kafka)
+    shop.make()
+    listed, changed = edited(inserted(id=1), "r"), edited(inserted(id=2))
+    shop.tell([listed, changed, inserted(id=3)])
+    with site(shop, tmp_path) as (_, folder), opening.opened(folder) as one:
+        runs.catch_up(one.hub)
+        found = one.hub.env.view(lambda rows: rows.select("record", {"system": "shop"}))
+        claims = {row["native_id"]: state.record_in(row).cell("email").claims for row in found}
+        assert {n: [c.bound for c in some] for n, some in claims.items()} == {
+            "1": [True],
+            "2": [True],
+            "3": [False],
+        }
 
 
 def test_a_company_column_is_an_association(kafka: str, tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ import orjson
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from connectors._kit.contract import ObjectSpec, Page
+from connectors._kit.contract import ObjectSpec, Page, Unavailable
 from connectors._kit.source import Source
 from connectors.debezium.connector import CONNECTOR, Debezium
 from connectors.debezium.topics import Message, Topics
 from hub import settings
+from hub.listeners import wait_for
 
 Write = Callable[[Mapping[str, Any] | None, str], bytes | None]  # with its schema, and its subject
 KINDS = settings.kinds(settings.default_rules(()))
@@ -230,6 +231,16 @@ class Shop:
         """Make the topic."""
         made = self.admin.create_topics([NewTopic(self.topic, partitions, 1)])
         made[self.topic].result(10)
+        api = self.api()
+        assert wait_for(lambda: self.led(api), 10)
+        api.close()
+
+    def led(self, api: Topics) -> bool:
+        """Whether a topic that was just made is there for all."""
+        try:
+            return bool(api.topic(self.topic))
+        except Unavailable:
+            return False
 
     def tell(self, found: Iterable[Captured], partition: int = 0) -> None:
         """Write messages."""
