@@ -39,11 +39,12 @@ test: lint fetch ## lint, then the tests
 	@echo "==> pytest"
 	@$(PY) -m pytest -n 2 $(ARGS)
 
+test-all: export HUB_TEST_LONG = 1
 test-all: lint fetch ## lint, then the tests with the long ones
 	@echo "==> pytest, the long ones too"
-	@HUB_TEST_LONG=1 $(PY) -m pytest -n 2 -o timeout=3600 $(ARGS)
+	@$(PY) -m pytest -n 2 -o timeout=3600 $(ARGS)
 
-fetch: setup-test ## what Kafka and the registry of the tests are made of, once
+fetch: setup-test ## what Kafka and the registry of the tests are made of, and tools that check deploy/, once
 	@$(PY) -m deploy.local --fetch
 
 services: setup-test ## Kafka, a schema registry and PostgreSQL, until Ctrl-C

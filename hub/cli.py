@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -138,6 +138,9 @@ def sandbox(
     seed: Annotated[int, typer.Option(help="another seed, other customers")] = 1,
     customers: Annotated[int, typer.Option(min=0, help="how many customers there are")] = 500,
     port: Annotated[int, typer.Option(help="the first port; 0 takes free ones")] = 0,
+    host: Annotated[
+        str, typer.Option(help="this machine's name or address; one off loopback lets others in")
+    ] = "127.0.0.1",
 ) -> None:
     """Serve sandboxed tools over HTTP on this machine, until Ctrl-C.
 
@@ -155,7 +158,7 @@ def sandbox(
 
     with told():
         served = serve.start(
-            [s.strip() for s in systems.split(",") if s.strip()], seed, customers, port
+            [s.strip() for s in systems.split(",") if s.strip()], seed, customers, port, host
         )
         serve.describe(served, describe)
     for name, one in served.items():
@@ -341,9 +344,9 @@ def apply(
     """Write the rows of a plan that are still as they were shown; later changes then flow."""
     folder = Folder(directory)
 
-    def work(tell: Tell) -> Answer:
-        counted = opening.ask(folder, "apply", run=run, anyway=anyway)
-        return {**counted, **follow_run(folder, run, tell)}
+    def work(tell: Tell, ask: Ask) -> Answer:
+        counted = ask("apply", run=run, anyway=anyway)
+        return {**counted, **follow_run(ask, run, tell)}
 
     with told(
         "interrupted: rows that are not written yet stay released, and a hub that is up writes "
@@ -353,20 +356,23 @@ def apply(
     show(answer, shown.apply_lines(answer), as_json=as_json)
 
 
-def with_hub_up(folder: Folder, work: Callable[[Tell], Answer]) -> Answer:
+Ask = Callable[..., Answer]
+
+
+def with_hub_up(folder: Folder, work: Callable[[Tell, Ask], Answer]) -> Answer:
     """Work with the hub that is up, or with one that is up until the work is done."""
     from hub.running import running
 
-    with shown.telling() as tell:
-        if opening.hub_is_up(folder):
-            return work(tell)
-        with running(folder):
-            return work(tell)
+    with ExitStack() as stack:
+        tell = stack.enter_context(shown.telling())
+        if not (opening.hub_is_up(folder) or opening.others_are_up(folder)):
+            stack.enter_context(running(folder))
+        return work(tell, stack.enter_context(opening.asking_hub(folder)))
 
 
-def follow_run(folder: Folder, run: str, tell: Tell) -> Answer:
+def follow_run(ask: Ask, run: str, tell: Tell) -> Answer:
     """Wait until an applied run is through, telling how far it is."""
-    while (found := opening.ask(folder, "progress", run=run))["open"]:
+    while (found := ask("progress", run=run))["open"]:
         tell(shown.progress_line(found))
         time.sleep(ASK_SECONDS)
     return found
@@ -404,19 +410,20 @@ def sweep(
         stay_up(directory, "sweep", None, private)
         return
 
-    def work(tell: Tell) -> Answer:
-        begun = opening.ask(folder, "sweep")
-        return {**begun, **follow_sweep(folder, begun["since"], tell)}
+    def work(tell: Tell, ask: Ask) -> Answer:
+        begun = ask("sweep")
+        return {**begun, **follow_sweep(ask, begun["since"], tell)}
 
     with told("interrupted: a hub that is up goes on with the sweep"):
         answer = with_hub_up(folder, work) if wait else opening.ask(folder, "sweep")
-        line = shown.sweep_line(answer, up=opening.hub_is_up(folder))
+        up = opening.hub_is_up(folder) or opening.others_are_up(folder)
+        line = shown.sweep_line(answer, up=up)
     show(answer, [line], as_json=as_json)
 
 
-def follow_sweep(folder: Folder, since: int, tell: Tell) -> Answer:
+def follow_sweep(ask: Ask, since: int, tell: Tell) -> Answer:
     """Wait until every record was read, telling how far it is."""
-    while not (found := opening.ask(folder, "swept", since=since))["done"]:
+    while not (found := ask("swept", since=since))["done"]:
         tell(shown.swept_line(found))
         time.sleep(ASK_SECONDS)
     return found
@@ -607,7 +614,7 @@ def bench(  # noqa: PLR0913, PLR0917  each option is a line of --help
         return bench_path(records, edits or 10_000, backlog, rate, given, tell)
 
     with told(), shown.telling() as tell:
-        benchmarks = {
+        benchmarks: dict[str, Callable[[], benches.Outcome]] = {
             "resolve": lambda: benches.bench_resolve(records, edits or 1_000, tell),
             "calls": lambda: benches.bench_calls(customers or 2_500, edits or 1_000, tell),
             "path": path,

@@ -10,7 +10,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -242,8 +243,6 @@ class Listener:
         """Finish what is being answered, then close."""
         self._server.should_exit = True
         self._thread.join(10)
-        if isinstance(self.address, str):
-            Path(self.address).unlink(missing_ok=True)
 
 
 def tcp(host: str, port: int, setting: str) -> socket.socket:
@@ -264,14 +263,31 @@ def tcp(host: str, port: int, setting: str) -> socket.socket:
     return bound
 
 
-def unix(path: Path) -> socket.socket:
-    """A socket of mode 0600 in the file system; raises OSError that says what to do."""
-    path.unlink(missing_ok=True)
+@contextmanager
+def unix(path: Path) -> Iterator[socket.socket]:
+    """A socket of mode 0600 in the file system, until the block ends.
+
+    It gets its name when it listens: one that refuses is taken for that of a killed hub. Raises
+    OSError that says what to do.
+    """
+    bound = named(path)
+    try:
+        with bound:
+            yield bound
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def named(path: Path) -> socket.socket:
+    """The socket, listening under this name."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.unlink(missing_ok=True)
     bound = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o177)
     try:
-        bound.bind(str(path))
-        bound.listen()  # at once: a socket that refuses is taken for that of a killed hub
+        bound.bind(str(beside))
+        bound.listen()
+        beside.replace(path)
     except OSError as error:
         bound.close()
         raise OSError(

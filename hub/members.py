@@ -7,6 +7,7 @@ what a process that is gone has left: one that says nothing for `TTL_MS` is gone
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
@@ -91,6 +92,11 @@ def members(rows: Iterable[Row], now: int, role: str = "") -> list[Row]:
 def present(rows: Rows, now: int) -> list[str]:
     """The names of the processes that are there."""
     return [row["name"] for row in members(rows.select("lease"), rows.time(now))]
+
+
+def roles(rows: Rows, now: int) -> dict[str, int]:
+    """How many processes of each role are there, where several share a hub."""
+    return dict(Counter(name.split(":")[1] for name in present(rows, now)))
 
 
 def holds(row: Row | None, lease: Lease) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -160,8 +161,11 @@ class Opened:
 
 
 @contextmanager
-def opened(folder: Folder) -> Iterator[Opened]:
-    """Open the store and wire a hub on it. Raises `Busy`, `BadSettings`."""
+def opened(folder: Folder, *, anchored: bool = True) -> Iterator[Opened]:
+    """Open the store and wire a hub on it. Raises `Busy`, `BadSettings`.
+
+    `anchored`: the anchor's file is here; one process of a hub has it.
+    """
     found, on_disk = folder.hub(), folder.rules()
     store = wiring.open_store(found, folder.path)
     try:
@@ -169,6 +173,7 @@ def opened(folder: Folder) -> Iterator[Opened]:
         version, rules = first(store, lambda rows: in_force(rows, on_disk, who, now))
         first(store, lambda rows: wiring.register(rows, found))
         hub = wiring.build(found, rules, version, store, folder.path)
+        hub.anchor = hub.anchor if anchored else None
         unhang = wiring.hang_bell(store, cast("wiring.RealEnv", hub.env))
         try:
             put_in_force(hub)
@@ -232,26 +237,56 @@ def hub_is_up(folder: Folder) -> bool:
     return True
 
 
+def nobody(_text: str) -> None:
+    """Hears of progress."""
+
+
 def ask(
-    folder: Folder, name: str, told: Callable[[str], None] = lambda _: None, **arguments: Any
+    folder: Folder, name: str, told: Callable[[str], None] = nobody, **arguments: Any
 ) -> Answer:
     """Put a command to the hub that is up, or to one that is opened for it.
 
     `told` is called while that one reads, before it plans, what the tools have changed. Raises
     `Wrong`, `BadSettings`, `Busy`, and OSError when a hub that is up does not answer.
     """
+    with asking_hub(folder) as put:
+        return put(name, told, **arguments)
+
+
+@contextmanager
+def asking_hub(folder: Folder) -> Iterator[Callable[..., Answer]]:
+    """What puts commands (see `ask`) to one hub, one after the other."""
     if hub_is_up(folder):
-        return listeners.ask_running(folder.socket(), name, arguments)
-    with opened(folder) as one:
-        reading = name in ("plan", "what-if") and not arguments.get("run")
-        if reading and not shared(one.hub):
-            read_up(one.hub, told)
-        return commands.COMMANDS[name](one.hub, **arguments)
+
+        def put(name: str, told: Callable[[str], None] = nobody, **arguments: Any) -> Answer:
+            del told
+            return listeners.ask_running(folder.socket(), name, arguments)
+
+        yield put
+    else:
+        with opened(folder) as one:
+            yield partial(put_to, one.hub)
+
+
+def put_to(hub: Hub, name: str, told: Callable[[str], None] = nobody, **arguments: Any) -> Answer:
+    """Put a command to a hub of which this process runs nothing."""
+    reading = name in ("plan", "what-if") and not arguments.get("run")
+    if reading and not shared(hub):
+        read_up(hub, told)
+    return commands.COMMANDS[name](hub, **arguments)
 
 
 def shared(hub: Hub) -> bool:
     """Whether processes of this hub are up, beside this one."""
     return bool(hub.env.view(lambda rows: members.present(rows, hub.env.now())))
+
+
+def others_are_up(folder: Folder) -> bool:
+    """Whether a hub that several processes share has some that are up."""
+    if folder.hub().postgres is None:
+        return False
+    with opened(folder) as one:
+        return shared(one.hub)
 
 
 def read_up(hub: Hub, told: Callable[[str], None]) -> None:

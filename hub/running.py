@@ -53,7 +53,7 @@ def running(
     OSError.
     """
     with ExitStack() as stack:
-        one = stack.enter_context(opened(folder))
+        one = stack.enter_context(opened(folder, anchored=role in ("", "sweep")))
         if role and one.settings.postgres is None:
             raise BadSettings(
                 "hub.yaml names no postgres and no kafka: all of this hub runs in one process, "

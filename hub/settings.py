@@ -6,6 +6,7 @@ them are told at once. The descriptions here are the reference: hub/SETTINGS.md 
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
@@ -558,10 +559,20 @@ def _inner(annotation: Any) -> Any:
 # -- credentials -------------------------------------------------------------------------------
 
 
+def open_to_others(found: os.stat_result) -> bool:
+    """Whether a file of secrets can be read by somebody it is not for.
+
+    What belongs to another user, and is ours to read, was given to us through its group: that is
+    how Kubernetes hands out secrets.
+    """
+    given = found.st_uid != os.geteuid()
+    return bool(stat.S_IMODE(found.st_mode) & (0o007 if given else 0o077))
+
+
 def read_secrets(path: Path) -> dict[str, str]:
     """Names and values of one system's credentials; raises `BadSettings`."""
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if open_to_others(path.stat()):
             raise BadSettings(f"{path} is readable by others: chmod 600 {path}")
         found = orjson.loads(path.read_bytes())
     except FileNotFoundError:
@@ -591,7 +602,7 @@ def read_login(path: Path) -> tuple[str, str]:
 def read_token(path: Path) -> str:
     """The admin token; raises `BadSettings`."""
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if open_to_others(path.stat()):
             raise BadSettings(f"{path} is readable by others: chmod 600 {path}")
         token = path.read_text(encoding="ascii").strip()
     except OSError as error:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -228,7 +229,7 @@ def apply_lines(answer: Answer) -> Iterator[str]:
 
 def status_lines(answer: Answer) -> Iterator[Piece]:
     """The state of a hub."""
-    yield from up_lines(answer["up"])
+    yield from up_lines(answer["up"], answer.get("processes", {}))
     made = table("system", "records", "to check", "to create", "held", "to read", "changes read at")
     for name, one in answer["systems"].items():
         counts = [one[k] for k in ("records", "to_look_at", "to_create", "held", "open_hints")]
@@ -247,9 +248,13 @@ def status_lines(answer: Answer) -> Iterator[Piece]:
         yield "no alerts"
 
 
-def up_lines(up: Mapping[str, str]) -> Iterator[str]:
+def up_lines(
+    up: Mapping[str, str], processes: Mapping[str, int] = MappingProxyType({})
+) -> Iterator[str]:
     """Whether a hub is up, and where."""
-    if not up:
+    if processes:
+        yield f"processes: {', '.join(f'{n} {role}' for role, n in sorted(processes.items()))}"
+    elif not up:
         yield "no hub is up; this is what its store says: synchub up"
     for purpose, where in up.items():
         yield f"{'console' if purpose == 'operators' else purpose}: {where}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from hub import alerts, switches
+from hub import alerts, members, switches
 from hub.capture import STILL_MS
 from hub.env import Hub
 from hub.io import anchor
@@ -27,6 +27,7 @@ def status(hub: Hub) -> Answer:
     found = {
         "at": now,
         "up": dict(hub.listening),
+        "processes": hub.env.view(lambda rows: members.roles(rows, now)),
         **hub.env.view(lambda rows: whole(rows, hub, now)),
         **anchored(hub),
         "topics_differ": hub.log.differs,

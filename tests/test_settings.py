@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Literal, get_args, get_origin
@@ -146,6 +147,25 @@ def test_hostile_files_are_refused(path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(BadSettings):
         settings.load_hub(path)
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "open_"),
+    [
+        (0, 0o600, False),
+        (0, 0o400, False),
+        (0, 0o640, True),
+        (0, 0o604, True),
+        (1, 0o440, False),
+        (1, 0o444, True),
+    ],
+)
+def test_a_secret_is_for_its_owner_or_the_group_it_was_given_through(
+    owner: int, mode: int, *, open_: bool
+) -> None:
+    """Our own file is for us alone; one of another user, `owner` steps from us, for its group."""
+    found = os.stat_result((mode, 0, 0, 0, os.geteuid() + owner, 0, 0, 0, 0, 0))
+    assert settings.open_to_others(found) == open_
 
 
 def test_credentials_are_private(tmp_path: Path) -> None:

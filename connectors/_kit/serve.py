@@ -1,4 +1,4 @@
-"""Sandboxes over real HTTP on loopback, their webhooks sent: for `synchub sandbox` and demo."""
+"""Sandboxes over real HTTP, their webhooks sent: for `synchub sandbox` and demo."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import orjson
 
 from connectors._kit.sandbox import Clock, Host, for_admin
 
+LOOPBACK = "127.0.0.1"
 PUMP_SECONDS = 0.02
 WEBHOOK_SECONDS = 5
 
@@ -41,13 +42,14 @@ def host(vendor: str, seed: int, customers: int) -> Host:
 
 @dataclass
 class Served:
-    """A sandbox behind a port of loopback, in threads of this process.
+    """A sandbox behind a port, in threads of this process; `at`: the name or address that it has.
 
     While it is `down` it hangs up on every program and tells nobody of anything; people work on.
     """
 
     host: Host
     port: int = 0
+    at: str = LOOPBACK
     down: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -56,9 +58,10 @@ class Served:
     def start(self) -> Served:
         """Serve; the port is known when this returns."""
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", self.port), gate(self))
+            self._server = ThreadingHTTPServer((self.at, self.port), gate(self))
         except OSError as error:
-            raise OSError(f"cannot serve at port {self.port}: {error.strerror}") from None
+            where = f"{self.at} port {self.port}"
+            raise OSError(f"cannot serve at {where}: {error.strerror}") from None
         self._server.daemon_threads = True
         self.port = self._server.server_port
         for work in (lambda: self._server.serve_forever(0.02), self._pump):
@@ -68,7 +71,7 @@ class Served:
     @property
     def base_url(self) -> str:
         """The address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.at}:{self.port}"
 
     def stop(self) -> None:
         """Serve no more."""
@@ -151,11 +154,13 @@ def gate(served: Served) -> type[BaseHTTPRequestHandler]:
     return Gate
 
 
-def start(systems: Iterable[str], seed: int, customers: int, port: int = 0) -> dict[str, Served]:
-    """Serve these vendors' sandboxes, from `port` on (0: any free ones)."""
+def start(
+    systems: Iterable[str], seed: int, customers: int, port: int = 0, at: str = LOOPBACK
+) -> dict[str, Served]:
+    """Serve these vendors' sandboxes at this host, from `port` on (0: any free ones)."""
     found = {}
     for n, vendor in enumerate(systems):
-        made = Served(host(vendor, seed, customers), port + n if port else 0)
+        made = Served(host(vendor, seed, customers), port + n if port else 0, at)
         found[vendor] = made.start()
     return found
 

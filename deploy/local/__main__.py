@@ -65,12 +65,17 @@ def run(folder: Path) -> int:
 
 
 def fetch() -> int:
-    """What Java runs, so that no test waits for it; a machine without Java can do without."""
+    """What Java runs and Go builds, so that no test waits for it; a machine can do without."""
     try:
         fetched.java()
         fetched.libraries()
     except Missing as error:
         say(f"no Kafka and no registry here, tests of them are skipped: {error}\n")
+    try:
+        for name in fetched.wanted():
+            fetched.build(name)
+    except Missing as error:
+        say(f"what is deployed is not checked by every tool, those tests are skipped: {error}\n")
     return 0
 
 

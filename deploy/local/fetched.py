@@ -18,7 +18,22 @@ from deploy.local.process import Missing
 POM = Path(__file__).with_name("pom.xml")
 JAVA_AT_LEAST = 17
 POSTGRES_AT_LEAST = 15
+GO_AT_LEAST = (1, 26)
 SECONDS_TO_FETCH = 900
+SECONDS_TO_BUILD = 1800
+
+# Programs that check what is deployed, each by its Go module; `compose` is the specification's own.
+TOOLS = {
+    "compose": "github.com/compose-spec/compose-go/v2/cmd@v2.16.2",
+    "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0",
+    "helm": "helm.sh/helm/v3/cmd/helm@v3.22.0",
+    "promtool": "github.com/prometheus/prometheus/cmd/promtool@v0.316.0",
+}
+
+
+def wanted() -> list[str]:
+    """The tools to build: the largest only for the long tests, it takes several minutes."""
+    return [name for name in TOOLS if name != "promtool" or os.environ.get("HUB_TEST_LONG")]
 
 
 @cache
@@ -66,6 +81,50 @@ def _fetch(into: Path) -> None:
         capture_output=True, text=True, check=False, timeout=SECONDS_TO_FETCH)  # fmt: skip
     if done.returncode:
         raise Missing(f"Maven could not fetch Kafka and the registry: {done.stdout[:800]}")
+
+
+def tool(name: str) -> Path:
+    """One of `TOOLS` that was built before; Missing where it was not, for that takes minutes."""
+    built = _built(name)
+    if not built.exists():
+        raise Missing(
+            f"{name} is not built yet: make fetch does it, with Go {_dotted(GO_AT_LEAST)}"
+        )
+    return built / TOOLS[name].partition("@")[0].rpartition("/")[2]
+
+
+def build(name: str) -> None:
+    """Build one of `TOOLS` where it is not, from its module and what that locks by hash."""
+    built = _built(name)
+    built.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{built}.lock"):
+        if built.exists():
+            return
+        unfinished = Path(f"{built}.part")
+        done = subprocess.run(  # noqa: S603
+            [_go(), "install", TOOLS[name]],
+            env={**os.environ, "GOBIN": str(unfinished), "GOTOOLCHAIN": "local"},
+            capture_output=True, text=True, check=False, timeout=SECONDS_TO_BUILD)  # fmt: skip
+        if done.returncode:
+            raise Missing(f"Go could not build {name}: {done.stderr[-800:]}")
+        unfinished.rename(built)
+
+
+def _built(name: str) -> Path:
+    """The folder of one of `TOOLS`, a new one for another version."""
+    return _cache() / f"{name}-{hashlib.sha256(TOOLS[name].encode()).hexdigest()[:12]}"
+
+
+def _go() -> str:
+    found = shutil.which("go") or ""
+    told = re.search(r"go(\d+)\.(\d+)", _said(found, "version") if found else "")
+    if not told or (int(told[1]), int(told[2])) < GO_AT_LEAST:
+        raise Missing(f"Go {_dotted(GO_AT_LEAST)} or newer is needed, found {found or 'none'}")
+    return found
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 @cache

@@ -164,9 +164,14 @@ class Stand:
 
 
 def look(hub: Hub) -> Stand:
-    """Compare what is committed with the file; that is read first, so that it is never ahead."""
+    """Compare what is committed with the file; that is read first, so that it is never ahead.
+
+    A process that does not have the file cannot tell: to it all is in order.
+    """
+    if hub.anchor is None:
+        return hub.env.view(lambda rows: judged(rows, None, IN_ORDER))
     try:
-        last = hub.anchor.last() if hub.anchor else None
+        last = hub.anchor.last()
     except BadAnchor:
         return hub.env.view(lambda rows: judged(rows, None, DAMAGED))
     return hub.env.view(lambda rows: judged(rows, last))
@@ -202,7 +207,7 @@ def told(found: Stand) -> dict[str, str]:
 def keep(hub: Hub) -> None:
     """Anchor what history has grown to, while it is the history that was anchored."""
     found = look(hub)
-    if found.word == IN_ORDER and found.heads != found.anchored:
+    if hub.anchor and found.word == IN_ORDER and found.heads != found.anchored:
         add(hub, found, found.name or (found.last.hub if found.last else ""))
 
 

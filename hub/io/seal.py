@@ -8,7 +8,6 @@ moved to another record.
 
 from __future__ import annotations
 
-import stat
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -21,6 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hub.io.rows import Row, Rows, among
+from hub.settings import open_to_others
 
 VERSION = b"\x01"
 NONCE, KEY = 12, 32
@@ -38,11 +38,11 @@ class BadKeyFile(ValueError):
 def read_master(path: Path) -> bytes:
     """The master key; raises `BadKeyFile`."""
     try:
-        mode, key = path.stat().st_mode, path.read_bytes()
+        found, key = path.stat(), path.read_bytes()
     except OSError as error:
         message = f"cannot read the master key {path}: {error.strerror}; restore it from a backup"
         raise BadKeyFile(message) from error
-    if stat.S_IMODE(mode) & 0o077:
+    if open_to_others(found):
         message = f"{path} is readable by others: chmod 600 {path}"
         raise BadKeyFile(message)
     if len(key) != KEY:

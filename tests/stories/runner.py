@@ -34,7 +34,7 @@ from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
 from hub import commands, deliver, inputs
 from hub.deliver import Plan
 from hub.io import state
-from hub.io.rows import Rows
+from hub.io.rows import Rows, Store
 from hub.links import Link, differences
 from hub.pure.compare import Difference
 from hub.pure.model import Actor, Decision, Golden, Record
@@ -367,10 +367,15 @@ class Story:
 # -- telling -----------------------------------------------------------------------------------
 
 
-def tell(text: str, beside: Mapping[str, Profile] | None = None) -> Story:
-    """Run a story, maybe `beside` more tools; raises `StoryError` naming the line that fails."""
+def tell(
+    text: str, beside: Mapping[str, Profile] | None = None, opens: Callable[[], Store] | None = None
+) -> Story:
+    """Run a story, maybe `beside` more tools; raises `StoryError` naming the line that fails.
+
+    `opens` gives another store than the twin.
+    """
     told = lines_of(text)
-    story = opening(told, beside or {})
+    story = opening(told, beside or {}, opens)
     for number, line in told:
         if line.split()[0] not in SAID_FIRST:
             try:
@@ -407,7 +412,11 @@ def passive(story: Story, beside: Mapping[str, Profile]) -> None:
             story.must(not apart, f"{name}.{native} differs: {apart}")
 
 
-def opening(told: Sequence[tuple[int, str]], beside: Mapping[str, Profile]) -> Story:
+def opening(
+    told: Sequence[tuple[int, str]],
+    beside: Mapping[str, Profile],
+    opens: Callable[[], Store] | None = None,
+) -> Story:
     """The world that the first lines describe."""
     profiles: dict[str, Profile] = {}
     changed: dict[str, FieldRule] = {}
@@ -430,7 +439,7 @@ def opening(told: Sequence[tuple[int, str]], beside: Mapping[str, Profile]) -> S
             widens |= set(words[1:])
     profiles |= beside
     rules = rules_for(profiles, changed)
-    return Story(World(profiles, rules=rules, create=create, widens=frozenset(widens)))
+    return Story(World(profiles, rules=rules, create=create, widens=frozenset(widens), opens=opens))
 
 
 def tools_in(text: str) -> dict[str, Profile]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import re
+from contextlib import closing
 from pathlib import Path
 
 import orjson
 import pytest
 
 from hub import logs
+from hub.io.postgres import PostgresStore
 from tests.stories.runner import BESIDE, tell, told_beside
 
 HERE = Path(__file__).parent
 STORIES = sorted(HERE.glob("*.story"))
+ON_POSTGRES = STORIES if os.environ.get("HUB_TEST_LONG") else STORIES[::7]
 TOLD_BESIDE = [p for p in STORIES if told_beside(p.read_text())]
 
 
@@ -29,6 +33,13 @@ def test_story(path: Path) -> None:
 def test_story_beside_two_more_tools(path: Path) -> None:
     """Tools that nobody works in change nothing, and end equal to golden."""
     tell(path.read_text(), BESIDE)
+
+
+@pytest.mark.parametrize("path", ON_POSTGRES, ids=lambda p: p.stem)
+def test_story_on_postgres(path: Path, postgres: str) -> None:
+    """The hub does the same on PostgreSQL."""
+    with closing(PostgresStore(postgres)) as store:
+        tell(path.read_text(), opens=lambda: store)
 
 
 def canaries(text: str) -> set[str]:
