@@ -18,6 +18,7 @@ import pytest
 from connectors._kit.simtool import Profile
 from hub import capture, recheck, replay, resolve
 from hub.env import Hub, System
+from hub.io import history
 from hub.io.postgres import PostgresStore
 from hub.io.rows import Rows
 from hub.tools.world import RealClock, World
@@ -180,10 +181,17 @@ Half = tuple[Hub, resolve.Done]
 
 
 def both_at_once(world: World, process: Callable[[], Hub]) -> list[Half]:
-    """Two records with one e-mail address, each resolved by another process before either commits."""
+    """Two records with one e-mail address, each resolved by a process of its own.
+
+    Neither commits before the other has decided. Their history goes into two lanes: else one would
+    wait for the other's.
+    """
     for name in "AB":
-        world.tools[name].act(f"{name}1", {"mail": "same@x.com", "last": "Doe"})
+        for n in range(9):
+            world.tools[name].act(f"{name}{n}", {"mail": f"m{n}@x.com", "last": "Doe"})
         captures(world.hub, world.hub.systems[name])
+    pairs = [[world.uid(name, f"{name}{n}") or "" for name in "AB"] for n in range(9)]
+    pair = next(p for p in pairs if len({*map(history.lane_of, p)}) == len(p))
     met = threading.Barrier(2)
     halves: list[Half] = []
 
@@ -192,12 +200,12 @@ def both_at_once(world: World, process: Callable[[], Hub]) -> list[Half]:
 
         def work(rows: Rows) -> resolve.Done:
             done = resolve.resolve(rows, hub, [uid])
-            met.wait(10)  # neither is committed yet
+            met.wait(5)
             return done
 
         return lambda: halves.append((hub, hub.env.commit(work, "half")))
 
-    at_once(*(half(world.uid(name, f"{name}1") or "") for name in "AB"))
+    at_once(*map(half, pair))
     return halves
 
 
