@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 
-from tests.end_to_end.cluster import Cluster, cluster
+from tests.end_to_end.cluster import Cluster, Part, cluster
 from tests.end_to_end.conftest import Site, wait
 
 
@@ -32,5 +34,35 @@ def test_an_edit_goes_through_all_roles(scaled: Cluster) -> None:
     assert wait(lambda: "newer@x.com" in emails(scaled), 30)
     assert scaled.quiet()
     budgets = scaled.view(lambda rows: rows.select("budget"))
-    assert {row["account"] for row in budgets} == set(scaled.hub.systems)
-    assert all(len(row["takers"]) > 1 for row in budgets), "several share each of them"
+    assert {row["account"] for row in budgets} == set(scaled.hub.systems), "shared"
+
+
+def asked(part: Part, path: str) -> httpx.Response:
+    """What the private listener of a process answers."""
+    found = re.search(r"(http://127\.0\.0\.1:\d+)", part.said.partition("console:")[2])
+    assert found is not None, part.said
+    return httpx.get(f"{found[1]}{path}", trust_env=False, timeout=10)
+
+
+def test_each_role_tells_how_it_is(scaled: Cluster) -> None:
+    """Every process is live and ready, and says what it holds, reads, and stands by for."""
+    parts = [*scaled.up(), *scaled.up("deliver")]
+    assert {asked(part, "/livez").status_code for part in parts} == {200}
+    assert wait(lambda: {asked(part, "/readyz").status_code for part in parts} == {200}, 30)
+    names = {"deliver:hubspot", "deliver:stripe"}
+
+    def held(part: Part) -> set[str]:
+        leases = asked(part, "/readyz").json()["leases"]
+        return {name for name, word in leases.items() if word == "held"}
+
+    delivering = [part for part in parts if part.role == "deliver"]
+    assert wait(lambda: all(len(held(part)) == 1 for part in delivering), 40), "shared"
+    assert set.union(*map(held, delivering)) == names
+    resolving = next(part for part in parts if part.role == "resolve")
+    assert wait(lambda: asked(resolving, "/readyz").json()["partitions"].get("resolve"), 30)
+    assert wait(lambda: "relay" in held(resolving), 30)
+    for part in parts:
+        text = asked(part, "/metrics").text
+        assert 'synchub_log_lag_messages{group="resolve"' in text, part.role
+        own = [line for line in text.splitlines() if line.startswith("synchub_lease_held")]
+        assert len(own) == len(asked(part, "/readyz").json()["leases"])
