@@ -129,6 +129,7 @@ def change_many_text(table: str, places: tuple[int, ...]) -> str:
 # -- what the driver's errors mean -----------------------------------------------------------------
 
 _LOST_RACE = (errors.SerializationFailure, errors.DeadlockDetected)
+_TOOK_TOO_LONG = (errors.IdleInTransactionSessionTimeout, errors.TransactionTimeout)
 _NOT_TAKEN = (errors.IntegrityError, errors.DataError, errors.ProgramLimitExceeded)
 
 
@@ -140,7 +141,7 @@ def meaning(table: str, error: psycopg.Error) -> BaseException:
         return Conflict(table, str(error.diag.message_detail or error))
     if isinstance(error, _NOT_TAKEN):
         return Refused(f"{table}: {error}")
-    if isinstance(error, psycopg.OperationalError | errors.InternalError_):
+    if isinstance(error, (psycopg.OperationalError, errors.InternalError_, *_TOOK_TOO_LONG)):
         return StoreFull(f"nothing of this was kept: {error}")
     return error
 
