@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from hub import opening
 from tests.end_to_end.cluster import Cluster, cluster
 from tests.end_to_end.conftest import Site, wait
 
@@ -31,3 +32,5 @@ def test_an_edit_goes_through_all_roles(scaled: Cluster) -> None:
     scaled.site.act("hubspot", "update", "contacts", contact, email="newer@x.com")
     assert wait(lambda: "newer@x.com" in emails(scaled), 30)
     assert scaled.quiet()
+    since = opening.ask(scaled.site.folder, "sweep")["since"]  # asked by a process without loops
+    assert wait(lambda: opening.ask(scaled.site.folder, "swept", since=since)["done"], 20)
