@@ -379,7 +379,7 @@ class PostgresStore:
                     held = rows.held
                 except StoreFull:
                     tries += 1
-                    if tries == TRIES or not connection.closed:
+                    if tries == TRIES or not self._broke(connection):
                         raise
 
     def _once(
@@ -437,11 +437,18 @@ class PostgresStore:
                     return work(rows)
                 except StoreFull:
                     tries += 1
-                    if tries == TRIES or not connection.closed:
+                    if tries == TRIES or not self._broke(connection):
                         raise
                 finally:
                     rows.open = False
                     roll_back(connection)
+
+    def _broke(self, connection: Connection) -> bool:
+        """After a failure: whether it was the connection, so that another one may do."""
+        roll_back(connection)  # only now a broken one is known as such
+        if connection.closed:
+            self._pool.check()  # those that lie there may be as broken
+        return connection.closed
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -15,6 +15,7 @@ from deploy.local.process import free_port
 from hub import opening, runs, traps
 from hub.env import Hub
 from hub.io.rows import Rows
+from hub.opening import Opened
 from tests.end_to_end.conftest import CLI, ENV, Site, wait
 
 ROLES = ("capture", "resolve", "deliver", "sweep")
@@ -72,12 +73,18 @@ class Part:
 class Cluster:
     """A site's folder on shared parts, and the processes of its hub.
 
-    `hub` looks into it from this process, without a loop of its own.
+    `opened` looks into it from this process, without a loop of its own.
     """
 
     site: Site
-    hub: Hub
+    opened: Opened | None = None
     parts: list[Part] = field(default_factory=list)
+
+    @property
+    def hub(self) -> Hub:
+        """The hub in this process."""
+        assert self.opened
+        return self.opened.hub
 
     def start(self, role: str, trap: str = "") -> Part:
         """One more process of a role, maybe with a trap; returns at once."""
@@ -157,7 +164,7 @@ def cluster(site: Site, postgres: str, kafka: str, **more: Any) -> Iterator[Clus
     """A cluster, of which no process is up yet."""
     addresses(site.folder.path, postgres, kafka, **more)
     with opening.opened(site.folder) as one:
-        made = Cluster(site, one.hub)
+        made = Cluster(site, one)
         try:
             yield made
         finally:

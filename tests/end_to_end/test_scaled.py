@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from hub import opening
-from tests.end_to_end.cluster import Cluster, cluster
+from tests.end_to_end.cluster import ROLES, Cluster, addresses, cluster
 from tests.end_to_end.conftest import Site, wait
 
 
@@ -34,3 +35,25 @@ def test_an_edit_goes_through_all_roles(scaled: Cluster) -> None:
     assert scaled.quiet()
     since = opening.ask(scaled.site.folder, "sweep")["since"]  # asked by a process without loops
     assert wait(lambda: opening.ask(scaled.site.folder, "swept", since=since)["done"], 20)
+
+
+def test_all_start_at_once_on_empty_parts(
+    make_site: Callable[..., Site], postgres: str, kafka: str
+) -> None:
+    """Whoever is first makes tables, topics and rules; nobody is refused.
+
+    A process with another master key is, in a sentence.
+    """
+    site = make_site(4)
+    addresses(site.folder.path, postgres, kafka, partitions=4)
+    made = Cluster(site)
+    try:
+        made.up(*ROLES, "resolve", "deliver")
+        key = site.folder.path / "secrets/master.key"
+        key.write_bytes(os.urandom(32))
+        stranger = made.start("deliver")
+        assert stranger.process.wait(30) != 0
+        assert "every process of a hub needs the same one" in stranger.said
+        assert "Traceback" not in stranger.said
+    finally:
+        made.end()

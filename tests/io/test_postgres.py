@@ -225,16 +225,38 @@ def under_load(store: PostgresStore) -> Iterator[Load]:
     assert load.counted() == load.kept
 
 
+def terminate(admin: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Cut off whoever is connected."""
+    admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
+def test_a_pool_of_broken_connections_fails_nobody(postgres: str) -> None:
+    """However many were at rest when the server went."""
+    together = threading.Barrier(8)
+    with closing(PostgresStore(postgres, connections=8)) as store:
+
+        def meet(_: Rows) -> None:
+            together.wait(10)
+
+        for work in (store.view, store.transact):
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(work, [meet] * 8))
+            with psycopg.connect(postgres, autocommit=True) as admin:
+                terminate(admin)
+            time.sleep(0.2)
+            work(lambda rows: rows.count("counter"))
+
+
 def test_backends_are_terminated_under_load(postgres: str) -> None:
     """Whoever loses its connection does its work again, or hears that nothing was kept."""
     with closing(PostgresStore(postgres)) as store, under_load(store) as load:
         with psycopg.connect(postgres, autocommit=True) as admin:
             for _ in range(20):
                 time.sleep(0.1)
-                admin.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
+                terminate(admin)
         assert sum(load.kept) > 0
 
 
