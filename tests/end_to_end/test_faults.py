@@ -203,6 +203,7 @@ def agrees(stage: Stage, other: Site, rounds: int) -> None:
     found = outcome(stage.made.site, stage.made.hub)
     assert stage.made.site.call("verify", "--refold").returncode == 0
     wanted = undisturbed(other, rounds)
+    sys.stdout.write(f"DEBUG {wanted.writes}\n")
     assert sorted({*found.golden} ^ {*wanted.golden}) == []
     assert len(found.golden) == len(wanted.golden)
     assert found.tools == wanted.tools
@@ -301,6 +302,8 @@ def test_parts_go_away(
             sys.stdout.write(f"{name}: {took:.1f} s\n")
             stage.check()
         assert all(part.runs for part in stage.made.parts)
+        assert stage.made.view(lambda rows: rows.count("counter", {"name": "messages_set_aside"}))
+        registry.start()
         agrees(stage, make_site(0, Watched), len(faults))
 
 

@@ -40,10 +40,7 @@ def test_an_edit_goes_through_all_roles(scaled: Cluster) -> None:
 def test_all_start_at_once_on_empty_parts(
     make_site: Callable[..., Site], postgres: str, kafka: str
 ) -> None:
-    """Whoever is first makes tables, topics and rules; nobody is refused.
-
-    A process with another master key is, in a sentence.
-    """
+    """Whoever is first makes all that is needed; only who has another master key is refused."""
     site = make_site(4)
     addresses(site.folder.path, postgres, kafka, partitions=4)
     made = Cluster(site)
