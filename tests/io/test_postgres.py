@@ -22,7 +22,7 @@ import pytest
 from deploy.local.parts import Postgres
 from hub.io.postgres import IDLE_MS, PostgresStore
 from hub.io.rows import Rows, StoreFull
-from hub.io.state import birth
+from hub.io.state import add_alias, birth, find_alias
 from hub.pure.model import Record
 
 LONG = os.environ.get("HUB_TEST_LONG") == "1"
@@ -278,6 +278,28 @@ def test_a_server_goes_and_comes_back(
             time.sleep(seconds)
             server.start()
         assert sum(load.kept) > 0
+
+
+# -- at the same moment ----------------------------------------------------------------------------
+
+
+def test_who_is_late_to_name_a_record_looks_again(postgres: str) -> None:
+    """Two meet a new record at once: one names it, the other finds that, and neither fails."""
+    together = threading.Barrier(2)
+    first: set[int] = set()
+
+    def meet(rows: Rows, n: int) -> str:
+        known = find_alias(rows, "crm", "contacts", "1")
+        if n not in first:
+            first.add(n)
+            together.wait(10)
+        if known is None:
+            add_alias(rows, "crm", "contacts", "1", known := UID[:-1] + str(n))
+        return known
+
+    with closing(PostgresStore(postgres)) as store, ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda n: store.transact(lambda rows: meet(rows, n)), range(2))
+    assert one == other
 
 
 # -- starts ----------------------------------------------------------------------------------------
