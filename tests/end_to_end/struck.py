@@ -313,9 +313,17 @@ def came(change: Mapping[str, Any]) -> set[str]:
     return sides[1] - sides[0]
 
 
+def written_once(people: People) -> None:
+    """P7: an edit, or a new person, is one successful write in the other tool; none at home."""
+    for home in HOMES:
+        wanted = {m: 1 + len(told) for m, told in people.ledger.items() if people.homes[m] != home}
+        assert writes(people.site, home) == wanted
+
+
 def sound(made: Cluster, people: People, ledger: Iterable[tuple[str, Inbound]] = ()) -> None:
     """All monitors, once everything has arrived and nothing is on its way."""
     assert made.quiet(60)
+    written_once(people)
     made.view(conserved)
     made.view(lambda rows: accepted(rows, made.hub, ledger))
     made.view(lambda rows: each_once(rows, made.hub, people.ledger))

@@ -43,8 +43,10 @@ ROUNDS = 16 if LONG else 3
 TAKEN_OVER_S = 15
 HANDED_OVER_S = 8  # no lease has to run out, and no member of a group to be missed
 PATIENCE_S = 120
-# Of each role, where it dies. A tool strikes at "sent" and "applied"; for the others see
-# hub/traps.py. Those in `FRESH` lie on the way of a process that has just come.
+BLOWS = ("sent", "applied")
+# Of each role, where it dies. Blows come from a tool that has a write; for the others see
+# hub/traps.py. Those in `FRESH` lie on the way of a process that has just come. Between a commit
+# and the move of a position lies no point: they are one transaction.
 POINTS = {
     "capture": tuple(
         f"{when} {point}"
@@ -62,8 +64,7 @@ POINTS = {
         "after relay",
     ),
     "deliver": (
-        "sent",
-        "applied",
+        *BLOWS,
         *(
             f"{when} deliver:{point}"
             for point in ("settle", "create", "receipt")
@@ -89,6 +90,11 @@ class Stage:
         """Every monitor."""
         sound(self.made, self.people, self.balancer.taken)
 
+    def whole(self) -> None:
+        """The history is whole, and is what its own inputs make of it."""
+        done = self.made.site.call("verify", "--refold")
+        assert done.returncode == 0, done.stdout + done.stderr
+
     # -- blows -------------------------------------------------------------------------------------
 
     def round(self, n: int, points: dict[str, str], how: str = "KILL") -> list[Part]:
@@ -104,6 +110,7 @@ class Stage:
             fell = [role for role, part in victims.items() if part.fell(how)]
             victims = {role: part for role, part in victims.items() if role not in fell}
             for role in fell:
+                assert self.sprung(struck[role], points[role]), struck[role].said[-1500:]
                 self.reached[points[role]] += 1
                 self.made.start(role)
             time.sleep(0.05)
@@ -119,11 +126,15 @@ class Stage:
         if point in FRESH:
             part.kill()
             return self.made.start(role, f"{how} {point}")
-        if point in ("sent", "applied"):
+        if point in BLOWS:
             self.blow.when, self.blow.kill = point, part.kill
         else:
             part.set_trap(f"{how} {point}")
         return part
+
+    def sprung(self, part: Part, point: str) -> bool:
+        """Whether it was that which struck it."""
+        return not (self.blow.when if point in BLOWS else part.trap.exists())
 
     def tails(self, victims: dict[str, Part]) -> list[str]:
         """What they said last."""
@@ -195,15 +206,14 @@ def test_killed_at_named_points(stage: Stage, make_site: Callable[..., Site]) ->
         stage.check()
     wanted = Counter(point for cards in decks.values() for point in cards)
     assert stage.reached == wanted
+    stage.whole()
     agrees(stage, make_site(0, Watched), ROUNDS)
 
 
 def agrees(stage: Stage, other: Site, rounds: int) -> None:
-    """It came to what an embedded hub comes to, and to what its own inputs make of it."""
+    """It came to what an embedded hub comes to."""
     found = outcome(stage.made.site, stage.made.hub)
-    assert stage.made.site.call("verify", "--refold").returncode == 0
     wanted = undisturbed(other, rounds)
-    sys.stdout.write(f"DEBUG {wanted.writes}\n")
     assert sorted({*found.golden} ^ {*wanted.golden}) == []
     assert len(found.golden) == len(wanted.golden)
     assert found.tools == wanted.tools
@@ -260,7 +270,9 @@ def test_processes_come_and_go(stage: Stage, make_site: Callable[..., Site]) -> 
     people.round(3)
     arrived(people, PATIENCE_S)
     stage.check()
-    agrees(stage, make_site(0, Watched), 4)
+    stage.whole()
+    if LONG:
+        agrees(stage, make_site(0, Watched), 4)
 
 
 # -- parts go away ---------------------------------------------------------------------------------
@@ -304,7 +316,9 @@ def test_parts_go_away(
         assert all(part.runs for part in stage.made.parts)
         assert stage.made.view(lambda rows: rows.count("counter", {"name": "messages_set_aside"}))
         registry.start()
-        agrees(stage, make_site(0, Watched), len(faults))
+        stage.whole()
+        if LONG:
+            agrees(stage, make_site(0, Watched), len(faults))
 
 
 def terminate(address: str) -> None:
