@@ -74,6 +74,7 @@ def turn(hub: Hub) -> int:
             raise
         done, taken = one_by_one(hub, messages), BATCH
     if not taken:
+        look_for_others(hub)
         done, taken = overdue(hub, OVERDUE_MS)
     if done and done.seen:
         look_again(hub, done.seen)
@@ -130,6 +131,13 @@ def look_again(hub: Hub, seen: Seen) -> None:
     """After the commit: what was added beside us meanwhile is decided with what we have added."""
     late = hub.env.view(lambda rows: recheck.late(rows, hub, seen))
     hub.env.commit(lambda rows: settle_late(rows, hub, [seen.id], late), "resolve:recheck")
+
+
+def look_for_others(hub: Hub) -> None:
+    """The same for those who have died in between."""
+    promised, late = hub.env.view(lambda rows: recheck.overdue(rows, hub))
+    if promised:
+        hub.env.commit(lambda rows: settle_late(rows, hub, promised, late), "resolve:recheck")
 
 
 def settle_late(rows: Rows, hub: Hub, promised: Sequence[str], late: Late) -> None:

@@ -37,7 +37,7 @@ Connection = psycopg.Connection[Any]
 OLDEST = 150_000  # server version: 15
 IDLE_MS = 10_000  # between two statements of a transaction
 LONGEST_MS = 120_000  # for one statement
-CONNECT_S = 5
+CONNECT_S = 5  # so long a work waits for a connection, and a connection for the server
 TEXTS = 2_000  # that a connection keeps prepared
 TRIES = 3  # of a work whose connection broke before anything was kept
 SETTLE_S = 0.2
@@ -354,7 +354,13 @@ class PostgresStore:
             prepare(connection, schema)
         kwargs = {k: v for k, v in self._how.items() if k != "conninfo"}
         self._pool = ConnectionPool(
-            url, kwargs=kwargs, min_size=1, max_size=connections, configure=adapt, open=True
+            url,
+            kwargs=kwargs,
+            min_size=1,
+            max_size=connections,
+            timeout=CONNECT_S,
+            configure=adapt,
+            open=True,
         )
 
     @contextmanager

@@ -41,6 +41,7 @@ from tests.end_to_end.struck import (
 LONG = os.environ.get("HUB_TEST_LONG") == "1"
 ROUNDS = 16 if LONG else 3
 TAKEN_OVER_S = 15
+DRAINED_S = 30
 HANDED_OVER_S = 8  # no lease has to run out, and no member of a group to be missed
 PATIENCE_S = 120
 BLOWS = ("sent", "applied")
@@ -258,7 +259,7 @@ def test_processes_come_and_go(stage: Stage, make_site: Callable[..., Site]) -> 
     people.round(1)
     for part in old:
         begun = time.monotonic()
-        assert part.stop(30) == 0, part.said
+        assert part.stop(DRAINED_S) == 0, part.said
         sys.stdout.write(f"{part.role} has drained in {time.monotonic() - begun:.1f} s\n")
     took = arrived(people, PATIENCE_S)
     assert took < HANDED_OVER_S, f"what others gave up was taken over after {took:.1f} s"
@@ -319,6 +320,38 @@ def test_parts_go_away(
         stage.whole()
         if LONG:
             agrees(stage, make_site(0, Watched), len(faults))
+
+
+@pytest.mark.timeout(300)
+def test_ends_in_time_though_parts_are_gone(
+    make_site: Callable[..., Site],
+    own_postgres: Callable[..., Postgres],
+    own_kafka: Callable[..., Kafka],
+) -> None:
+    """Whoever is told to end does, with nobody there to tell, and goes on when started again."""
+    postgres, kafka = own_postgres(), own_kafka()
+    with staged(make_site(0, Watched), postgres.address, kafka.address) as stage:
+        parts = [part for role in ROLES for part in stage.made.alive(role)]
+        for gone in (kafka, postgres):
+            gone.kill()
+            time.sleep(2)
+        begun = time.monotonic()
+        for part in parts:
+            part.send(signal.SIGTERM)
+        for part in parts:
+            part.process.wait(40)
+            took = time.monotonic() - begun
+            sys.stdout.write(
+                f"{part.role} has ended with {part.process.returncode} in {took:.1f} s\n"
+            )
+            assert took < DRAINED_S, part.said
+            assert "Traceback" not in part.said, part.said
+        for back in (kafka, postgres):
+            back.start()
+        stage.made.up()
+        stage.people.round(0)
+        arrived(stage.people, PATIENCE_S)
+        stage.check()
 
 
 def terminate(address: str) -> None:

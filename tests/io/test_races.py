@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -192,3 +192,50 @@ def test_contended_inputs_are_resolved_as_by_one_alone(postgres: str) -> None:
         again = replay.refold(world.hub, births, inputs, batch=200)
         assert world.exported() == world.exported(again)
         assert len(world.exported()) > 10
+
+
+class Together(RealEnv):
+    """Two that have looked for each other in vain before either keeps anything."""
+
+    def __init__(self, env: RealEnv, both: threading.Barrier) -> None:
+        super().__init__(env.store)
+        self.both = both
+
+    def uid(self) -> str:
+        """See `Env`; who makes a promise waits for the other here."""
+        self.both.wait(10)
+        return super().uid()
+
+
+def test_what_the_dead_have_promised_is_looked_at(postgres: str) -> None:
+    """Two resolvers die before they look again: the next one finds that both have one customer."""
+    with racing(postgres) as (world, process, _):
+        for name in ("A", "B"):
+            world.tools[name].act("jane", {"mail": "jane@x.com", "last": "Doe"})
+            captures(world.hub, world.hub.systems[name])
+        pending = world.store.view(lambda r: r.select("input", {"status": "pending"}))
+        both = threading.Barrier(2)
+
+        def dies(uid: str) -> Callable[[], None]:
+            env = Together(cast("RealEnv", process().env), both)
+            hub = replace(process(), env=env)
+
+            def work() -> None:
+                env.commit(lambda rows: resolve.resolve(rows, hub, [uid]), "a point")
+
+            return work
+
+        at_once(*map(dies, {row["uid"] for row in pending}))
+        assert len(goldens(world)) == 2
+        world.store.transact(lambda r: r.update("recheck", {}, {"at": 0}))
+        heir = process()
+        while resolve.turn(heir):
+            pass
+        assert len(goldens(world)) == 1
+        assert world.store.view(lambda r: r.count("recheck")) == 0
+
+
+def goldens(world: World) -> set[str]:
+    """The customers to which records belong."""
+    jane = {"native_id": "jane"}
+    return {row["golden"] for row in world.store.view(lambda r: r.select("record", jane))}
