@@ -76,7 +76,7 @@ def turn(hub: Hub) -> int:
     if not taken:
         look_for_others(hub)
         done, taken = overdue(hub, OVERDUE_MS)
-    if done and done.seen:
+    if done:
         look_again(hub, done.seen)
     for system in sorted(done.marked if done else ()):
         hub.env.wake(f"deliver:{system}")
@@ -127,24 +127,32 @@ def overdue(hub: Hub, age_ms: int) -> tuple[Done | None, int]:
     return done, len(found)
 
 
-def look_again(hub: Hub, seen: Seen) -> None:
-    """After the commit: what was added beside us meanwhile is decided with what we have added."""
-    late = hub.env.view(lambda rows: recheck.late(rows, hub, seen))
-    hub.env.commit(lambda rows: settle_late(rows, hub, [seen.id], late), "resolve:recheck")
+def look_again(hub: Hub, seen: Seen | None) -> None:
+    """After the commit: what was added beside us meanwhile is decided with what we have added.
+
+    That may add something once more, until nothing does.
+    """
+    while seen:
+        late = hub.env.view(partial(recheck.late, hub=hub, seen=seen))
+        seen = settle_late(hub, [seen.id], late)
 
 
 def look_for_others(hub: Hub) -> None:
     """The same for those who have died in between."""
     promised, late = hub.env.view(lambda rows: recheck.overdue(rows, hub))
     if promised:
-        hub.env.commit(lambda rows: settle_late(rows, hub, promised, late), "resolve:recheck")
+        look_again(hub, settle_late(hub, promised, late))
 
 
-def settle_late(rows: Rows, hub: Hub, promised: Sequence[str], late: Late) -> None:
+def settle_late(hub: Hub, promised: Sequence[str], late: Late) -> Seen | None:
     """Decide what turned up late, and strike out that somebody has to look."""
-    if late.touched:
-        resolve(rows, hub, (), late.touched, late.again)
-    rows.delete("recheck", {"id": among(promised)})
+
+    def settle(rows: Rows) -> Seen | None:
+        done = resolve(rows, hub, (), late.touched, late.again) if late.touched else None
+        rows.delete("recheck", {"id": among(promised)})
+        return done.seen if done else None
+
+    return hub.env.commit(settle, "resolve:recheck")
 
 
 @contextmanager

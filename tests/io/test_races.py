@@ -121,8 +121,7 @@ def resolves(hub: Hub, chance: random.Random) -> int:
     if not some:
         return 0
     done = hub.env.commit(lambda rows: resolve.resolve(rows, hub, some), "some")
-    if done.seen:
-        resolve.look_again(hub, done.seen)
+    resolve.look_again(hub, done.seen)
     return len(some)
 
 
