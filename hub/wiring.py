@@ -43,6 +43,7 @@ from hub.process import alive
 from hub.pure.decide import Context
 from hub.pure.model import Uid
 from hub.pure.rules import Tool
+from hub.traps import Trapped, trapped
 
 T = TypeVar("T")
 
@@ -105,6 +106,7 @@ class RealEnv:
     instead: Mapping[str, str] = field(default_factory=dict)
     bell: Bell | None = None
     here: Callable[[str], bool] = lambda _loop: True
+    traps: Trapped | None = None
     _alarms: dict[str, Alarm] = field(default_factory=dict)
 
     def now(self) -> int:
@@ -121,10 +123,9 @@ class RealEnv:
         time.sleep(seconds)
 
     def commit(self, work: Callable[[Rows], T], point: str) -> T:
-        """See `Env`; in this world nobody dies at a named point."""
-        del point
+        """See `Env`; in this world only tests have anybody die at a named point."""
         alive()
-        return self.store.transact(work)
+        return self.traps.transact(work, point) if self.traps else self.store.transact(work)
 
     def view(self, work: Callable[[Rows], T]) -> T:
         """See `Env`."""
@@ -238,7 +239,8 @@ def build(
 ) -> Hub:
     """A hub on an open store. `transports` may lead systems into sandboxes."""
     # Where the log is apart, what was announced is for the relay; the resolver waits at the log.
-    env = RealEnv(store, instead={"resolve": "relay"} if hub_settings.kafka else {})
+    instead = {"resolve": "relay"} if hub_settings.kafka else {}
+    env = RealEnv(store, instead=instead, traps=trapped(store))
     systems = {
         name: system(name, one, env, folder, files.kinds(rules), (transports or {}).get(name))
         for name, one in hub_settings.systems.items()
@@ -292,9 +294,13 @@ def open_store(hub_settings: files.HubSettings, folder: Path) -> Store:
 
 
 def hang_bell(store: Store, env: RealEnv) -> Callable[[], None]:
-    """Let loops of other processes be woken, where there are such; returns what ends it."""
+    """Let loops of other processes be woken, where there are such; returns what ends it.
+
+    As long as nobody says which ones run here, all do elsewhere.
+    """
     if isinstance(store, SqlStore):
         return lambda: None
+    env.here = lambda _loop: False
     bell = import_module("hub.io.postgres").Bell(store, env.rung)
     bell.start()
     env.bell = bell

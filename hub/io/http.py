@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
@@ -158,6 +159,13 @@ class HttpApi:
         self._headers = headers
         self.budget = self._budget = budget
         self.counts = Counts()
+        self._fence: Callable[[], None] = lambda: None
+
+    def fenced(self, fence: Callable[[], None]) -> HttpApi:
+        """The same way, where `fence` is asked right before each call, and raises to prevent it."""
+        made = copy(self)
+        made._fence = fence  # noqa: SLF001  our own
+        return made
 
     def get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> Reply:
         """A read; repeated while the tool cannot answer."""
@@ -216,6 +224,7 @@ class HttpApi:
             return self._called(method, path, **more)
 
     def _called(self, method: str, path: str, **more: Any) -> Reply:
+        self._fence()
         start = self._budget.now()
         headers = {**self._headers(), **more.pop("headers", {})}
         if not more.get("params"):
