@@ -28,6 +28,7 @@ from hub.env import Hub, System
 from hub.inputs import Ahead, Intake
 from hub.io import state
 from hub.io.rows import Row, Rows, among, at_most, unlike
+from hub.io.tables import name_of
 from hub.pure.model import Intent, Sent, Uid
 
 HINTS_AT_ONCE = 100
@@ -195,7 +196,7 @@ def read_until(rows: Rows, system: System, spec: ObjectSpec) -> int:
 
 def brought(hub: Hub, system: System, keys: Iterable[str]) -> frozenset[str]:
     """The news that webhooks have brought, of which each was read, or was our own."""
-    ids = {f"{system.name}:{key}": key for key in keys}
+    ids = {name_of(f"{system.name}:{key}"): key for key in keys}
     where = {"id": among(ids), "state": unlike("open")}
     found = hub.env.view(lambda rows: rows.select("hint", where, only=("id", "state")))
     return frozenset(ids[row["id"]] for row in found if row["state"] != "parked")
@@ -456,7 +457,7 @@ def park_hint(rows: Rows, hub: Hub, row: Row) -> None:
     rows.upsert(
         "parked",
         {
-            "id": f"hint:{row['id']}",
+            "id": name_of(f"hint:{row['id']}"),
             "kind": "hint",
             "state": "open",
             "at": hub.env.now(),
@@ -480,7 +481,7 @@ def accept(rows: Rows, hub: Hub, system: System, hints: Iterable[Hint], trace: s
         if not names_a_record(system, found):
             state.count(rows, system.name, "webhooks of other kinds")
             continue
-        key, now = f"{system.name}:{found.key}", hub.env.now()
+        key, now = name_of(f"{system.name}:{found.key}"), hub.env.now()
         where = (system.name, found.object, found.native_id)
         due = read_at(rows, hub, system, found)
         fresh = inputs.hint(

@@ -23,10 +23,13 @@ import orjson
 import typer
 
 from connectors._kit.contract import ConnectorError
-from hub import __version__, logs, opening, shown
+from hub import __version__, logs, move, opening, shown
+from hub import restore as restoring
 from hub.commands import Answer, Wrong, check_kinds
+from hub.io.log import LogDown
 from hub.io.migrate import NewerDatabase
-from hub.io.rows import StoreFull
+from hub.io.moving import NotWhole
+from hub.io.rows import Refused, StoreFull
 from hub.io.seal import BadKeyFile
 from hub.io.store import Busy
 from hub.opening import Folder
@@ -84,9 +87,9 @@ def told(interrupted: str = "interrupted") -> Iterator[None]:
         yield
     except (KeyError, IndexError):
         raise  # these are ours, not the person's
-    except (Wrong, BadSettings, BadKeyFile, NewerDatabase, LookupError) as error:
+    except (Wrong, Refused, BadSettings, BadKeyFile, NewerDatabase, LookupError) as error:
         fail(str(error), WRONG_USE)
-    except (Busy, ConnectorError, StoreFull) as error:
+    except (Busy, ConnectorError, LogDown, NotWhole, StoreFull) as error:
         fail(str(error), UNREACHABLE)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), UNREACHABLE)
@@ -208,6 +211,74 @@ def check(
     show(answer, shown.check_lines(answer), as_json=as_json)
     if found.wrong:
         raise typer.Exit(FOUND)
+
+
+@app.command("migrate-store")
+def migrate_store(directory: Where = HERE, as_json: AsJson = False) -> None:  # noqa: FBT002
+    """Bring the database to the tables of this version, and exit.
+
+    Every start does the same; this is for those who want it done before the first new process.
+    """
+    with told():
+        answer = opening.bring_store(Folder(directory))
+    show(answer, [shown.migrated_line(answer)], as_json=as_json)
+
+
+@app.command()
+def backup(
+    to: Annotated[Path, typer.Argument(help="the file to write")],
+    directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Copy the database of a hub in a file, also while it is up.
+
+    secrets/, hub.yaml and rules.yaml are copied by other means: without secrets/master.key nobody
+    can read the copy. A hub on PostgreSQL is copied by pg_dump.
+    """
+    with told("interrupted: the copy is not whole"):
+        answer = restoring.backup(Folder(directory), to)
+    show(answer, [f"{answer['file']}: {answer['bytes']} bytes"], as_json=as_json)
+
+
+@app.command()
+def restore(
+    copy: Annotated[Path | None, typer.Argument(help="what `synchub backup` has written")] = None,
+    directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Put a copy back and begin anew: everything is read again, nothing written before a plan.
+
+    Stop the hub first. Without a file: the store was put back by other means, as by pg_restore.
+    """
+    with told():
+        who = os.environ.get("USER", "operator")
+        answer = restoring.restore(Folder(directory), copy, who)
+    show(answer, shown.restore_lines(answer), as_json=as_json)
+
+
+@app.command()
+def migrate(
+    to: Annotated[
+        Path | None, typer.Option("--to", help="hub.yaml of the hub on Kafka and PostgreSQL")
+    ] = None,
+    undo: Annotated[  # noqa: FBT002
+        bool, typer.Option("--undo", help="let this hub be used again, in place of the other")
+    ] = False,
+    directory: Where = HERE,
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Move this hub, which is in a file, to Kafka and PostgreSQL, with all that it knows.
+
+    Stop it first. Everything arrives, or nothing: broken off, the move is begun again. Afterwards
+    this hub refuses to start; its file stays as it is.
+    """
+    folder = Folder(directory)
+    broken_off = "interrupted: nothing has arrived there; the same command begins the move again"
+    with told(broken_off), shown.telling() as tell:
+        if undo == bool(to):
+            raise Wrong("say where to, --to FILE, or take a move back, --undo")
+        answer = move.undo(folder) if to is None else move.move(folder, to, tell)
+    show(answer, shown.move_lines(answer), as_json=as_json)
 
 
 # -- running -----------------------------------------------------------------------------------

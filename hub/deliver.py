@@ -36,6 +36,7 @@ from hub.env import Hub, System
 from hub.inputs import Intake
 from hub.io import state, traces
 from hub.io.rows import Cond, Row, Rows, above, among, at_most
+from hub.io.tables import is_name
 from hub.links import Link, differences
 from hub.pure import compare, creates
 from hub.pure.fold import expand
@@ -519,7 +520,7 @@ def ask_tool(link: Link, writes: Sequence[Write]) -> tuple[Answer, ...]:
     """The tool's answers; a request that broke tells for each row how much is known."""
     try:
         api = leases.fenced(link.system.api, link.hub.env)
-        return link.system.connector.write(api, link.spec, writes)
+        answers = link.system.connector.write(api, link.spec, writes)
     except Unavailable as error:
         outcome: Literal["unknown", "retry"] = "unknown" if error.sent else "retry"
         return tuple(Answer(outcome, why=str(error), after_ms=error.after_ms) for _ in writes)
@@ -527,6 +528,10 @@ def ask_tool(link: Link, writes: Sequence[Write]) -> tuple[Answer, ...]:
         return tuple(Answer("stop", why=str(error)) for _ in writes)
     except ConnectorError as error:
         return tuple(Answer("unknown", why=str(error)) for _ in writes)
+    return tuple(a if is_name(a.native_id) else UNNAMED for a in answers)
+
+
+UNNAMED = Answer("unknown", why="the tool calls the record by a name that no store can hold")
 
 
 def called_off(writes: Sequence[Write]) -> tuple[Answer, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from hub.env import Hub
 from hub.io import state
 from hub.io.rows import Refused, Rows
+from hub.io.tables import is_name
 from hub.links import Link, differences
 from hub.pure import standardize
 from hub.pure.identity import Key
@@ -37,6 +38,8 @@ def by_uid(rows: Rows, text: str) -> set[Uid]:
 
 def by_native(rows: Rows, hub: Hub, text: str) -> set[Uid]:
     """Records that a tool calls this."""
+    if not is_name(text):
+        return set()
     places = [(name, obj) for name, system in hub.systems.items() for obj in system.specs]
     return {uid for place in places if (uid := state.find_alias(rows, *place, text))}
 

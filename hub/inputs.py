@@ -18,7 +18,7 @@ from hub.io import state
 from hub.io.codec import cdc_topic
 from hub.io.log import traceparent
 from hub.io.rows import Conflict, Row, Rows, among
-from hub.io.tables import Int, Text
+from hub.io.tables import Int, Name, name_of
 from hub.pure.fold import expand, renamed
 from hub.pure.model import (
     Actor,
@@ -172,7 +172,7 @@ def unfit(reading: Reading) -> str:
     linked = (native for natives in reading.links.values() for native in natives)
     try:
         for name in (reading.native_id, *reading.aliases, *linked):
-            Text.put(name)
+            Name.put(name)
         for number in filter(None, (reading.revision, reading.source_ms)):
             Int.put(number)
     except (TypeError, ValueError) as error:
@@ -403,10 +403,11 @@ def hint(
 ) -> bool:
     """Leave a note to read a record; a note that is known already is not left twice.
 
-    `more`: its kind, not_before (ms), and the trace of what it is the consequence.
+    A `key` that is too long for a name is known by its digest. `more`: its kind, not_before (ms),
+    and the trace of what it is the consequence.
     """
     note = {
-        "id": key,
+        "id": name_of(key),
         "system": system,
         "object": obj,
         "native_id": native_id,

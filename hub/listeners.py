@@ -183,7 +183,7 @@ def command_app(hub: Hub) -> Starlette:
         try:
             arguments = orjson.loads(await body_of(request, LARGEST_COMMAND) or b"{}")
             answer = await run_in_threadpool(COMMANDS[name], hub, **arguments)
-        except (Wrong, TypeError, ValueError, TooLarge) as error:
+        except (Wrong, Refused, TypeError, ValueError, TooLarge) as error:
             return JSONResponse({"error": str(error)}, 400)
         except (ConnectorError, StoreFull, OSError) as error:
             return JSONResponse({"error": str(error)}, 503)
@@ -280,6 +280,7 @@ def unix(path: Path) -> Iterator[socket.socket]:
 
 def named(path: Path) -> socket.socket:
     """The socket, listening under this name."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # a hub on PostgreSQL has no file
     beside = path.with_name(f"{path.name}.new")
     beside.unlink(missing_ok=True)
     bound = socket.socket(socket.AF_UNIX)

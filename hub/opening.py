@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,24 +22,28 @@ from hub import commands, leases, listeners, members, republish, rulesets, runs,
 from hub import settings as files
 from hub.commands import Answer
 from hub.env import Hub
-from hub.io import anchor, seal
+from hub.io import anchor, moving, seal
+from hub.io.codec import cdc_topic
 from hub.io.http import Budget, HttpApi
 from hub.io.rows import Conflict, Rows, Store
 from hub.leases import Lease, Leased
 
 T = TypeVar("T")
 HUB, RULES, MASTER, SOCKET = "hub.yaml", "rules.yaml", "secrets/master.key", "command.sock"
+DATABASE = wiring.DATABASE
+DUE = "restore due"  # in `meta` of a store that was put back, until it has begun anew
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Where hub.yaml lives."""
+    """Where hub.yaml lives; `file` is what it is called there."""
 
     path: Path
+    file: str = HUB
 
     def hub(self) -> files.HubSettings:
         """The checked hub.yaml; raises `BadSettings`."""
-        return files.load_hub(self.path / HUB)
+        return files.load_hub(self.path / self.file)
 
     def rules(self) -> files.RulesSettings:
         """The checked rules.yaml; raises `BadSettings`."""
@@ -161,14 +165,17 @@ class Opened:
 
 
 @contextmanager
-def opened(folder: Folder, *, anchored: bool = True) -> Iterator[Opened]:
+def opened(folder: Folder, *, anchored: bool = True, anyway: bool = False) -> Iterator[Opened]:
     """Open the store and wire a hub on it. Raises `Busy`, `BadSettings`.
 
-    `anchored`: the anchor's file is here; one process of a hub has it.
+    `anchored`: the anchor's file is here; one process of a hub has it. `anyway`: also a store that
+    is not to be used as it is.
     """
     found, on_disk = folder.hub(), folder.rules()
     store = wiring.open_store(found, folder.path)
     try:
+        if not anyway:
+            store.view(refuse_unready)
         who, now = os.environ.get("USER", "init"), wiring.Clock().now()
         version, rules = first(store, lambda rows: in_force(rows, on_disk, who, now))
         first(store, lambda rows: wiring.register(rows, found))
@@ -186,6 +193,33 @@ def opened(folder: Folder, *, anchored: bool = True) -> Iterator[Opened]:
                 system.close()
     finally:
         store.close()
+
+
+def refuse_unready(rows: Rows) -> None:
+    """Raise `BadSettings` where the hub was moved elsewhere, or put back and not begun anew.
+
+    Two hubs must not write into the same tools, and none that knows less than they do.
+    """
+    if rows.get("meta", name=DUE):
+        raise files.BadSettings(
+            "this store was put back, and does not know what has happened since: `synchub restore` "
+            "begins anew with it"
+        )
+    if row := rows.get("meta", name=moving.MARK):
+        mark = orjson.loads(row["value"])
+        raise files.BadSettings(
+            f"this hub has moved to {mark['to']} and is not used any more; if it was not, `synchub "
+            f"migrate --to {mark['to']}` ends the move, `synchub migrate --undo` takes it back"
+        )
+
+
+def bring_store(folder: Folder) -> Answer:
+    """Bring the tables of the store to this version: from which revision to which.
+
+    Raises `Busy`, `BadSettings`, `NewerDatabase`.
+    """
+    with closing(wiring.open_store(folder.hub(), folder.path)) as store:
+        return store.migrated._asdict()
 
 
 def first(store: Store, work: Callable[[Rows], T]) -> T:
@@ -306,10 +340,12 @@ class Checked:
 
 
 def check(folder: Folder) -> Checked:
-    """Ask every system whose account it is and what it lacks; reads only."""
+    """Ask every system whose account it is and what it lacks, and look at the parts; reads only."""
     found, checked = folder.hub(), Checked()
     kinds = files.kinds(folder.rules())
     seal.read_master(folder.path / MASTER)
+    topics = topics_of(folder, found, kinds)
+    checked.wrong += wiring.look_at_parts(found, folder.path, topics)
     for name, one in found.systems.items():
         try:
             why, missing = check_system(folder, name, one, kinds, found.environment)
@@ -318,6 +354,16 @@ def check(folder: Folder) -> Checked:
         checked.wrong += [f"{name}: {why}"] if why else []
         checked.missing += [f"{name}: {flaw}" for flaw in missing]
     return checked
+
+
+def topics_of(folder: Folder, found: files.HubSettings, kinds: Kinds) -> list[str]:
+    """The topics of all objects; of a system that cannot be used, none."""
+    topics = []
+    for name, one in found.systems.items():
+        with suppress(LookupError, ValueError):
+            made = wiring.shaped(name, one, kinds, folder.path)
+            topics += [cdc_topic(name, spec.object) for spec in made.objects]
+    return topics
 
 
 def check_system(

@@ -15,8 +15,9 @@ from typing import Any
 
 import orjson
 
-from hub import capture, resolve, slots, switches
-from hub.env import Hub
+from connectors._kit.contract import ObjectSpec
+from hub import capture, resolve, slots, sweep, switches
+from hub.env import Hub, System
 from hub.io import state
 from hub.io.rows import Row, Rows, above, among
 from hub.links import Link, differences
@@ -55,12 +56,20 @@ def catch_up(hub: Hub, told: Callable[[str], None] = lambda _: None) -> None:
     """
     for system in hub.systems.values():
         for spec in capture.in_order(system):
-            due = 0
-            while due <= hub.env.now():
-                due = capture.turn(hub, system, spec)
-                resolve.drain(hub)
-                told(f"{system.name} {spec.object}: {known(hub, system.name, spec.object)} read")
+            catch_up_with(hub, system, spec, told)
+            while spec.object in hub.env.view(lambda rows: sweep.unswept(rows, system)):  # noqa: B023
+                sweep.page(hub, system, spec)
+                catch_up_with(hub, system, spec, told)
     resolve.drain(hub)
+
+
+def catch_up_with(hub: Hub, system: System, spec: ObjectSpec, told: Callable[[str], None]) -> None:
+    """The same for one object."""
+    due = 0
+    while due <= hub.env.now():
+        due = capture.turn(hub, system, spec)
+        resolve.drain(hub)
+        told(f"{system.name} {spec.object}: {known(hub, system.name, spec.object)} read")
 
 
 def snapshot_done(hub: Hub, system: str, obj: str) -> bool:

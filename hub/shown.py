@@ -420,6 +420,36 @@ def init_lines(answer: Answer, written: Path) -> Iterator[str]:
     yield f"written: {written}, rules.yaml, secrets/. Next: synchub plan"
 
 
+def migrated_line(answer: Answer) -> str:
+    """From which tables to which."""
+    before, after = answer["before"], answer["after"]
+    if before == after:
+        return f"the database is at revision {after} already"
+    return f"the database was brought from {before or 'nothing'} to revision {after}"
+
+
+def move_lines(answer: Answer) -> Iterator[Piece]:
+    """What was moved, and how to go on."""
+    if "undone" in answer:
+        yield "this hub may be started again" if answer["undone"] else "this hub was not moved"
+        if answer["undone"]:
+            yield f"see to it that the one of {answer['undone']} is never up beside it"
+        return
+    rows = sum(answer["rows"].values())
+    known = f"{rows} rows, each lane of history verified" if rows else "it was there already"
+    yield f"moved to {answer['to']}: {known}"
+    yield "from now on: synchub up --dir, or the roles, with that hub.yaml; this one stays down"
+
+
+def restore_lines(answer: Answer) -> Iterator[Piece]:
+    """What was put back, and how to go on."""
+    if answer["kept"]:
+        yield f"what was there before is kept: {answer['kept']}"
+    yield f"every record of {', '.join(answer['systems'])} is read again, once the hub is up"
+    yield "nothing is written before a plan was applied: synchub plan"
+    yield "history is shorter than its anchor, if it went on after the copy: synchub verify"
+
+
 def check_lines(answer: Answer) -> Iterator[str]:
     """What would stop the start, what tools lack, and which version of the rules is in force."""
     yield from answer["wrong"] or ["all is well"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from hub import alerts, members, switches
+from hub import alerts, members, sweep, switches
 from hub.capture import STILL_MS
 from hub.env import Hub
 from hub.io import anchor
@@ -144,9 +144,10 @@ def of_system(rows: Rows, hub: Hub, name: str, now: int, most: int | None = None
 
 
 def still_reading(rows: Rows, hub: Hub, name: str) -> list[str]:
-    """Objects whose first listing is not complete."""
+    """Objects whose first listing is not complete, or the next one after the store was put back."""
     listed = rows.select("cursor", {"system": name, "stream": "snapshot", "value": "done"})
-    return sorted(set(hub.systems[name].specs) - {r["shard"] for r in listed})
+    unlisted = set(hub.systems[name].specs) - {r["shard"] for r in listed}
+    return sorted(unlisted.union(sweep.unswept(rows, hub.systems[name])))
 
 
 def failure(rows: Rows, name: str, now: int) -> Answer:

@@ -19,6 +19,7 @@ from hub.links import Link, differences
 from hub.pure import compare
 
 MISSING_AT_ONCE = 500
+RESTORED = "restored"  # in `meta`: when the store was put back last (ms)
 
 
 def step(hub: Hub, system: System) -> int:
@@ -112,15 +113,27 @@ def request(rows: Rows, system: System, now: int) -> None:
         rows.upsert("cursor", {**key, "value": f"{now}|", "at": now})
 
 
+def unswept(rows: Rows, system: System) -> list[str]:
+    """The objects that no pass has shown whole since the store was put back."""
+    row = rows.get("meta", name=RESTORED)
+    since = int(row["value"]) if row else 0
+    return [s.object for s in swept(system) if since and not passed(rows, system, s, since)]
+
+
+def passed(rows: Rows, system: System, spec: ObjectSpec, since: int) -> bool:
+    """Whether a pass that began then, or later, has come to its end."""
+    row = rows.get("cursor", system=system.name, stream="sweep", shard=spec.object)
+    started, _, cursor = str(row["value"]).partition("|") if row else ("0", "", "")
+    return int(started) >= since and cursor == capture.DONE
+
+
 def progress(rows: Rows, system: System, spec: ObjectSpec, since: int) -> dict[str, Any]:
     """How far the pass is that was asked for at `since`."""
     live = {"system": system.name, "object": spec.object, "state": "live"}
-    row = rows.get("cursor", system=system.name, stream="sweep", shard=spec.object)
-    started, cursor = str(row["value"]).split("|", 1) if row else ("0", "")
     return {
         "system": system.name,
         "object": spec.object,
         "read": rows.count("record", {**live, "read_end": at_least(since)}),
         "records": rows.count("record", live),
-        "done": int(started) >= since and cursor == capture.DONE,
+        "done": passed(rows, system, spec, since),
     }

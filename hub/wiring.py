@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import httpx
 
@@ -44,6 +45,11 @@ from hub.pure.decide import Context
 from hub.pure.model import Uid
 from hub.pure.rules import Tool
 from hub.traps import Trapped, trapped
+
+DATABASE = "hub.db"  # in the state folder
+if TYPE_CHECKING:
+    from hub.io.postgres import PostgresStore
+    from hub.io.registry import Registered
 
 T = TypeVar("T")
 
@@ -241,8 +247,12 @@ def build(
     # Where the log is apart, what was announced is for the relay; the resolver waits at the log.
     instead = {"resolve": "relay"} if hub_settings.kafka else {}
     env = RealEnv(store, instead=instead, traps=trapped(store))
+    epochs = store.view(lambda rows: {r["name"]: r["epoch"] for r in rows.select("system")})
     systems = {
-        name: system(name, one, env, folder, files.kinds(rules), (transports or {}).get(name))
+        name: replace(
+            system(name, one, env, folder, files.kinds(rules), (transports or {}).get(name)),
+            epoch=epochs.get(name, 0),
+        )
         for name, one in hub_settings.systems.items()
     }
     tools = {(s.name, o): t for s in systems.values() for o, t in s.tools.items()}
@@ -250,7 +260,11 @@ def build(
     vault = open_vault(folder, store)
     anchor = Anchor(folder / hub_settings.anchor)
     codec = open_codec(hub_settings, systems.values(), folder, env.now)
-    log = open_log(hub_settings, systems.values(), folder)
+    try:
+        log = open_log(hub_settings, systems.values(), folder)
+    except BaseException:
+        codec.close()
+        raise
     days, context = hub_settings.merged_days, Context(published, tools)
     return Hub(env, vault, log, codec, context, systems, anchor, points_on_ms=int(days * DAY_MS))
 
@@ -271,20 +285,19 @@ def open_log(hub_settings: files.HubSettings, systems: Iterable[System], folder:
     return log
 
 
-def open_store(hub_settings: files.HubSettings, folder: Path) -> Store:
+def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore | PostgresStore:
     """The store: in the state folder, or in PostgreSQL.
 
     Raises `Busy` when another process has the file, `BadSettings` where PostgreSQL cannot be used.
     """
     if (one := hub_settings.postgres) is None:
-        return SqlStore(folder / hub_settings.state / "hub.db")
-    secrets = files.read_secrets(folder / one.credentials) if one.credentials else {}
+        return SqlStore(folder / hub_settings.state / DATABASE)
     # Only where there is PostgreSQL is its client loaded.
     postgres = import_module("hub.io.postgres")
     try:
-        store: Store = postgres.PostgresStore(
+        store: PostgresStore = postgres.PostgresStore(
             one.url,
-            password=secrets.get("password", ""),
+            password=password_of(one, folder),
             schema=one.schema_name,
             connections=one.connections,
         )
@@ -312,22 +325,33 @@ def open_codec(
     hub_settings: files.HubSettings, systems: Iterable[System], folder: Path, now: Callable[[], int]
 ) -> Codec:
     """The way into bytes. Raises `BadSettings` where a registry cannot take the schemas."""
-    one, log = hub_settings.registry, hub_settings.kafka
-    if one is None:
+    registered = open_registry(hub_settings, folder, now)
+    if registered is None:
         return Codec()
-    registry = import_module("hub.io.registry")  # a tenth of a second, for those who have one
-    login = files.read_login(folder / one.credentials) if one.credentials else None
-    way = registry.way(one.url, str(folder / one.ca_file) if one.ca_file else "", login)
-    try:
-        codec = Codec(registry.Registered(way, log.prefix if log else "", now))
-    except OSError as error:
-        raise files.BadSettings(f"registry.ca_file {one.ca_file}: {error}") from None
+    codec = Codec(registered)
     try:
         register_topics(codec, systems)
     except files.BadSettings:
         codec.close()
         raise
     return codec
+
+
+def open_registry(
+    hub_settings: files.HubSettings, folder: Path, now: Callable[[], int]
+) -> Registered | None:
+    """The registry, of which nothing is asked yet. Raises `BadSettings`."""
+    one, log = hub_settings.registry, hub_settings.kafka
+    if one is None:
+        return None
+    registry = import_module("hub.io.registry")  # a tenth of a second, for those who have one
+    login = files.read_login(folder / one.credentials) if one.credentials else None
+    way = registry.way(one.url, str(folder / one.ca_file) if one.ca_file else "", login)
+    try:
+        made: Registered = registry.Registered(way, log.prefix if log else "", now)
+    except OSError as error:
+        raise files.BadSettings(f"registry.ca_file {one.ca_file}: {error}") from None
+    return made
 
 
 def register_topics(codec: Codec, systems: Iterable[System], seconds: float = 5) -> None:
@@ -346,6 +370,48 @@ def register_topics(codec: Codec, systems: Iterable[System], seconds: float = 5)
             codec.prepare(topic, f"{entity}_change")
         except NoRegistry as error:
             raise files.BadSettings(f"registry: {error}") from None
+
+
+def look_at_parts(
+    hub_settings: files.HubSettings, folder: Path, topics: Iterable[str]
+) -> Iterator[str]:
+    """What is wrong with each of the three parts, a sentence each; changes nothing."""
+    for look in (look_at_store, look_at_log, look_at_registry):
+        try:
+            look(hub_settings, folder, topics)
+        except (files.BadSettings, LogDown, NoRegistry) as error:
+            yield str(error)
+
+
+def look_at_store(hub_settings: files.HubSettings, folder: Path, _topics: Iterable[str]) -> None:
+    """Raise `BadSettings` where PostgreSQL cannot be used."""
+    if one := hub_settings.postgres:
+        postgres = import_module("hub.io.postgres")
+        try:
+            postgres.look(one.url, password_of(one, folder), one.schema_name)
+        except postgres.Unusable as error:
+            raise files.BadSettings(str(error)) from None
+
+
+def look_at_log(hub_settings: files.HubSettings, folder: Path, topics: Iterable[str]) -> None:
+    """Raise `LogDown` where the brokers cannot be used."""
+    if hub_settings.kafka:
+        import_module("hub.io.kafka").KafkaLog(hub_settings.kafka, folder, topics).filled()
+
+
+def look_at_registry(hub_settings: files.HubSettings, folder: Path, topics: Iterable[str]) -> None:
+    """Raise `NoRegistry` where it takes no schemas of ours."""
+    registered = open_registry(hub_settings, folder, Clock().now)
+    if registered:
+        with closing(registered):
+            for topic in topics:
+                registered.look(topic)
+
+
+def password_of(one: files.Postgres, folder: Path) -> str:
+    """What PostgreSQL is given, "" where its address or its files say it."""
+    secrets = files.read_secrets(folder / one.credentials) if one.credentials else {}
+    return secrets.get("password", "")
 
 
 def open_vault(folder: Path, store: Store) -> Vault:

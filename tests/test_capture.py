@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from connectors._kit.contract import (
+    Answer,
     ConnectorError,
     Denied,
     Hint,
@@ -18,13 +20,16 @@ from connectors._kit.contract import (
     Unreadable,
 )
 from connectors._kit.simtool import COMPANY, PERSON, Profile, SimTool
-from hub import capture, commands, inputs, listeners
+from hub import capture, commands, deliver, inputs, listeners
 from hub.io import state
 from hub.io.rows import Rows
+from hub.io.tables import LONGEST_NAME
 from hub.tools.world import World
 
 JANE = {"first": "Jane", "last": "Doe", "mail": "jane@x.com"}
 NUL = "a\0b"
+LONG = "a" * (LONGEST_NAME + 1)
+ODD = pytest.mark.parametrize(("odd", "why"), [(NUL, "NUL"), (LONG, "bytes")], ids=["NUL", "long"])
 
 
 def parked(world: World) -> list[str]:
@@ -45,44 +50,86 @@ def in_two_tools() -> World:
     return world
 
 
-def test_an_id_that_no_store_takes_holds_up_no_page() -> None:
+@ODD
+def test_an_id_that_no_store_takes_holds_up_no_page(odd: str, why: str) -> None:
     """It is shown to a person, once; whatever stands beside it on the page goes on."""
     world = World({"A": Profile(page=10), "B": Profile()})
-    world.tools["A"].act(NUL, {"mail": "nul@x.com"})
+    world.tools["A"].act(odd, {"mail": "nul@x.com"})
     world.tools["A"].act("jane", JANE)
     world.sync()
-    world.tools["A"].act(NUL, {"title": "Nurse"})
+    world.tools["A"].act(odd, {"title": "Nurse"})
     world.tools["A"].act("jane", {"title": "Nurse"})
     world.sync()
     world.sweep("A")
     assert [title(world, i) for i in world.tools["B"].living()] == ["Nurse"]
     assert len(parked(world)) == 1
-    assert "NUL" in parked(world)[0]
+    assert why in parked(world)[0]
 
 
-def test_a_link_that_no_store_takes_holds_up_no_write() -> None:
+@ODD
+def test_a_link_that_no_store_takes_holds_up_no_write(odd: str, why: str) -> None:
     """The record that has it is set aside, and the others of the tool are written."""
     world = in_two_tools()
     world.tools["A"].act("bob", {"first": "Bob", "last": "Roe", "mail": "bob@x.com"})
     world.sync()
-    world.tools["B"].act("B-1", {"firms": [NUL]})
+    world.tools["B"].act("B-1", {"firms": [odd]})
     for native in ("jane", "bob"):
         world.tools["A"].act(native, {"title": "Nurse"})
     for _ in range(10):
         world.round()
     assert title(world, "B-2") == "Nurse"
-    assert any("NUL" in why for why in parked(world))
+    assert any(why in told for told in parked(world))
 
 
-def test_a_webhook_with_such_an_id_is_set_aside_like_one_that_nobody_understands() -> None:
+@ODD
+def test_a_webhook_with_such_an_id_is_set_aside_like_one_that_nobody_understands(
+    odd: str, why: str
+) -> None:
     """It was signed, so it is kept; the tool is not asked to send it for ever."""
     world = in_two_tools()
-    connector: Any = Naming(NUL)
+    connector: Any = Naming(odd)
     system = replace(world.hub.systems["A"], connector=connector)
     asked = Inbound("POST", "http://hub/webhooks/A", {}, b"{}", world.clock())
-    status, why = listeners.receive(world.hub, system, asked)
-    assert (status, "NUL" in why) == (400, True)
-    assert any("NUL" in why for why in parked(world))
+    status, told = listeners.receive(world.hub, system, asked)
+    assert (status, why in told) == (400, True)
+    assert any(why in told for told in parked(world))
+
+
+def test_a_long_key_of_a_webhook_is_known_by_its_digest() -> None:
+    """The same news twice is one note, and news with another long key is another."""
+    world = in_two_tools()
+    keys = [LONG + end for end in ("1", "1", "2")]
+    new = [
+        world.store.transact(
+            lambda rows: capture.accept(
+                rows,
+                world.hub,
+                world.hub.systems["A"],
+                [Hint(PERSON, "jane", key)],  # noqa: B023
+            )
+        )
+        for key in keys
+    ]
+    assert new == [1, 0, 1]
+    found = capture.brought(world.hub, world.hub.systems["A"], keys)
+    world.sync()
+    assert not found
+    assert capture.brought(world.hub, world.hub.systems["A"], keys) == set(keys)
+
+
+def test_a_create_that_is_answered_with_such_an_id_is_of_unknown_outcome() -> None:
+    """What nobody can name cannot be written again: it is looked for, and nothing else stops."""
+    link: Any = SimpleNamespace(system=SimpleNamespace(connector=Answering(), api=None), spec=None)
+    writes: list[Any] = [None, None]
+    assert [a.outcome for a in deliver.ask_tool(link, writes)] == ["unknown", "done"]
+
+
+class Answering:
+    """A tool that calls what it has made by this name."""
+
+    def write(self, *_: Any) -> tuple[Answer, ...]:
+        """See the contract."""
+        return (Answer("done", native_id=LONG), Answer("done", native_id="1"))
 
 
 @dataclass

@@ -25,7 +25,15 @@ def test_who_made_a_change_is_told_in_words(actor: Actor, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("jane", 1), ("jane@x.com", 1), ("+1 202 555 0101", 1), ("\0", 0), ("\ud800", 0), ("", 0)],
+    [
+        ("jane", 1),
+        ("jane@x.com", 1),
+        ("+1 202 555 0101", 1),
+        ("\0", 0),
+        ("\ud800", 0),
+        ("", 0),
+        ("x" * 5_000, 0),
+    ],
 )
 def test_a_customer_is_found_by_what_people_know(text: str, found: int) -> None:
     """A tool's own id, an address, a number; a text that nothing can be called finds nobody."""

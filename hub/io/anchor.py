@@ -23,6 +23,7 @@ import msgspec
 from hub.io import history
 from hub.io.history import Finding, Heads
 from hub.io.rows import Rows
+from hub.io.store import synced
 
 if TYPE_CHECKING:
     from hub.env import Hub
@@ -89,7 +90,7 @@ class Anchor:
         finally:
             os.close(descriptor)
         if not size:
-            sync(self.path.parent)  # else a power cut may take a new file with it
+            synced(self.path.parent)  # else a power cut may take a new file with it
 
     def last(self) -> Line | None:
         """The line that counts; None where there is none. Raises `BadAnchor`.
@@ -121,15 +122,6 @@ def parsed(path: Path, line: bytes) -> Line:
         return msgspec.json.decode(line, type=Line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BadAnchor(f"the last line of {path} is no anchor: {error}") from error
-
-
-def sync(folder: Path) -> None:
-    """The names in a folder are on the disk when this returns."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # -- a history and its anchor ------------------------------------------------------------------

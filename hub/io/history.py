@@ -13,18 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from msgspec import to_builtins
 
 from hub.io import state
-from hub.io.codec import entity_of, golden_topic
+from hub.io.codec import Codec, entity_of, golden_topic
 from hub.io.log import digits, outgoing, traceparent
-from hub.io.rows import Row, Rows, among, below
+from hub.io.rows import Row, Rows, among, below, paged
 from hub.io.seal import CannotOpen
 from hub.pure.decide import Change, ChangeSet
-from hub.pure.model import Uid
+from hub.pure.model import Golden, Uid
 
 if TYPE_CHECKING:
     from hub.env import Hub
@@ -148,6 +149,34 @@ def tombstone(ended: Row, at: int) -> Row:
     return outgoing(golden_topic(ended["entity"]), ended["uid"].encode(), None, headers, at)
 
 
+def publish_all(rows: Rows, codec: Codec) -> int:
+    """Announce every golden record once more, as it is: a topic that begins anew is whole.
+
+    Those that ended tell where they went, until their tombstone. Returns how many.
+    """
+    done = 0
+    for page in paged(rows, "golden", ["uid"]):
+        ended = {r["uid"] for r in rows.select("ended", {"uid": among([r["uid"] for r in page])})}
+        told = [row for row in page if not row["merged_into"] or row["uid"] in ended]
+        goldens = state.load_goldens(rows, [row["uid"] for row in told])
+        made = [republished(codec, row, g) for row in told if (g := goldens[row["uid"]])]
+        rows.insert_many("outbox", made)
+        done += len(made)
+    return done
+
+
+def republished(codec: Codec, row: Row, golden: Golden) -> Row:
+    """The message that tells of a version for another time, with the event id that it had."""
+    uid, into, at = row["uid"], row["merged_into"] or "", row["at"]
+    now, before = (None, golden) if into else (golden, None)
+    change = ChangeSet(uid, row["version"], now, before, (), (), into)
+    event = f"{uid}:{row['version']}"
+    headers = traceparent(digits(event, 16), event)
+    return outgoing(
+        golden_topic(row["entity"]), uid.encode(), codec.golden(change, at), headers, at
+    )
+
+
 def all_traces(rows: Rows, changes: Iterable[ChangeSet]) -> dict[str, str]:
     """The trace of every input that led to these change sets, by event id."""
     places = [cause.rpartition(":") for change in changes for cause in change.causes]
@@ -261,7 +290,7 @@ class Finding:
 def check_lane(rows: Rows, lane: int) -> Iterator[Finding]:
     """Walk one lane from its start."""
     before, expected = START, 1
-    for row in rows.select("history", {"lane": lane}, order=("n",)):
+    for row in chain.from_iterable(paged(rows, "history", ["lane", "n"], {"lane": lane})):
         if row["n"] != expected:
             yield Finding(lane, expected, f"entry {expected} is missing")
         if digest(before, lane, row["n"], row["head"], row["body"]) != row["digest"]:

@@ -117,6 +117,12 @@ class KafkaLog(Log):
         """See `Log`."""
         return self.brokers.kafka.prefix + topic
 
+    def filled(self) -> list[str]:
+        """See `Log`."""
+        places = [(t, n) for t in self.topics for n in range(self.brokers.kafka.partitions)]
+        ends = self.brokers.ends(places)
+        return sorted({self.called(t) for (t, _), (first, end) in ends.items() if end > first})
+
     # -- out of the store --------------------------------------------------------------------------
 
     def relay(self, env: Door) -> int:

@@ -97,6 +97,10 @@ class Log(Protocol):
         """The name by which others know a topic."""
         return topic
 
+    def filled(self) -> list[str]:
+        """The topics that hold messages outside of the store. Raises `LogDown`."""
+        return []
+
     def publish(
         self,
         rows: Rows,

@@ -26,7 +26,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
-from hub.io.migrate import migrate
+from hub.io.migrate import Migrated, migrate
 from hub.io.rows import Again, Conflict, Refused, Row, Rows, StoreFull
 from hub.io.shapes import SHAPES, Shape, Stored, Term
 from hub.io.sql import VOID, Lang, Mark, Signature, SqlRows, insert_text, update_text, upsert_text
@@ -196,6 +196,11 @@ class PostgresRows(SqlRows):
         (made,) = self._read("meta", "SELECT nextval(%s::regclass)", [f"number_{series}"])
         return int(made[0])
 
+    def number_from(self, series: str, last: int) -> None:
+        """See `Rows`. Other than all else this stays where the transaction is not kept."""
+        asked = "SELECT setval(%s::regclass, greatest(%b::bigint, 1), %b::bigint > 0)"
+        self._read("meta", asked, [f"number_{series}", last, last])
+
     def time(self, own: int) -> int:
         """See `Rows`."""
         del own
@@ -351,7 +356,7 @@ class PostgresStore:
         self._closed = False
         self.channel = f"synchub {schema}"
         with usable(url), self.connected() as connection:
-            prepare(connection, schema)
+            self.migrated = prepare(connection, schema)
         kwargs = {k: v for k, v in self._how.items() if k != "conninfo"}
         self._pool = ConnectionPool(
             url,
@@ -504,19 +509,41 @@ def adapt(connection: Connection) -> None:
 # -- a database that can be used -------------------------------------------------------------------
 
 
-def prepare(connection: Connection, schema: str) -> None:
-    """Make the schema and bring it to the tables of this version; one process at a time."""
+def fit(connection: Connection) -> None:
+    """Raise `Unusable` where the server or the database is another than is needed."""
     if connection.info.server_version < OLDEST:
         found = connection.info.server_version // 10_000
         raise Unusable(f"this is PostgreSQL {found}: 15 or newer is needed")
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise Unusable(f"the database is encoded in {encoding}: make one with ENCODING 'UTF8'")
+
+
+def look(url: str, password: str, schema: str) -> None:
+    """Raise `Unusable` where this cannot be the store; changes nothing."""
+    secret: dict[str, Any] = {"password": password} if password else {}
+    with usable(url), psycopg.connect(url, connect_timeout=CONNECT_S, **secret) as connection:
+        fit(connection)
+        (may,) = connection.execute(MAY, {"schema": schema}).fetchone() or (False,)
+        if not may:
+            raise errors.InsufficientPrivilege
+
+
+MAY = """
+SELECT CASE WHEN to_regnamespace(%(schema)s) IS NULL
+    THEN has_database_privilege(current_database(), 'CREATE')
+    ELSE has_schema_privilege(%(schema)s, 'CREATE') END
+"""
+
+
+def prepare(connection: Connection, schema: str) -> Migrated:
+    """Make the schema and bring it to the tables of this version; one process at a time."""
+    fit(connection)
     engine = sa.create_engine(
         "postgresql+psycopg://", creator=lambda: connection, poolclass=sa.StaticPool
     )
     connection.autocommit = False
-    migrate(engine, schema)
+    return migrate(engine, schema)
 
 
 @contextmanager
@@ -526,17 +553,25 @@ def usable(url: str) -> Iterator[None]:
     try:
         yield
     except errors.InsufficientPrivilege as error:
-        raise Unusable(
-            f"PostgreSQL at {place}: {error.diag.message_primary}: let the user own the schema, or "
-            "GRANT CREATE ON DATABASE to it for the first start"
-        ) from error
+        raise Unusable(not_allowed(place, error)) from error
     except sa.exc.ProgrammingError as error:
+        if isinstance(error.orig, errors.InsufficientPrivilege):
+            raise Unusable(not_allowed(place, error.orig)) from error
         raise Unusable(f"PostgreSQL at {place}: {error.orig}") from error
     except psycopg.OperationalError as error:
         why = " ".join(str(error).split())
         raise Unusable(
             f"PostgreSQL at {place} cannot be used: {why}; check postgres.url and its credentials"
         ) from error
+
+
+def not_allowed(place: str, error: psycopg.Error) -> str:
+    """What to do about a missing permission."""
+    why = error.diag.message_primary or "the user may not make tables"
+    return (
+        f"PostgreSQL at {place}: {why}: let the user own the schema, or GRANT CREATE ON DATABASE "
+        "to it for the first start"
+    )
 
 
 # -- between processes -----------------------------------------------------------------------------

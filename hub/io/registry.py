@@ -62,27 +62,46 @@ class Registered:
     def register(self, topic: str, name: str) -> int:
         """The id of a topic's schema, which is put into the registry where it is not yet."""
         subject = f"{self._prefix}{topic}-value"
+        decided = self.look(topic)
+        with self._asking(subject):
+            if not decided:
+                self._decide(subject)
+            return int(self._client.register_schema(subject, Schema(self._text(name), "AVRO")))
+
+    def look(self, topic: str) -> bool:
+        """Whether somebody has decided about a topic's schemas; changes nothing.
+
+        Raises `NoRegistry` where they did otherwise than we need it.
+        """
+        subject = f"{self._prefix}{topic}-value"
         with self._asking(subject):
             level = self._level(subject)
-            if level == LEVEL:
-                return int(self._client.register_schema(subject, Schema(self._text(name), "AVRO")))
-        raise NoRegistry(
-            f"{self._place} keeps {subject} {level}: set it to {LEVEL} (PUT /config/{subject}), "
-            "or give this hub a kafka.prefix of its own"
-        )
+        if level not in (LEVEL, ""):
+            raise NoRegistry(
+                f"{self._place} keeps {subject} {level}: set it to {LEVEL} (PUT /config/{subject}),"
+                " or give this hub a kafka.prefix of its own"
+            )
+        return bool(level)
 
     def _text(self, name: str) -> str:
         return json.dumps(whole(name, self._folder), ensure_ascii=False)
 
+    def _decide(self, subject: str) -> None:
+        """Set our compatibility; processes that start together do it at the same time."""
+        try:
+            self._client.set_compatibility(subject, LEVEL)
+        except SchemaRegistryError as error:
+            if error.http_status_code != HTTPStatus.CONFLICT or self._level(subject) != LEVEL:
+                raise
+
     def _level(self, subject: str) -> str:
-        """The compatibility of a subject: ours, where nobody has decided."""
+        """The compatibility of a subject, "" where nobody has decided."""
         try:
             return str(self._client.get_compatibility(subject))
         except SchemaRegistryError as error:
             if error.http_status_code != HTTPStatus.NOT_FOUND or error.error_code in (None, -1):
                 raise
-        self._client.set_compatibility(subject, LEVEL)
-        return LEVEL
+        return ""
 
     def writer(self, number: int) -> Any:
         """The parsed schema with this id."""

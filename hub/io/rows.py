@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Row = dict[str, Any]
 Uid = str  # in canonical form, see hub/io/tables.py
 T = TypeVar("T")
+PAGE = 500
 Op = Literal["in", "lt", "le", "gt", "ge", "ne"]
 
 
@@ -115,6 +116,9 @@ class Rows(Protocol):
     def number(self, series: str) -> int:
         """The next number of a series, from 1 on. Numbers may be left out, none comes twice."""
 
+    def number_from(self, series: str, last: int) -> None:
+        """The next number of a series comes after this one; no number was taken from it before."""
+
     def add(self, table: str, key: Row, column: str, n: int) -> None:
         """Add `n` to a column of the row with this primary key; one that is not there counts 0."""
 
@@ -168,6 +172,31 @@ class Rows(Protocol):
         self, table: str, where: Mapping[str, Any] | None = None, most: int | None = None
     ) -> int:
         """How many rows match; it stops at `most`, so that a look takes no longer than that."""
+
+
+def paged(
+    rows: Rows, table: str, key: Sequence[str], where: Mapping[str, Any] | None = None
+) -> Iterator[list[Row]]:
+    """All rows that match, in the order of their primary `key`, a page of `PAGE` at a time.
+
+    `where` may name columns of the key too, each with one value.
+    """
+    page = rows.select(table, where, key, PAGE)
+    while page:
+        yield page
+        page = following(rows, table, key, where or {}, page[-1])
+
+
+def following(
+    rows: Rows, table: str, key: Sequence[str], where: Mapping[str, Any], last: Row
+) -> list[Row]:
+    """The next page after a row: first what shares the most of its key with it."""
+    for at in reversed([at for at, name in enumerate(key) if name not in where]):
+        shared = {name: last[name] for name in key[:at]}
+        beyond = {**where, **shared, key[at]: above(last[key[at]])}
+        if found := rows.select(table, beyond, key, PAGE):
+            return found
+    return []
 
 
 class Store(Protocol):

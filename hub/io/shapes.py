@@ -276,8 +276,8 @@ def picker(places: Sequence[int]) -> Callable[[Stored], Stored]:
 
 
 def check_limit(limit: int | None) -> None:
-    """Raises Refused for a limit below zero."""
-    if limit is not None and limit < 0:
+    """Raises Refused for a limit below zero, or beyond what a database counts."""
+    if limit is not None and not 0 <= limit < 2**63:
         raise Refused(f"a limit of {limit}")
 
 

@@ -111,6 +111,10 @@ class SqliteRows(SqlRows):
         self.upsert("meta", {"name": series, "value": str(number)})
         return number
 
+    def number_from(self, series: str, last: int) -> None:
+        """See `Rows`."""
+        self.upsert("meta", {"name": series, "value": str(last)})
+
     def time(self, own: int) -> int:
         """See `Rows`."""
         return own

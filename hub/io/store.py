@@ -14,9 +14,9 @@ import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ import filelock
 import sqlalchemy as sa
 
 from hub.io.migrate import migrate
-from hub.io.rows import Rows
+from hub.io.rows import Rows, StoreFull
 from hub.io.sqlite import SqliteRows, meaning
 
 T = TypeVar("T")
@@ -115,7 +115,7 @@ class SqlStore:
         with meant():
             connection = connect(self._path)
             try:
-                migrate(_engine(connection))
+                self.migrated = migrate(_engine(connection))
                 connection.execute(f"PRAGMA {UNDO_IN_MEMORY}")
                 if pages_max is not None:
                     connection.execute(f"PRAGMA max_page_count={pages_max}").fetchall()
@@ -310,6 +310,74 @@ def connect(path: Path) -> sqlite3.Connection:
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}").fetchall()
     return connection
+
+
+# -- copies ----------------------------------------------------------------------------------------
+
+
+def copied(path: Path, to: Path) -> int:
+    """Copy a database into a new file, as it is at one moment, whoever writes; its size in bytes.
+
+    Nobody who writes waits for it. Raises `StoreFull` where the copy is not whole.
+    """
+    to.touch(mode=0o600, exist_ok=False)
+    with meant(), closing(reading(path)) as source, closing(sqlite3.connect(to)) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE").fetchall()  # one file holds all of it
+        (word,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+    if word != "ok":
+        raise StoreFull(f"{to} is no whole copy: {word}")
+    synced(to)
+    return to.stat().st_size
+
+
+def reading(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, nor tidy up behind those who do."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def replaced(path: Path, copy: Path, meta: Mapping[str, str]) -> Path | None:
+    """Put a copy in the place of a database, with these rows in its table `meta`.
+
+    Returns where the one before is kept, None where there was none. Raises `Busy` while somebody
+    has it, and `StoreFull` where the copy is no database of ours.
+    """
+    lock = own(path)
+    try:
+        fresh = path.with_suffix(".putting-back")
+        fresh.unlink(missing_ok=True)
+        copied(copy, fresh)
+        with meant(), closing(sqlite3.connect(fresh)) as connection, connection:
+            if not connection.execute(OURS).fetchall():
+                raise StoreFull(f"{copy} is no copy of a hub's database")
+            connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", meta.items())
+        kept = set_aside(path) if path.exists() else None
+        fresh.replace(path)
+        synced(path.parent)
+    finally:
+        lock.release()
+    return kept
+
+
+OURS = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+
+
+def set_aside(path: Path) -> Path:
+    """Give a database another name, with all that its log holds; returns it."""
+    with meant(), closing(connect(path)) as old:
+        old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    for log in ("-wal", "-shm"):
+        Path(f"{path}{log}").unlink(missing_ok=True)
+    return path.replace(path.with_suffix(".before-restore"))
+
+
+def synced(path: Path) -> None:
+    """A file or a folder is on the disk when this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def own(path: Path) -> filelock.BaseFileLock:

@@ -8,13 +8,18 @@ removal comes one version later.
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from functools import lru_cache
-from typing import Any, ClassVar
+from hashlib import blake2b
+from typing import Any, ClassVar, TypeVar
 
 import orjson
 import sqlalchemy as sa
 
+T = TypeVar("T", bound=Sized)
 UIDS_KEPT = 1 << 14  # a batch names each of its uids dozens of times
+LONGEST_NAME = 800  # bytes
+LARGEST = 128 << 20  # bytes of one value: PostgreSQL ends at a GiB, with all copies of it
 
 
 class Kind(sa.TypeDecorator[Any]):
@@ -68,7 +73,7 @@ class Doc(Kind):
     def put(value: Any) -> bytes:
         """Pack; keys in order, so that equal values are equal bytes. Raises TypeError."""
         # A copy of the right size: orjson's own bytes carry a buffer of 4 kB.
-        return memoryview(orjson.dumps(value, option=_ONLY_JSON)).tobytes()
+        return within(memoryview(orjson.dumps(value, option=_ONLY_JSON)).tobytes(), LARGEST)
 
     get = orjson.loads
 
@@ -87,7 +92,45 @@ class Text(Kind):
             raise ValueError("text with a NUL character")
         if not text.isascii():
             text.encode()  # raises UnicodeEncodeError, a ValueError
+        return within(text, LARGEST)
+
+
+class Name(Text):
+    """Text that stands in a key or an index: PostgreSQL takes so much in a row of its trees.
+
+    Of two or three names together it is still less than the 2704 bytes that such a row may have.
+    """
+
+    @staticmethod
+    def put(value: Any) -> str:
+        """The same text; raises TypeError, or ValueError where it is too long."""
+        text = Text.put(value)
+        if len(text) > LONGEST_NAME or (not text.isascii() and len(text.encode()) > LONGEST_NAME):
+            raise ValueError(f"a name of more than {LONGEST_NAME} bytes")
         return text
+
+
+def is_name(text: str) -> bool:
+    """Whether every store can hold and look up this name."""
+    try:
+        Name.put(text)
+    except ValueError:
+        return False
+    return True
+
+
+def name_of(text: str) -> str:
+    """A name for this text: itself, or a digest where it is too long for one."""
+    if len(text.encode(errors="replace")) <= LONGEST_NAME:
+        return text
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def within(value: T, most: int) -> T:
+    """The same value; raises ValueError where it is longer."""
+    if len(value) > most:
+        raise ValueError(f"a value of more than {most >> 20} MiB")
+    return value
 
 
 class Int(Kind):
@@ -135,7 +178,18 @@ class Blob(Kind):
         """The same; raises TypeError where it is not bytes."""
         if not isinstance(value, bytes):
             raise TypeError(f"{type(value).__name__} in place of bytes")
-        return value
+        return within(value, LARGEST)
+
+
+class Digest(Blob):
+    """Bytes that stand in a key."""
+
+    @staticmethod
+    def put(value: Any) -> bytes:
+        """The same; raises TypeError, or ValueError where they are too many."""
+        if len(Blob.put(value)) > LONGEST_NAME:
+            raise ValueError(f"a key of more than {LONGEST_NAME} bytes")
+        return bytes(value)
 
 
 def _plain_text(value: Any) -> str:
@@ -192,7 +246,7 @@ def _table(
 # -- what the tools are ------------------------------------------------------------------------
 _table(
     "system",
-    _key("name", Text),
+    _key("name", Name),
     _must("vendor", Text),
     _must("account_id", Text),
     _must("live", Flag),
@@ -202,21 +256,21 @@ _table(
 )
 _table(
     "cursor",
-    _key("system", Text),
-    _key("stream", Text),
-    _key("shard", Text),
+    _key("system", Name),
+    _key("stream", Name),
+    _key("shard", Name),
     _must("value", Text),
     _must("at", Ms),
     small=True,
 )
 _table(
     "hint",
-    _key("id", Text),
-    _must("system", Text),
+    _key("id", Name),
+    _must("system", Name),
     _must("object", Text),
-    _must("native_id", Text),
+    _must("native_id", Name),
     _must("kind", Text),
-    _must("state", Text),
+    _must("state", Name),
     _must("at", Ms),
     _must("not_before", Ms, 0),
     _must("attempts", Int, 0),
@@ -231,7 +285,7 @@ _table(
     _key("uid", Uid),
     _key("seq", Int),
     _must("kind", Text),
-    _must("status", Text),
+    _must("status", Name),
     _must("at", Ms),
     _must("start", Ms),
     _must("end", Ms),
@@ -249,9 +303,9 @@ _table(
 )
 _table(
     "alias",
-    _key("system", Text),
-    _key("object", Text),
-    _key("native_id", Text),
+    _key("system", Name),
+    _key("object", Name),
+    _key("native_id", Name),
     _must("uid", Uid),
     index=(("uid",),),
     small=True,
@@ -263,13 +317,13 @@ _table(
     "record",
     _key("uid", Uid),
     _must("local", Int),
-    _must("entity", Text),
-    _must("system", Text),
-    _must("object", Text),
-    _may("native_id", Text),
+    _must("entity", Name),
+    _must("system", Name),
+    _must("object", Name),
+    _may("native_id", Name),
     _must("golden", Uid),
     _must("role", Text),
-    _must("state", Text),
+    _must("state", Name),
     _must("next_seq", Int),
     _must("folded", Int),
     _must("read_end", Ms, 0),
@@ -280,9 +334,9 @@ _table(
 )
 _table(
     "match_key",
-    _key("entity", Text),
-    _key("kind", Text),
-    _key("digest", Blob),
+    _key("entity", Name),
+    _key("kind", Name),
+    _key("digest", Digest),
     _key("uid", Uid),
     index=(("uid",),),
     small=True,
@@ -292,8 +346,8 @@ _table(
     "edge",
     _key("a", Uid),
     _key("b", Uid),
-    _key("kind", Text),
-    _must("outcome", Text),
+    _key("kind", Name),
+    _must("outcome", Name),
     _must("why", Text, ""),
     _must("at", Ms, 0),
     _must("by", Text, ""),
@@ -325,7 +379,7 @@ _table(
 _table(
     "assoc",
     _key("uid", Uid),
-    _key("entity", Text),
+    _key("entity", Name),
     _key("other", Uid),
     index=(("other",),),
     small=True,
@@ -335,7 +389,7 @@ _table(
 _table(
     "slot",
     _key("uid", Uid),
-    _must("system", Text),
+    _must("system", Name),
     _must("object", Text),
     _may("dirty", Ms),
     _must("rank", Int, 0),
@@ -350,8 +404,8 @@ _table(
 _table(
     "wanted",
     _key("golden", Uid),
-    _key("system", Text),
-    _key("object", Text),
+    _key("system", Name),
+    _key("object", Name),
     _may("dirty", Ms),
     _must("not_before", Ms, 0),
     _must("attempts", Int, 0),
@@ -365,13 +419,13 @@ _table(
     "intent",
     _key("uid", Uid),
     _key("seq", Int),
-    _must("system", Text),
+    _must("system", Name),
     _must("object", Text),
     _must("golden", Uid),
     _must("op", Text),
-    _must("status", Text),
+    _must("status", Name),
     _must("at", Ms),
-    _must("key", Text),
+    _must("key", Name),
     _may("run", Text),
     _may("unknown_at", Ms),
     sa.UniqueConstraint("key", name="intent_key_once"),
@@ -380,7 +434,7 @@ _table(
 )
 _table(
     "run",
-    _key("id", Text),
+    _key("id", Name),
     _must("kind", Text),
     _must("cause", Text),
     _must("state", Text),
@@ -389,13 +443,13 @@ _table(
 )
 _table(
     "run_row",
-    _key("run", Text),
+    _key("run", Name),
     _key("n", Int),
     _must("system", Text),
     _must("golden", Uid),
     _may("uid", Uid),
     _must("op", Text),
-    _must("state", Text),
+    _must("state", Name),
     _must("doc", Doc),
     index=(("run", "state"),),
 )
@@ -428,7 +482,7 @@ _table(
 )
 _table(
     "log",
-    _key("topic", Text),
+    _key("topic", Name),
     _key("partition", Int),
     _key("offset", Int),
     _must("key", Blob),
@@ -438,8 +492,8 @@ _table(
 )
 _table(
     "position",
-    _key("group", Text),
-    _key("topic", Text),
+    _key("group", Name),
+    _key("topic", Name),
     _key("partition", Int),
     _must("offset", Int),
     _must("epoch", Int, 0),
@@ -447,7 +501,7 @@ _table(
 )
 _table(
     "lease",
-    _key("name", Text),
+    _key("name", Name),
     _must("owner", Text),
     _must("epoch", Int),
     _must("expires", Ms),
@@ -463,9 +517,9 @@ _table(
 )
 _table(
     "task",
-    _key("id", Text),
-    _must("kind", Text),
-    _must("state", Text),
+    _key("id", Name),
+    _must("kind", Name),
+    _must("state", Name),
     _must("at", Ms),
     _may("uid", Uid),
     _may("other", Uid),
@@ -476,9 +530,9 @@ _table(
 )
 _table(
     "parked",
-    _key("id", Text),
-    _must("kind", Text),
-    _must("state", Text),
+    _key("id", Name),
+    _must("kind", Name),
+    _must("state", Name),
     _must("at", Ms),
     _may("uid", Uid),
     _may("system", Text),
@@ -487,6 +541,6 @@ _table(
     _must("doc", Doc),
     index=(("state", "kind", "at"), ("uid",)),
 )
-_table("recheck", _key("id", Text), _must("at", Ms), _must("uids", Doc))
-_table("counter", _key("system", Text), _key("name", Text), _must("n", Int), small=True)
-_table("meta", _key("name", Text), _must("value", Text), small=True)
+_table("recheck", _key("id", Name), _must("at", Ms), _must("uids", Doc))
+_table("counter", _key("system", Name), _key("name", Name), _must("n", Int), small=True)
+_table("meta", _key("name", Name), _must("value", Text), small=True)

@@ -217,6 +217,10 @@ class DictRows:
         self.upsert("meta", {"name": series, "value": str(number)})
         return number
 
+    def number_from(self, series: str, last: int) -> None:
+        """See `Rows`."""
+        self.upsert("meta", {"name": series, "value": str(last)})
+
     def add(self, table: str, key: Row, column: str, n: int) -> None:
         """See `Rows`."""
         row = self.get(table, **key)

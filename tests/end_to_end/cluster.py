@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -147,11 +147,14 @@ class Cluster:
                 part.kill()
 
 
-def addresses(folder: Path, postgres: str, kafka: str, registry: str = "", **more: Any) -> None:
-    """Name the shared parts in hub.yaml."""
+def addresses(
+    folder: Path, postgres: str, kafka: str, registry: str = "", prefix: str = "", **more: Any
+) -> None:
+    """Name the shared parts in hub.yaml; what is there of others is none of ours."""
+    prefix = prefix or f"t{uuid.uuid4().hex[:12]}."
     lines = [
         "postgres:", f"  url: {postgres}",
-        "kafka:", f"  bootstrap: {kafka}", f"  prefix: t{os.getpid()}.{folder.name}.",
+        "kafka:", f"  bootstrap: {kafka}", f"  prefix: {prefix}",
         "  replication: 1", *(f"  {key}: {value}" for key, value in more.items()),
         *(["registry:", f"  url: {registry}"] if registry else []),
     ]  # fmt: skip

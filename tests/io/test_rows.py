@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
@@ -28,8 +30,10 @@ from hub.io.rows import (
 )
 from hub.io.sqlite import FEW
 from hub.io.store import SqlStore
+from hub.io.tables import LARGEST, LONGEST_NAME, METADATA, Digest, Flag, Int, Name, Uid
 from hub.io.twin import DictStore
 
+KEYS = sa.PrimaryKeyConstraint | sa.UniqueConstraint
 UID = "01a0c450-7f5a-75b1-a522-4a58b791f1d8"
 
 
@@ -101,12 +105,75 @@ def test_a_failing_work_keeps_nothing(store: Store) -> None:
         {"system": "s", "name": "\ud800", "n": 1},
         {"system": "s", "name": "x", "n": 1, "other": 2},
         {"system": "s", "name": b"x", "n": 1},
+        {"system": "s", "name": "x" * (LONGEST_NAME + 1), "n": 1},
+        {"system": "s", "name": "ü" * (LONGEST_NAME // 2 + 1), "n": 1},
     ],
 )
 def test_what_no_database_would_take_is_refused(store: Store, row: dict[str, Any]) -> None:
     """Nulls, wrong types, odd text, unknown columns and huge numbers are refused alike."""
     with pytest.raises(Refused):
         store.transact(lambda r: r.insert("counter", row))
+
+
+def test_what_stands_in_a_key_or_an_index_is_short() -> None:
+    """Else it would fail on one database only, when the first long value comes."""
+    tables = METADATA.tables.values()
+    keys = [c for t in tables for c in t.constraints if isinstance(c, KEYS)]
+    indexed = {
+        column
+        for part in (*keys, *(i for t in tables for i in t.indexes))
+        for column in part.columns
+    }
+    assert {
+        str(c) for c in indexed if not isinstance(c.type, Int | Flag | Uid | Name | Digest)
+    } == set()
+
+
+def test_the_longest_names_fit_into_every_key_and_index(store: Store) -> None:
+    """However little they can be packed: three beside each other, and the largest numbers."""
+    names = [random.Random(n).randbytes(LONGEST_NAME // 2).hex() for n in range(3)]
+    assert {len(name) for name in names} == {LONGEST_NAME}
+    place = dict(zip(("system", "object", "native_id"), names, strict=True))
+    record = {
+        "uid": UID, "local": 2**62, "entity": names[0], **place, "golden": UID, "role": "",
+        "state": names[1], "next_seq": 1, "folded": 0, "doc": b"",
+    }  # fmt: skip
+    key = {"entity": names[0], "kind": names[1], "digest": bytes.fromhex(names[2]), "uid": UID}
+
+    def work(rows: Rows) -> None:
+        rows.insert("record", record)
+        rows.insert("alias", {**place, "uid": UID})
+        rows.insert("match_key", key)
+
+    store.transact(work)
+    assert store.view(lambda r: r.get("alias", **place)) == {**place, "uid": UID}
+    with pytest.raises(Refused):
+        store.view(lambda r: r.get("alias", **{**place, "native_id": names[2] + "x"}))
+
+
+def test_what_is_too_large_for_a_row_is_refused(store: Store) -> None:
+    """No database is asked to take a value of which it cannot hold the copies that it makes."""
+    text, limit = "x" * (LARGEST + 1), 2**63
+    with pytest.raises(Refused, match="MiB"):
+        store.transact(lambda r: r.insert("meta", {"name": "n", "value": text}))
+    with pytest.raises(Refused, match="limit"):
+        store.view(lambda r: r.select("meta", limit=limit))
+
+
+@pytest.mark.parametrize("doc", ["\0", {"\0": "\ud7ff"}, 2**64 - 1, 1e308, [[]] * 9], ids=repr)
+def test_documents_hold_what_json_can_say(store: Store, doc: Any) -> None:
+    """They are bytes to every database: what JSON's own types of PostgreSQL refuse comes back."""
+    row = {"id": "r", "kind": "k", "cause": "", "state": "s", "at": 1, "doc": doc}
+    store.transact(lambda r: r.insert("run", row))
+    assert store.view(lambda r: r.get("run", id="r")) == row
+
+
+@pytest.mark.parametrize("doc", ["\ud800", 2**64, {1: 2}, b"x", {"at": object()}], ids=repr)
+def test_documents_that_json_cannot_say_are_refused(store: Store, doc: Any) -> None:
+    """Half of a pair, numbers beyond 64 bits, keys that are no text, bytes."""
+    row = {"id": "r", "kind": "k", "cause": "", "state": "s", "at": 1, "doc": doc}
+    with pytest.raises(Refused):
+        store.transact(lambda r: r.insert("run", row))
 
 
 def test_conditions_and_order(store: Store) -> None:
@@ -266,6 +333,13 @@ def test_the_outbox_counts_up(store: Store) -> None:
     first, second = store.transact(work), store.transact(work)
     assert first == sorted(set(first))
     assert second[0] > first[-1]
+
+
+@pytest.mark.parametrize("last", [0, 1, 2**40])
+def test_a_series_goes_on_after_a_number(store: Store, last: int) -> None:
+    """Also after none at all."""
+    store.transact(lambda r: r.number_from("local", last))
+    assert [store.transact(lambda r: r.number("local")) for _ in "ab"] == [last + 1, last + 2]
 
 
 # -- the same operations on both, compared -----------------------------------------------------

@@ -12,19 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 
 from hub import status
 from hub.io import state
-from hub.io.migrate import NewerDatabase, migrate
 from hub.io.rows import Rows, StoreFull, among, below
 from hub.io.seal import Seal
 from hub.io.sqlite import SqliteRows
 from hub.io.state import Vault
 from hub.io.store import Busy, SqlStore, connect
-from hub.io.tables import METADATA
 from hub.pure.identity import Key
 
 CHILD = """
@@ -248,24 +243,3 @@ def test_match_keys_are_looked_up(tmp_path: Path) -> None:
 def uuid_text(n: int) -> str:
     """A canonical UUID."""
     return f"01a0c450-7f5a-75b1-a522-{n:012x}"
-
-
-def test_migrations_make_the_tables_of_the_code(tmp_path: Path) -> None:
-    """A fresh database has exactly the tables, columns and indexes that the code expects."""
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'x.db'}")
-    migrate(engine)
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": False})
-        assert compare_metadata(context, METADATA) == []
-    engine.dispose()
-
-
-def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
-    """A database of a newer version gives an error that says what to do."""
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'x.db'}")
-    migrate(engine)
-    with engine.begin() as connection:
-        connection.execute(sa.text("update alembic_version set version_num = '9999'"))
-    with pytest.raises(NewerDatabase, match="newer version"):
-        migrate(engine)
-    engine.dispose()
