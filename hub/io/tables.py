@@ -509,7 +509,7 @@ _table(
 )
 _table(
     "budget",  # what is given out of an account's calls, and to whom (hub/io/budget.py)
-    _key("account", Text),
+    _key("account", Name),
     _must("free_at", Ms),
     _must("blocked_until", Ms),
     _must("takers", Doc),
