@@ -32,7 +32,7 @@ from hub.io.moving import NotWhole
 from hub.io.rows import Refused, StoreFull
 from hub.io.seal import BadKeyFile
 from hub.io.store import Busy
-from hub.opening import Folder
+from hub.opening import ASK_SECONDS, Folder
 from hub.settings import BadSettings
 from hub.shown import Piece, Tell
 from hub.whatif import KINDS
@@ -75,9 +75,6 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
-
-
-ASK_SECONDS = 0.5  # asking takes time from those who do the work
 
 
 @contextmanager
@@ -235,7 +232,7 @@ def backup(
     secrets/, hub.yaml and rules.yaml are copied by other means: without secrets/master.key nobody
     can read the copy. A hub on PostgreSQL is copied by pg_dump.
     """
-    with told("interrupted: the copy is not whole"):
+    with told("interrupted: there is no copy"):
         answer = restoring.backup(Folder(directory), to)
     show(answer, [f"{answer['file']}: {answer['bytes']} bytes"], as_json=as_json)
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from connectors._kit.contract import Account, Connector, ConnectorError, OwnApi
 from connectors._kit.source import Kinds, Source
-from hub import commands, leases, listeners, members, republish, rulesets, runs, wiring
+from hub import commands, leases, listeners, members, republish, rulesets, runs, switches, wiring
 from hub import settings as files
 from hub.commands import Answer
 from hub.env import Hub
@@ -27,10 +27,12 @@ from hub.io.codec import cdc_topic
 from hub.io.http import Budget, HttpApi
 from hub.io.rows import Conflict, Rows, Store
 from hub.leases import Lease, Leased
+from hub.status import still_reading
 
 T = TypeVar("T")
 HUB, RULES, MASTER, SOCKET = "hub.yaml", "rules.yaml", "secrets/master.key", "command.sock"
 DATABASE = wiring.DATABASE
+ASK_SECONDS = 0.5  # asking takes time from those who do the work
 DUE = "restore due"  # in `meta` of a store that was put back, until it has begun anew
 
 
@@ -305,9 +307,27 @@ def asking_hub(folder: Folder) -> Iterator[Callable[..., Answer]]:
 def put_to(hub: Hub, name: str, told: Callable[[str], None] = nobody, **arguments: Any) -> Answer:
     """Put a command to a hub of which this process runs nothing."""
     reading = name in ("plan", "what-if") and not arguments.get("run")
-    if reading and not shared(hub):
-        read_up(hub, told)
+    if reading:
+        (await_readers if shared(hub) else read_up)(hub, told)
     return commands.COMMANDS[name](hub, **arguments)
+
+
+def await_readers(hub: Hub, told: Callable[[str], None]) -> None:
+    """Where other processes read the tools for the first time, or once more, let them finish."""
+    while left := hub.env.view(lambda rows: unread(rows, hub)):
+        told(f"to be read yet: {', '.join(left)}")
+        hub.env.sleep(ASK_SECONDS)
+
+
+def unread(rows: Rows, hub: Hub) -> list[str]:
+    """What those who are up have not read yet; nothing where nobody is up who would."""
+    up = members.roles(rows, hub.env.now())
+    if "up" not in up and not {"capture", "sweep"} <= up.keys():
+        return []
+    found = [f"{name} {obj}" for name in hub.systems for obj in still_reading(rows, hub, name)]
+    first = switches.read(rows, "applied") is None
+    pending = rows.count("input", {"status": "pending"}) if first and not found else 0
+    return found or ([f"{pending} readings"] if pending else [])
 
 
 def shared(hub: Hub) -> bool:

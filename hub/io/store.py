@@ -321,14 +321,24 @@ def copied(path: Path, to: Path) -> int:
     Nobody who writes waits for it. Raises `StoreFull` where the copy is not whole.
     """
     to.touch(mode=0o600, exist_ok=False)
+    try:
+        word = filled(path, to)
+    except BaseException:
+        to.unlink()
+        raise
+    if word != "ok":
+        raise StoreFull(f"{path} is damaged, and so is its copy {to}: {word}")
+    synced(to)
+    return to.stat().st_size
+
+
+def filled(path: Path, to: Path) -> str:
+    """Write the copy; "ok" where all of it can be read."""
     with meant(), closing(reading(path)) as source, closing(sqlite3.connect(to)) as copy:
         source.backup(copy)
         copy.execute("PRAGMA journal_mode=DELETE").fetchall()  # one file holds all of it
         (word,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
-    if word != "ok":
-        raise StoreFull(f"{to} is no whole copy: {word}")
-    synced(to)
-    return to.stat().st_size
+    return str(word)
 
 
 def reading(path: Path) -> sqlite3.Connection:

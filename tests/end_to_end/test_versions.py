@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from hub.io import moving
+from tests.end_to_end.cluster import ROLES, cluster
 from tests.end_to_end.conftest import Site, wait
 
 ROOT = Path(__file__).parents[2]
-VERSIONS: dict[str, str] = tomllib.loads((ROOT / "tests/versions.toml").read_text())["versions"]
+MILESTONES: dict[str, dict[str, str]] = tomllib.loads((ROOT / "tests/versions.toml").read_text())
+VERSIONS, ROLLING = MILESTONES["versions"], MILESTONES["rolling"]
 
 
 def extracted(commit: str, place: Path) -> Path:
@@ -56,3 +59,27 @@ def test_a_newer_hub_goes_on_where_an_older_one_was_killed(
     site.act("hubspot", "update", "contacts", "1001", address="2 New Road", city="Leeds")
     assert wait(lambda: lines(site).count("2 New Road") == 1, 30)
     assert site.stop() == 0
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ROLLING)
+def test_a_cluster_is_replaced_process_by_process(
+    name: str, make_site: Callable[..., Site], postgres: str, kafka: str, tmp_path: Path
+) -> None:
+    """Older and newer processes share the work; at each step an edit arrives, once."""
+    older = str(extracted(ROLLING[name], tmp_path / name))
+    site = make_site(8)
+    with cluster(site, postgres, kafka, partitions=3) as made:
+        before = [made.start(role, PYTHONPATH=older) for role in ROLES]
+        made.connect()
+        for role, part in zip(ROLES, before, strict=True):
+            made.up(role)
+            street = f"{len(made.parts)} {role.title()} Road"
+            site.act("hubspot", "update", "contacts", "1001", address=street, city="Leeds")
+            assert wait(lambda: lines(site).count(street) == 1, 60), street  # noqa: B023
+            assert part.process.poll() is None, part.said
+            assert part.stop() == 0, part.said
+        assert made.quiet()
+        site.act("hubspot", "update", "contacts", "1001", address="9 New Road", city="Leeds")
+        assert wait(lambda: lines(site).count("9 New Road") == 1, 60)
+        assert not made.view(moving.flaws)
