@@ -86,8 +86,8 @@ class Cluster:
         assert self.opened
         return self.opened.hub
 
-    def start(self, role: str, trap: str = "") -> Part:
-        """One more process of a role, maybe with a trap; returns at once."""
+    def start(self, role: str, trap: str = "", code: str = "") -> Part:
+        """One more process of a role, maybe with a trap, or of other `code`; returns at once."""
         path = self.site.folder.path
         name = f"{role}-{len(self.parts)}"
         log, file = path / f"{name}.log", path / f"{name}.trap"
@@ -95,9 +95,10 @@ class Cluster:
         words = [*CLI, role, "--private", "0", *(["--public", str(port)] if port else [])]
         if trap:
             file.write_text(trap)
+        environment = {**ENV, traps.FILE: str(file), **({"PYTHONPATH": code} if code else {})}
         with log.open("ab") as said:
             process = subprocess.Popen(  # noqa: S603
-                words, cwd=path, env={**ENV, traps.FILE: str(file)}, stdout=said, stderr=said
+                words, cwd=path, env=environment, stdout=said, stderr=said
             )
         self.parts.append(part := Part(role, process, log, file, port))
         return part
