@@ -519,7 +519,8 @@ def tell_written(link: Link, plans: Sequence[Plan], answers: Sequence[Answer]) -
 def ask_tool(link: Link, writes: Sequence[Write]) -> tuple[Answer, ...]:
     """The tool's answers; a request that broke tells for each row how much is known."""
     try:
-        answers = link.system.connector.write(link.system.api, link.spec, writes)
+        api = leases.fenced(link.system.api, link.hub.env)
+        answers = link.system.connector.write(api, link.spec, writes)
     except Unavailable as error:
         outcome: Literal["unknown", "retry"] = "unknown" if error.sent else "retry"
         return tuple(Answer(outcome, why=str(error), after_ms=error.after_ms) for _ in writes)

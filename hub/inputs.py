@@ -403,8 +403,8 @@ def hint(
 ) -> bool:
     """Leave a note to read a record; a note that is known already is not left twice.
 
-    A `key` that is too long for a name is known by its digest.
-    `more`: its kind, not_before (ms), and the trace of what it is the consequence.
+    A `key` that is too long for a name is known by its digest. `more`: its kind, not_before (ms),
+    and the trace of what it is the consequence.
     """
     note = {
         "id": name_of(key),

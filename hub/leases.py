@@ -12,13 +12,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
+from connectors._kit.contract import Api
 from hub.env import Env
+from hub.io.http import HttpApi
 from hub.io.rows import Row, Rows
 from hub.pure.model import Uid
 
 T = TypeVar("T")
 TTL_MS = 10_000
-
+UNSURE_MS = 1_000  # a lease that was held so short a time ago is held still
 
 NOBODY = ""
 
@@ -80,9 +82,8 @@ def kept(rows: Rows, name: str) -> Row | None:
 
 def check(rows: Rows, lease: Lease, now: int) -> None:
     """Raise `LeaseLost` unless it still holds; prolong it when half of its time is over."""
-    now = rows.time(now)
     if still_ours(kept(rows, lease.name), lease)["expires"] - now < TTL_MS // 2:
-        rows.update("lease", {"name": lease.name}, {"expires": now + TTL_MS})
+        rows.update("lease", {"name": lease.name}, {"expires": rows.time(now) + TTL_MS})
 
 
 def still_ours(row: Row | None, lease: Lease) -> Row:
@@ -112,6 +113,39 @@ class Leased:
 
 
 def hold(env: Env) -> None:
-    """Before a send: raise `LeaseLost` if this loop's lease has moved meanwhile."""
+    """Before a send: raise `LeaseLost` if this loop's lease has moved, or see that it stays.
+
+    Nobody else gets it within half of its time from then on.
+    """
     if isinstance(env, Leased):
-        env.env.view(lambda rows: still_ours(rows.get("lease", name=env.lease.name), env.lease))
+        now = env.now()
+        if env.env.view(lambda rows: left(rows, env.lease, now)) < TTL_MS // 2:
+            env.commit(lambda _: None, "lease")
+
+
+def left(rows: Rows, lease: Lease, now: int) -> int:
+    """How long a lease lasts from now on (ms); raises `LeaseLost`."""
+    row = still_ours(rows.get("lease", name=lease.name), lease)
+    return int(row["expires"]) - rows.time(now)
+
+
+def fenced(api: Api, env: Env) -> Api:
+    """The way to a tool for one write, maybe of many calls: none goes out once the lease moved.
+
+    It was held a moment ago. Whoever waits between two calls, or is paused, asks anew.
+    """
+    return api.fenced(Fence(env, env.now())) if isinstance(api, HttpApi) else api
+
+
+@dataclass
+class Fence:
+    """Right before a call: raises `LeaseLost`. `held`: when that was asked last (ms)."""
+
+    env: Env
+    held: int
+
+    def __call__(self) -> None:
+        """Ask the store, where that is not too long ago."""
+        if (now := self.env.now()) > self.held + UNSURE_MS:
+            hold(self.env)
+            self.held = now

@@ -199,11 +199,17 @@ class Loops:
         for thread in self._threads:
             thread.join(seconds / max(1, len(self._threads)))
         if self.member:
-            self.member.leave()
+            self._leave(self.member)
         else:
             resolve.drain(self.hub)  # what was taken in is resolved before the lights go out
             house(self.hub)
         return not any(thread.is_alive() for thread in self._threads)
+
+    def _leave(self, member: Member) -> None:
+        try:
+            member.leave()
+        except StoreFull as error:  # they have it when the leases have run out
+            LOG.warning("not_handed_over", hint=str(error))
 
 
 def steps(hub: Hub) -> dict[str, Step]:

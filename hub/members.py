@@ -77,10 +77,15 @@ class Member:
             del self.held[name]
 
     def leave(self) -> None:
-        """End in good order."""
-        for name in list(self.held):
-            self.give_up(name)
-        self.env.commit(lambda rows: rows.delete("lease", {"name": self.name}), "members")
+        """End in good order: others may have all of it at once. Raises StoreFull: not at once."""
+        held, self.held = list(self.held.values()), {}
+
+        def gone(rows: Rows) -> None:
+            for lease in held:
+                leases.release(rows, lease)
+            rows.delete("lease", {"name": self.name})
+
+        self.env.commit(gone, "members")
 
 
 def members(rows: Iterable[Row], now: int, role: str = "") -> list[Row]:

@@ -93,6 +93,8 @@ def named_by(rows: Rows, ends: Iterable[Uid]) -> set[Uid]:
 
 def overdue(rows: Rows, hub: Hub) -> tuple[list[str], Late]:
     """What somebody promised to look at again and did not: all of it is looked at."""
+    if rows.alone:
+        return [], Late(frozenset(), frozenset())
     before = below(rows.time(hub.env.now()) - OVERDUE_MS)
     found = rows.select("recheck", {"at": before}, order=("at",), limit=AT_ONCE)
     uids = frozenset(uid for row in found for uid in row["uids"])

@@ -84,17 +84,19 @@ def late_turn(hub: Hub, age_ms: int) -> int:
     """Resolve what is pending for so long, noticed or not; returns how much it was."""
     done, taken = overdue(hub, age_ms)
     follow(hub, done)
+    if hub.log.apart:
+        follow(hub, look_for_others(hub))
     return taken
 
 
 def follow(hub: Hub, done: Done | None) -> None:
-    """After the commit: look again, and wake those who have something to do."""
-    if done and done.clashes:
-        hub.process.count("conflicts", n=done.clashes)
-    if done and done.seen:
-        look_again(hub, done.seen)
-    for system in sorted(done.marked if done else ()):
-        hub.env.wake(f"deliver:{system}")
+    """After the commit: wake those who have something to do, and look again."""
+    while done:
+        if done.clashes:
+            hub.process.count("conflicts", n=done.clashes)
+        for system in sorted(done.marked):
+            hub.env.wake(f"deliver:{system}")
+        done = look_again(hub, done.seen) if done.seen else None
 
 
 def batch(hub: Hub, rows: Rows, messages: Sequence[Message]) -> Done:
@@ -150,17 +152,25 @@ def overdue(hub: Hub, age_ms: int) -> tuple[Done | None, int]:
     return done, len(found)
 
 
-def look_again(hub: Hub, seen: Seen) -> None:
-    """After the commit: what was added beside us meanwhile is decided with what we have added."""
+def look_again(hub: Hub, seen: Seen) -> Done:
+    """What was added beside us meanwhile is decided with what we have added."""
     late = hub.env.view(lambda rows: recheck.late(rows, hub, seen))
-    hub.env.commit(lambda rows: settle_late(rows, hub, [seen.id], late), "resolve:recheck")
+    settle = partial(settle_late, hub=hub, promised=[seen.id], late=late)
+    return hub.env.commit(settle, "resolve:recheck")
 
 
-def settle_late(rows: Rows, hub: Hub, promised: Sequence[str], late: Late) -> None:
+def look_for_others(hub: Hub) -> Done | None:
+    """The same for who has promised it and is gone; None where nobody has."""
+    promised, late = hub.env.view(lambda rows: recheck.overdue(rows, hub))
+    settle = partial(settle_late, hub=hub, promised=promised, late=late)
+    return hub.env.commit(settle, "resolve:recheck") if promised else None
+
+
+def settle_late(rows: Rows, hub: Hub, promised: Sequence[str], late: Late) -> Done:
     """Decide what turned up late, and strike out that somebody has to look."""
-    if late.touched:
-        resolve(rows, hub, (), late.touched, late.again)
+    done = resolve(rows, hub, (), late.touched, late.again) if late.touched else Done(set())
     rows.delete("recheck", {"id": among(promised)})
+    return done
 
 
 @contextmanager

@@ -361,7 +361,7 @@ def quiet(rows: Rows) -> bool:
     """Whether nothing is on its way: no pending input, no due hint, no free dirty link."""
     if rows.count("input", {"status": "pending"}) or rows.count("outbox"):
         return False
-    if rows.count("hint", {"state": "open"}):
+    if rows.count("hint", {"state": "open"}) or rows.count("recheck"):
         return False
     free = {"dirty": above(-1), "held": False}
     open_links = rows.count("slot", free) + rows.count("wanted", free)

@@ -17,13 +17,22 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import httpx
 
-from connectors._kit.contract import Account, Connector, Connects, Declares, ObjectSpec, OwnApi
+from connectors._kit.contract import (
+    Account,
+    Connector,
+    Connects,
+    Declares,
+    Limits,
+    ObjectSpec,
+    OwnApi,
+)
 from connectors._kit.source import Kinds, Misdeclared, Source
 from hub import settings as files
 from hub.env import DAY_MS, Hub, System, uuid7
 from hub.inputs import link_fields
 from hub.io import seal
 from hub.io.anchor import Anchor
+from hub.io.budget import SharedBudget
 from hub.io.codec import Codec, cdc_topic, golden_topic
 from hub.io.http import Budget, HttpApi
 from hub.io.log import Log, LogDown, TableLog
@@ -35,6 +44,7 @@ from hub.process import alive
 from hub.pure.decide import Context
 from hub.pure.model import Uid
 from hub.pure.rules import Tool
+from hub.traps import Trapped, trapped
 
 DATABASE = "hub.db"  # in the state folder
 if TYPE_CHECKING:
@@ -102,6 +112,7 @@ class RealEnv:
     instead: Mapping[str, str] = field(default_factory=dict)
     bell: Bell | None = None
     here: Callable[[str], bool] = lambda _loop: True
+    traps: Trapped | None = None
     _alarms: dict[str, Alarm] = field(default_factory=dict)
 
     def now(self) -> int:
@@ -118,10 +129,9 @@ class RealEnv:
         time.sleep(seconds)
 
     def commit(self, work: Callable[[Rows], T], point: str) -> T:
-        """See `Env`; in this world nobody dies at a named point."""
-        del point
+        """See `Env`; in this world only tests have anybody die at a named point."""
         alive()
-        return self.store.transact(work)
+        return self.traps.transact(work, point) if self.traps else self.store.transact(work)
 
     def view(self, work: Callable[[Rows], T]) -> T:
         """See `Env`."""
@@ -235,7 +245,8 @@ def build(
 ) -> Hub:
     """A hub on an open store. `transports` may lead systems into sandboxes."""
     # Where the log is apart, what was announced is for the relay; the resolver waits at the log.
-    env = RealEnv(store, instead={"resolve": "relay"} if hub_settings.kafka else {})
+    instead = {"resolve": "relay"} if hub_settings.kafka else {}
+    env = RealEnv(store, instead=instead, traps=trapped(store))
     epochs = store.view(lambda rows: {r["name"]: r["epoch"] for r in rows.select("system")})
     systems = {
         name: replace(
@@ -296,9 +307,13 @@ def open_store(hub_settings: files.HubSettings, folder: Path) -> SqlStore | Post
 
 
 def hang_bell(store: Store, env: RealEnv) -> Callable[[], None]:
-    """Let loops of other processes be woken, where there are such; returns what ends it."""
+    """Let loops of other processes be woken, where there are such; returns what ends it.
+
+    As long as nobody says which ones run here, all do elsewhere.
+    """
     if isinstance(store, SqlStore):
         return lambda: None
+    env.here = lambda _loop: False
     bell = import_module("hub.io.postgres").Bell(store, env.rung)
     bell.start()
     env.bell = bell
@@ -437,8 +452,7 @@ def system(
     limits = made.limits
     if one.calls_per_second:
         limits = replace(limits, calls=max(1, int(one.calls_per_second * 10)), per_ms=10_000)
-    budget = Budget(limits, env.now, env.sleep)
-    api = client(made, one.base_url, secrets, budget, transport)
+    api = client(made, one.base_url, secrets, budget(name, limits, env), transport)
     specs = {s.object: with_settings(s, one) for s in made.objects}
     tools = {o: tool(name, s, one) for o, s in specs.items()}
     return System(
@@ -453,6 +467,13 @@ def system(
         sweep_ms=int(one.sweep_seconds * 1000),
         webhooks=one.webhooks,
     )
+
+
+def budget(account: str, limits: Limits, env: RealEnv) -> Budget:
+    """What an account allows: one for this process, or for all where several may share a store."""
+    if isinstance(env.store, SqlStore):
+        return Budget(limits, env.now, env.sleep)
+    return SharedBudget(limits, env.now, env.sleep, account=account, by=env.uid(), store=env.store)
 
 
 def with_settings(spec: ObjectSpec, one: files.SystemSettings) -> ObjectSpec:

@@ -528,3 +528,15 @@ def test_every_alert_has_its_place_in_the_runbook() -> None:
     headings = re.findall(r"^### (.*)$", runbook.partition("\n## ")[0], re.MULTILINE)
     named = [name for heading in headings for name in re.findall(r"`([^`]+)`", heading)]
     assert sorted(named) == sorted({rule["alert"] for rule in rules()} | kinds())
+
+
+def test_every_role_is_a_command() -> None:
+    """What the containers run is what there is."""
+    from hub.cli import app  # noqa: PLC0415
+
+    known = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
+    compose = (DEPLOY / "compose.yaml").read_text()
+    chart = "\n".join(p.read_text() for p in (CHART / "templates").glob("*.yaml"))
+    named = set(re.findall(r"(?:command|args): \[\"?([a-z][a-z-]*)", compose + chart))
+    assert named
+    assert named <= known, named - known

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 
+from connectors._kit.contract import Limits
 from connectors._kit.simtool import PERSON, Profile
 from hub import deliver, leases
 from hub.env import Hub
+from hub.io.http import Budget, HttpApi
 from hub.io.rows import Rows
 from hub.leases import TTL_MS, Lease, Leased, LeaseLost
 from hub.links import Link
@@ -79,6 +82,42 @@ def test_a_paused_process_can_neither_commit_nor_send() -> None:
         old.env.commit(lambda r: deliver.receive(r, link, again, (), 0), "receipt")
     assert world.tools["B"].calls["write"] == 0
     assert new.env.commit(lambda r: deliver.recover(r, new), "start") == 1
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_no_further_call_goes_out_once_the_lease_has_moved(*, replaced: bool) -> None:
+    """A write of several calls is paused after the first; alone, it goes on."""
+    world, calls = World({"A": Profile()}), []
+    old = holder(world, taken(world, ONE))
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        calls.append(request)
+        world.clock.pass_time(TTL_MS * 2)
+        if replaced:
+            assert taken(world, TWO)
+        return httpx.Response(200, json={})
+
+    budget = Budget(Limits(10, 1_000), world.clock, lambda _: None)
+    client = HttpApi("http://tool", dict, budget, httpx.MockTransport(handler))
+    api = leases.fenced(client, old.env)
+    assert api.send("POST", "/first").status == 200
+    if replaced:
+        with pytest.raises(LeaseLost):
+            api.send("POST", "/second")
+    else:
+        assert api.send("POST", "/second").status == 200
+        assert api.send("POST", "/third").status == 200
+    assert len(calls) == (1 if replaced else 3)
+
+
+def test_who_may_send_has_time_for_it() -> None:
+    """A lease that is about to run out is prolonged before the send: nobody gets it meanwhile."""
+    world = World({"A": Profile()})
+    old = holder(world, taken(world, ONE))
+    world.clock.pass_time(TTL_MS * 2)
+    leases.hold(old.env)
+    world.clock.pass_time(TTL_MS // 2)
+    assert taken(world, TWO) is None
 
 
 def test_an_effect_of_a_lost_lease_keeps_nothing() -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
@@ -46,10 +48,23 @@ class Budget:
     taken: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self) -> None:
-        """Wait for one call's share of the budget, then spend it."""
+    def take(self, what: str = "", patience_ms: float = math.inf) -> None:
+        """Wait for one call's share of the budget, then spend it on `what`.
+
+        Raises Unavailable, unsent, where the tool wants to be left alone for longer than that.
+        """
         while (wait := self._try()) > 0:
+            if (blocked := self.blocked_ms) > patience_ms:
+                message = f"{what}: not sent, the tool asked to be left alone"
+                raise Unavailable(message, after_ms=blocked, sent=False)
             self.sleep(wait / 1000)
+
+    def connection(self) -> AbstractContextManager[None]:
+        """Room for a call beside those that are on their way; one process has its client's."""
+        return nullcontext()
+
+    def close(self) -> None:
+        """Nobody calls any more."""
 
     @property
     def blocked_ms(self) -> int:
@@ -144,6 +159,13 @@ class HttpApi:
         self._headers = headers
         self.budget = self._budget = budget
         self.counts = Counts()
+        self._fence: Callable[[], None] = lambda: None
+
+    def fenced(self, fence: Callable[[], None]) -> HttpApi:
+        """The same way, where `fence` is asked right before each call, and raises to prevent it."""
+        made = copy(self)
+        made._fence = fence  # noqa: SLF001  our own
+        return made
 
     def get(self, path: str, params: Sequence[tuple[str, str]] = ()) -> Reply:
         """A read; repeated while the tool cannot answer."""
@@ -168,9 +190,6 @@ class HttpApi:
 
         It carries the trace of the change that it is part of.
         """
-        if (blocked := self._budget.blocked_ms) > PATIENCE_MS:
-            message = f"{method} {path}: not sent, the tool asked to be left alone"
-            raise Unavailable(message, after_ms=blocked, sent=False)
         self.counts.writes += 1
         more: dict[str, Any] = {"headers": {**traces.headers(), **(headers or {})}}
         if form is not None:
@@ -178,7 +197,7 @@ class HttpApi:
             more["headers"]["Content-Type"] = "application/x-www-form-urlencoded"
         elif json is not None:
             more["json"] = json
-        return self._call(method, path, **more)
+        return self._call(method, path, PATIENCE_MS, **more)
 
     def pause(self, ms: int) -> None:
         """Let time pass while the tool works on something."""
@@ -186,6 +205,7 @@ class HttpApi:
 
     def close(self) -> None:
         """Let go of the connections."""
+        self._budget.close()
         self._client.close()
 
     def _again(self, call: Callable[[], Reply]) -> Reply:
@@ -198,8 +218,13 @@ class HttpApi:
         )
         return retrying(call)
 
-    def _call(self, method: str, path: str, **more: Any) -> Reply:
-        self._budget.take()
+    def _call(self, method: str, path: str, patience_ms: float = math.inf, **more: Any) -> Reply:
+        with self._budget.connection():
+            self._budget.take(f"{method} {path}", patience_ms)
+            return self._called(method, path, **more)
+
+    def _called(self, method: str, path: str, **more: Any) -> Reply:
+        self._fence()
         start = self._budget.now()
         headers = {**self._headers(), **more.pop("headers", {})}
         if not more.get("params"):

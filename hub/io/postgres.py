@@ -37,7 +37,7 @@ Connection = psycopg.Connection[Any]
 OLDEST = 150_000  # server version: 15
 IDLE_MS = 10_000  # between two statements of a transaction
 LONGEST_MS = 120_000  # for one statement
-CONNECT_S = 5
+CONNECT_S = 5  # so long a work waits for a connection, and a connection for the server
 TEXTS = 2_000  # that a connection keeps prepared
 TRIES = 3  # of a work whose connection broke before anything was kept
 SETTLE_S = 0.2
@@ -129,6 +129,7 @@ def change_many_text(table: str, places: tuple[int, ...]) -> str:
 # -- what the driver's errors mean -----------------------------------------------------------------
 
 _LOST_RACE = (errors.SerializationFailure, errors.DeadlockDetected)
+_TOOK_TOO_LONG = (errors.IdleInTransactionSessionTimeout, errors.TransactionTimeout)
 _NOT_TAKEN = (errors.IntegrityError, errors.DataError, errors.ProgramLimitExceeded)
 
 
@@ -140,7 +141,7 @@ def meaning(table: str, error: psycopg.Error) -> BaseException:
         return Conflict(table, str(error.diag.message_detail or error))
     if isinstance(error, _NOT_TAKEN):
         return Refused(f"{table}: {error}")
-    if isinstance(error, psycopg.OperationalError | errors.InternalError_):
+    if isinstance(error, (psycopg.OperationalError, errors.InternalError_, *_TOOK_TOO_LONG)):
         return StoreFull(f"nothing of this was kept: {error}")
     return error
 
@@ -358,7 +359,13 @@ class PostgresStore:
             self.migrated = prepare(connection, schema)
         kwargs = {k: v for k, v in self._how.items() if k != "conninfo"}
         self._pool = ConnectionPool(
-            url, kwargs=kwargs, min_size=1, max_size=connections, configure=adapt, open=True
+            url,
+            kwargs=kwargs,
+            min_size=1,
+            max_size=connections,
+            timeout=CONNECT_S,
+            configure=adapt,
+            open=True,
         )
 
     @contextmanager
@@ -383,7 +390,7 @@ class PostgresStore:
                     held = rows.held
                 except StoreFull:
                     tries += 1
-                    if tries == TRIES or not connection.closed:
+                    if tries == TRIES or not self._broke(connection):
                         raise
 
     def _once(
@@ -441,11 +448,18 @@ class PostgresStore:
                     return work(rows)
                 except StoreFull:
                     tries += 1
-                    if tries == TRIES or not connection.closed:
+                    if tries == TRIES or not self._broke(connection):
                         raise
                 finally:
                     rows.open = False
                     roll_back(connection)
+
+    def _broke(self, connection: Connection) -> bool:
+        """After a failure: whether it was the connection, so that another one may do."""
+        roll_back(connection)  # only now a broken one is known as such
+        if connection.closed:
+            self._pool.check()  # those that lie there may be as broken
+        return connection.closed
 
     def close(self) -> None:
         """Let go of the connections."""

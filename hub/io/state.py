@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hub.io.log import digits
-from hub.io.rows import Row, Rows, among
+from hub.io.rows import Again, Conflict, Row, Rows, among
 from hub.io.seal import Seal, subject_key, subject_keys
 from hub.pure import pack
 from hub.pure.decide import EdgeId, Loaded, Need
@@ -119,8 +119,16 @@ def find_alias(rows: Rows, system: str, obj: str, native_id: str) -> Uid | None:
 
 
 def add_alias(rows: Rows, system: str, obj: str, native_id: str, uid: Uid) -> None:
-    """Claim a native id for a record; raises `Conflict` when another one has it."""
-    rows.insert("alias", {"system": system, "object": obj, "native_id": native_id, "uid": uid})
+    """Claim a native id for a record; raises `Conflict` when another one has it.
+
+    Where somebody else has claimed it a moment ago, the work is done anew and finds that.
+    """
+    try:
+        rows.insert("alias", {"system": system, "object": obj, "native_id": native_id, "uid": uid})
+    except Conflict:
+        if rows.alone:
+            raise
+        raise Again from None
 
 
 # -- inputs ------------------------------------------------------------------------------------

@@ -507,6 +507,14 @@ _table(
     small=True,
 )
 _table(
+    "budget",  # what is given out of an account's calls, and to whom (hub/io/budget.py)
+    _key("account", Name),
+    _must("free_at", Ms),
+    _must("blocked_until", Ms),
+    _must("takers", Doc),
+    small=True,
+)
+_table(
     "task",
     _key("id", Name),
     _must("kind", Name),

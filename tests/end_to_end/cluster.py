@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hub import opening, runs
+from deploy.local.process import free_port
+from hub import opening, runs, traps
 from hub.env import Hub
 from hub.io.rows import Rows
+from hub.opening import Opened
 from tests.end_to_end.conftest import CLI, ENV, Site, wait
 
 ROLES = ("capture", "resolve", "deliver", "sweep")
@@ -21,16 +23,36 @@ ROLES = ("capture", "resolve", "deliver", "sweep")
 
 @dataclass
 class Part:
-    """One process of a role. `log`: where it says what it does."""
+    """One process of a role. `log`: where it says what it does; `trap`: see hub/traps.py.
+
+    `public`: the port at which it takes webhooks, if it does.
+    """
 
     role: str
     process: subprocess.Popen[bytes]
     log: Path
+    trap: Path
+    public: int = 0
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+    def set_trap(self, what: str) -> None:
+        """Let it fall where it passes next, as "KILL after resolve:commit"; "" for nowhere."""
+        draft = self.trap.with_suffix(".draft")
+        draft.write_text(what)
+        draft.replace(self.trap)
 
     @property
     def said(self) -> str:
         """Everything it has said so far."""
         return self.log.read_text()
+
+    def fell(self, how: str) -> bool:
+        """Whether it was struck: killed, or stopped by its trap."""
+        return not self.runs if how == "KILL" else not self.trap.exists()
 
     def send(self, number: signal.Signals) -> None:
         """Pause it, let it go on, or end it."""
@@ -51,32 +73,51 @@ class Part:
 class Cluster:
     """A site's folder on shared parts, and the processes of its hub.
 
-    `hub` looks into it from this process, without a loop of its own.
+    `opened` looks into it from this process, without a loop of its own.
     """
 
     site: Site
-    hub: Hub
+    opened: Opened | None = None
     parts: list[Part] = field(default_factory=list)
 
-    def start(self, role: str, **environment: str) -> Part:
-        """One more process of a role; returns at once."""
+    @property
+    def hub(self) -> Hub:
+        """The hub in this process."""
+        assert self.opened
+        return self.opened.hub
+
+    def start(self, role: str, trap: str = "", code: str = "") -> Part:
+        """One more process of a role, maybe with a trap, or of other `code`; returns at once."""
         path = self.site.folder.path
-        log = path / f"{role}-{len(self.parts)}.log"
-        words = [*CLI, role, "--private", "0", *(["--public", "0"] if role == "capture" else [])]
+        name = f"{role}-{len(self.parts)}"
+        log, file = path / f"{name}.log", path / f"{name}.trap"
+        port = free_port() if role == "capture" else 0
+        words = [*CLI, role, "--private", "0", *(["--public", str(port)] if port else [])]
+        if trap:
+            file.write_text(trap)
+        environment = {**ENV, traps.FILE: str(file), **({"PYTHONPATH": code} if code else {})}
         with log.open("ab") as said:
             process = subprocess.Popen(  # noqa: S603
-                words, cwd=path, env={**ENV, **environment}, stdout=said, stderr=said
+                words, cwd=path, env=environment, stdout=said, stderr=said
             )
-        self.parts.append(part := Part(role, process, log))
+        self.parts.append(part := Part(role, process, log, file, port))
         return part
 
     def up(self, *roles: str) -> list[Part]:
         """Processes of these roles, all of them up."""
         started = [self.start(role) for role in roles or ROLES]
         for part in started:
-            assert wait(lambda: "console:" in part.said or part.process.poll(), 30), part.said  # noqa: B023
-            assert part.process.poll() is None, part.said
+            self.wait_for(part)
         return started
+
+    def wait_for(self, part: Part, seconds: float = 60) -> None:
+        """Until it is up; one that has ended fails the test with what it said."""
+        assert wait(lambda: "console:" in part.said or not part.runs, seconds), part.said
+        assert part.runs, part.said
+
+    def alive(self, role: str) -> list[Part]:
+        """The processes of a role, the oldest first."""
+        return [part for part in self.parts if part.role == role and part.runs]
 
     def view(self, work: Any) -> Any:
         """What the store holds."""
@@ -102,7 +143,7 @@ class Cluster:
     def end(self) -> None:
         """Nothing of it is left running."""
         for part in self.parts:
-            if part.process.poll() is None:
+            if part.runs:
                 part.send(signal.SIGCONT)
                 part.kill()
 
@@ -127,7 +168,7 @@ def cluster(site: Site, postgres: str, kafka: str, **more: Any) -> Iterator[Clus
     """A cluster, of which no process is up yet."""
     addresses(site.folder.path, postgres, kafka, **more)
     with opening.opened(site.folder) as one:
-        made = Cluster(site, one.hub)
+        made = Cluster(site, one)
         try:
             yield made
         finally:

@@ -111,7 +111,7 @@ def test_nothing_is_lost_and_nothing_is_written_twice(
     before = anchored(site.folder)
     new = Site(site.served, Folder(file.parent))
     with opening.opened(new.folder) as one:
-        made = Cluster(new, one.hub)
+        made = Cluster(new, one)
         try:
             made.up()
             assert wait(lambda: set(tokens) <= customers(site).keys(), 60), customers(site)

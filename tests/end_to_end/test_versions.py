@@ -70,7 +70,7 @@ def test_a_cluster_is_replaced_process_by_process(
     older = str(extracted(ROLLING[name], tmp_path / name))
     site = make_site(8)
     with cluster(site, postgres, kafka, partitions=3) as made:
-        before = [made.start(role, PYTHONPATH=older) for role in ROLES]
+        before = [made.start(role, code=older) for role in ROLES]
         made.connect()
         for role, part in zip(ROLES, before, strict=True):
             made.up(role)

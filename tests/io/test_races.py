@@ -16,8 +16,9 @@ import psycopg
 import pytest
 
 from connectors._kit.simtool import Profile
-from hub import capture, replay, resolve
+from hub import capture, recheck, replay, resolve
 from hub.env import Hub, System
+from hub.io import history
 from hub.io.postgres import PostgresStore
 from hub.io.rows import Rows
 from hub.tools.world import RealClock, World
@@ -104,8 +105,7 @@ def resolves(hub: Hub, chance: random.Random) -> int:
     if not some:
         return 0
     done = hub.env.commit(lambda rows: resolve.resolve(rows, hub, some), "some")
-    if done.seen:
-        resolve.look_again(hub, done.seen)
+    resolve.follow(hub, done)
     return len(some)
 
 
@@ -175,3 +175,58 @@ def test_contended_inputs_are_resolved_as_by_one_alone(postgres: str) -> None:
         again = replay.refold(world.hub, births, inputs, batch=200)
         assert world.exported() == world.exported(again)
         assert len(world.exported()) > 10
+
+
+Half = tuple[Hub, resolve.Done]
+
+
+def both_at_once(world: World, process: Callable[[], Hub]) -> list[Half]:
+    """Two records with one e-mail address, each resolved by a process of its own.
+
+    Neither commits before the other has decided. Their history goes into two lanes: else one would
+    wait for the other's.
+    """
+    for name in "AB":
+        for n in range(9):
+            world.tools[name].act(f"{name}{n}", {"mail": f"m{n}@x.com", "last": "Doe"})
+        captures(world.hub, world.hub.systems[name])
+    pairs = [[world.uid(name, f"{name}{n}") or "" for name in "AB"] for n in range(9)]
+    pair = next(p for p in pairs if len({*map(history.lane_of, p)}) == len(p))
+    met = threading.Barrier(2)
+    halves: list[Half] = []
+
+    def half(uid: str) -> Callable[[], None]:
+        hub = process()
+
+        def work(rows: Rows) -> resolve.Done:
+            done = resolve.resolve(rows, hub, [uid])
+            met.wait(5)
+            return done
+
+        return lambda: halves.append((hub, hub.env.commit(work, "half")))
+
+    at_once(*map(half, pair))
+    return halves
+
+
+def test_what_two_could_not_see_is_seen_afterwards(postgres: str) -> None:
+    """Whoever looks again finds what the other has committed."""
+    with racing(postgres) as (world, process, _):
+        halves = both_at_once(world, process)
+        assert len(world.exported()) == 2, "neither could see the other"
+        for hub, done in halves:
+            resolve.follow(hub, done)
+        assert len(world.exported()) == 1
+        assert world.store.view(lambda r: r.count("recheck")) == 0
+
+
+def test_who_promised_to_look_again_and_died_is_stood_in_for(postgres: str) -> None:
+    """The row says what is to be looked at, whoever does it."""
+    with racing(postgres) as (world, process, _):
+        both_at_once(world, process)
+        assert resolve.look_for_others(world.hub) is None, "they may still do it themselves"
+        old = {"at": world.clock() - recheck.OVERDUE_MS}
+        world.store.transact(lambda r: r.update("recheck", {}, old))
+        resolve.follow(world.hub, resolve.look_for_others(world.hub))
+        assert len(world.exported()) == 1
+        assert world.store.view(lambda r: r.count("recheck")) == 0

@@ -168,7 +168,11 @@ def test_documents_hold_what_json_can_say(store: Store, doc: Any) -> None:
     assert store.view(lambda r: r.get("run", id="r")) == row
 
 
-@pytest.mark.parametrize("doc", ["\ud800", 2**64, {1: 2}, b"x", {"at": object()}], ids=repr)
+@pytest.mark.parametrize(
+    "doc",
+    ["\ud800", 2**64, {1: 2}, b"x", {"at": object()}],
+    ids=["half a pair", "too large", "a number as key", "bytes", "an object"],
+)
 def test_documents_that_json_cannot_say_are_refused(store: Store, doc: Any) -> None:
     """Half of a pair, numbers beyond 64 bits, keys that are no text, bytes."""
     row = {"id": "r", "kind": "k", "cause": "", "state": "s", "at": 1, "doc": doc}

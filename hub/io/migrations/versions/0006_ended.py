@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from hub.io.tables import Text
+
 revision = "0006"
 down_revision = "0005"
 
@@ -12,7 +14,7 @@ def upgrade() -> None:
     op.create_table(
         "ended",
         sa.Column("uid", sa.LargeBinary(16), autoincrement=False, nullable=False),
-        sa.Column("entity", sa.Text(), nullable=False),
+        sa.Column("entity", Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("uid"),
         sqlite_autoincrement=False,
