@@ -30,10 +30,11 @@ from kafka import KafkaAdminClient
 from connectors._kit.simtool import PERSON, Profile
 from hub import commands, resolve
 from hub.env import Hub
-from hub.io.codec import Codec
+from hub.io.codec import Codec, cdc_topic, golden_topic
 from hub.io.kafka import KafkaLog
 from hub.io.postgres import PostgresStore
 from hub.io.rows import Rows, above
+from hub.logs import be_quiet
 from hub.settings import Kafka
 from hub.tools import bench, latency
 from hub.tools.bench import Outcome, Told
@@ -45,6 +46,7 @@ TOPIC = f"cdc.A.{PERSON}"
 PARTITIONS = 4
 SAMPLE_S = 0.02
 NOOP = 20_000
+CUSTOMERS, EDITS = 1_000, 1_000  # of the edits over four tools
 QUIX = "quixstreams==3.28.0"
 STEPS: Mapping[str, tuple[str, str]] = {
     **bench.STEPS,
@@ -111,7 +113,8 @@ class Place:
             opens=lambda: store,
             joins=not first,
         )
-        log = KafkaLog(self.kafka, Path(), [TOPIC, f"cdc.B.{PERSON}", "golden.person"])
+        topics = [cdc_topic(s.name, o) for s in world.hub.systems.values() for o in s.specs]
+        log = KafkaLog(self.kafka, Path(), [*topics, golden_topic("person")])
         log.start()
         env = RealEnv(store, instead={"resolve": "relay"})
         return replace(world.hub, env=env, log=log, codec=Codec())
@@ -176,6 +179,7 @@ def one_process(hub: Hub, edits: int) -> float:
 
 def worker(place: Place, pipe: Connection) -> None:
     """A process that resolves until it is told to end, and says what it cost."""
+    be_quiet()
     hub = place.hub()
     resolve.turn(hub)  # it takes part in the reading from here on
     pipe.send("ready")
@@ -357,6 +361,7 @@ def bench_path(
     `records` stand in two simulated tools, linked by exact keys in pairs. The edits go over four
     sandboxes, as in `bench latency`, at `rate` a second.
     """
+    be_quiet()
     with parts(given, told) as found, ExitStack() as stack:
         place = Place(found, f"bench_{secrets.token_hex(4)}")
         stack.callback(place.clear)
@@ -429,12 +434,14 @@ def latencies(place: Place, rate: float, told: Told) -> dict[str, float]:
     """How long an edit takes, and how long what is announced waits until somebody reads it."""
     name = f"{place.name}_up"
     up = Place(place.parts, name)
-    lags: list[float] = []
-    with watching(up, lags):
-        found = latency.bench_latency(1_000, 400, rate, told, yaml_of(up))
+    seen: list[tuple[float, float]] = []
+    with watching(up, seen):
+        found = latency.bench_latency(CUSTOMERS, EDITS, rate, told, yaml_of(up))
     up.clear()
+    since = max(at for at, _ in seen) - EDITS / rate * 1000  # before, the tools were read
+    lags = [lag for at, lag in seen if at > since]
     wanted = {n: v for n, v in found.figures.items() if "_ms_" in n or n == "missing"}
-    return wanted | {"outbox_lag_ms_p99": at_share(lags, 99) if len(lags) > 1 else -1.0}
+    return wanted | {f"outbox_lag_ms_p{p}": at_share(lags, p) for p in (50, 99)}
 
 
 def yaml_of(place: Place) -> str:
@@ -455,8 +462,11 @@ def yaml_of(place: Place) -> str:
 
 
 @contextmanager
-def watching(place: Place, lags: list[float]) -> Iterator[None]:
-    """Note of each message on the topics of changes how old it was when it could be read (ms)."""
+def watching(place: Place, seen: list[tuple[float, float]]) -> Iterator[None]:
+    """Of each message on the topics of changes: when it was announced, how much later it was read.
+
+    Both in ms.
+    """
     ended = threading.Event()
     consumer = Consumer(
         {
@@ -471,7 +481,8 @@ def watching(place: Place, lags: list[float]) -> Iterator[None]:
     def work() -> None:
         while not ended.is_set():
             if (one := consumer.poll(0.2)) is not None and not one.error():
-                lags.append(max(0.0, time.time() * 1000 - one.timestamp()[1]))
+                at = float(one.timestamp()[1])
+                seen.append((at, max(0.0, time.time() * 1000 - at)))
 
     thread = threading.Thread(target=work)
     thread.start()
