@@ -222,7 +222,7 @@ BAD = (
     ("/runs?after=999999999999999999999", 400), ("/nope", 404), ("/nope.json", 404),
     ("/customers/../../etc/passwd", 404), ("/static/../site.py", 404), ("/static/site.py", 404),
     ("/static/", 404), (f"/customers?after={UNKNOWN}", 200),
-    (f"/duplicates?after={'z' * 900}", 200),
+    (f"/duplicates?after={'z' * 900}", 400),
 )  # fmt: skip
 
 
