@@ -119,7 +119,8 @@ def test_a_long_key_of_a_webhook_is_known_by_its_digest() -> None:
 
 def test_a_create_that_is_answered_with_such_an_id_is_of_unknown_outcome() -> None:
     """What nobody can name cannot be written again: it is looked for, and nothing else stops."""
-    link: Any = SimpleNamespace(system=SimpleNamespace(connector=Answering(), api=None), spec=None)
+    system = SimpleNamespace(connector=Answering(), api=None)
+    link: Any = SimpleNamespace(system=system, spec=None, hub=SimpleNamespace(env=None))
     writes: list[Any] = [None, None]
     assert [a.outcome for a in deliver.ask_tool(link, writes)] == ["unknown", "done"]
 
