@@ -18,7 +18,7 @@ from hub import capture, deliver, leases, members, resolve, runs, sweep
 from hub.env import Hub, System
 from hub.io import anchor, history
 from hub.io.log import LogDown, Moved
-from hub.io.rows import Rows, StoreFull
+from hub.io.rows import Rows, StoreFull, below
 from hub.leases import Lease, Leased, LeaseLost
 from hub.members import BEAT_MS, Member
 from hub.process import Pulse
@@ -30,6 +30,7 @@ Step = Callable[[Hub], int]
 ANCHOR_MS = 10_000
 KEEP_MS = 3_600_000
 RELAY_MS = 1_000
+MARKS_MS = 7 * 86_400_000  # of connections that are gone by then
 SICK_MS = 5_000
 ROLES: Mapping[str, tuple[str, ...]] = {
     "capture": ("capture",),
@@ -257,4 +258,5 @@ def tidy_up(rows: Rows, hub: Hub) -> None:
     history.bury(rows, now - hub.points_on_ms, now)
     hub.log.prune(rows, now - KEEP_MS)
     runs.finish(rows)
-    members.tidy(rows, rows.time(hub.env.now()))
+    members.tidy(rows, rows.time(now))
+    rows.delete("mark", {"at": below(rows.time(now) - MARKS_MS)})

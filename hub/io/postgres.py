@@ -14,9 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from secrets import token_hex
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import psycopg
 import sqlalchemy as sa
@@ -219,10 +221,10 @@ class PostgresRows(SqlRows):
         if held:
             self.wait_for(held)
 
-    def id(self) -> str | None:
-        """By what the server knows this transaction, None where it has written nothing."""
-        (found,) = self._read("", "SELECT pg_current_xact_id_if_assigned()::text", [])
-        return None if found[0] is None else str(found[0])
+    def mark(self, token: Token) -> bool:
+        """Leave the mark by which it is known that this was kept, unless nothing was written."""
+        token.n += 1
+        return bool(self._run("mark", _MARK, [token.id, token.n]))
 
     def finish(self) -> None:
         """Before the commit, and before what was added to is looked at."""
@@ -321,6 +323,12 @@ class PostgresRows(SqlRows):
 
 
 _HOLD = "SELECT uid FROM record WHERE uid = ANY(%b::bytea[]) ORDER BY uid"
+_LAY = "INSERT INTO mark (id, n, at) VALUES (%s, 0, (extract(epoch FROM now()) * 1000)::bigint)"
+_MARK = (
+    "INSERT INTO mark (id, n, at) SELECT %s, %s, (extract(epoch FROM now()) * 1000)::bigint "
+    "WHERE pg_current_xact_id_if_assigned() IS NOT NULL "
+    "ON CONFLICT (id) DO UPDATE SET n = excluded.n, at = excluded.at"
+)
 _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 
@@ -331,6 +339,14 @@ def _turned(shape: Shape, stored: Sequence[Stored]) -> list[list[Any]]:
 
 
 # -- the store -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Token:
+    """What the transactions of one connection leave, each with the next number."""
+
+    id: str = field(default_factory=lambda: token_hex(16))
+    n: int = 0
 
 
 class PostgresStore:
@@ -354,6 +370,7 @@ class PostgresStore:
         }
         self._local = threading.local()
         self._closed = False
+        self._tokens: WeakKeyDictionary[Connection, Token] = WeakKeyDictionary()
         self.channel = f"synchub {schema}"
         with usable(url), self.connected() as connection:
             self.migrated = prepare(connection, schema)
@@ -402,37 +419,56 @@ class PostgresStore:
     ) -> T:
         """One run of a work, kept as a whole or not at all."""
         try:
+            token = self._token(connection)
             rows.begin("BEGIN", held)
             done = work(rows)
             rows.finish()
-            number = rows.id()
+            written = rows.mark(token)
             rows.open = False
         except BaseException:
             rows.open = False
             roll_back(connection)
             raise
-        self._commit(connection, number)
+        self._commit(connection, token if written else None)
         return done
 
-    def _commit(self, connection: Connection, number: str | None) -> None:
+    def _token(self, connection: Connection) -> Token:
+        """By what the transactions of a connection are known; its row is there before any of them.
+
+        Raises StoreFull.
+        """
+        token = self._tokens.get(connection)
+        if token is None:
+            token = self._tokens[connection] = Token()
+            try:
+                connection.execute(_LAY, [token.id])
+            except psycopg.Error as error:
+                raise meaning("mark", error) from error
+        return token
+
+    def _commit(self, connection: Connection, token: Token | None) -> None:
         """Keep it. Where the answer was lost, the server is asked what became of it."""
         try:
             connection.execute("COMMIT")
         except psycopg.Error as error:
-            if not connection.closed or number is None:
+            if not connection.closed or token is None:
                 roll_back(connection)
                 raise meaning("store", error) from error
-            if not self._was_kept(number):
+            if not self._was_kept(token):
                 raise StoreFull(f"nothing of this was kept: {error}") from error
 
-    def _was_kept(self, number: str) -> bool:
-        """Whether the transaction of this number was committed; waits until the server tells."""
+    def _was_kept(self, token: Token) -> bool:
+        """Whether the transaction that left this mark was committed; waits until the server tells.
+
+        Its number would not do: a server that crashed may give it to another transaction.
+        """
         while True:
             with suppress(psycopg.Error), self.connected() as connection:
-                asked = connection.execute("SELECT pg_xact_status(%s::text::xid8)", [number])
-                status = (asked.fetchone() or [None])[0]
-                if status != "in progress":
-                    return bool(status == "committed")
+                # Whoever is still about to commit holds the row.
+                asked = connection.execute(
+                    "SELECT n FROM mark WHERE id = %s FOR UPDATE", [token.id]
+                )
+                return (asked.fetchone() or (0,))[0] == token.n
             if self._closed:
                 raise StoreFull("nobody can tell whether this was kept: the server is gone")
             time.sleep(SETTLE_S)

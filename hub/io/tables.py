@@ -541,5 +541,7 @@ _table(
     index=(("state", "kind", "at"), ("uid",)),
 )
 _table("recheck", _key("id", Name), _must("at", Ms), _must("uids", Doc))
+# By what a transaction of PostgreSQL is known, when the answer to its commit was lost.
+_table("mark", _key("id", Name), _must("n", Int), _must("at", Ms), small=True)
 _table("counter", _key("system", Name), _key("name", Name), _must("n", Int), small=True)
 _table("meta", _key("name", Name), _must("value", Text), small=True)
