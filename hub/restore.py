@@ -14,6 +14,7 @@ from hub.commands import Answer, Wrong
 from hub.env import Hub
 from hub.io import history, store
 from hub.io.rows import Rows
+from hub.leases import TTL_MS
 from hub.opening import DATABASE, DUE, Folder, opened
 from hub.pure.model import Actor
 
@@ -31,6 +32,17 @@ def backup(folder: Folder, to: Path) -> Answer:
     return {"file": str(to), "bytes": store.copied(where, to)}
 
 
+def still_up(hub: Hub) -> list[str]:
+    """The processes that are up; those that were when a young copy was made are gone in a moment."""
+    up: list[str] = []
+    for _ in range(TTL_MS // 1_000 + 1):
+        up = hub.env.view(lambda rows: members.present(rows, hub.env.now()))
+        if not up:
+            break
+        hub.env.sleep(1)
+    return up
+
+
 def restore(folder: Folder, copy: Path | None, who: str) -> Answer:
     """Put a copy back, if one is named, and begin anew with what the store holds.
 
@@ -38,8 +50,7 @@ def restore(folder: Folder, copy: Path | None, who: str) -> Answer:
     """
     kept = put_back(folder, copy) if copy else ""
     with opened(folder, anyway=True) as one:
-        up = one.hub.env.view(lambda rows: members.present(rows, one.hub.env.now()))
-        if up and one.settings.postgres:
+        if one.settings.postgres and (up := still_up(one.hub)):
             raise Wrong(f"{', '.join(up)}: stop every process of this hub first")
         one.hub.env.commit(lambda rows: begin_anew(rows, one.hub, who), "restore")
     return {"restored": str(copy or ""), "kept": kept, "systems": sorted(one.hub.systems)}
