@@ -33,7 +33,7 @@ def backup(folder: Folder, to: Path) -> Answer:
 
 
 def still_up(hub: Hub) -> list[str]:
-    """The processes that are up; those that were when a young copy was made are gone in a moment."""
+    """The processes that are up; those of a young copy are gone in a moment."""
     up: list[str] = []
     for _ in range(TTL_MS // 1_000 + 1):
         up = hub.env.view(lambda rows: members.present(rows, hub.env.now()))
