@@ -37,12 +37,12 @@ demo: setup ## see it work: synchub demo $(ARGS)
 
 test: lint fetch ## lint, then the tests
 	@echo "==> pytest"
-	@$(PY) -m pytest -n 2 $(ARGS)
+	@$(PY) -m pytest -n 3 $(ARGS)
 
 test-all: export HUB_TEST_LONG = 1
 test-all: lint fetch ## lint, then the tests with the long ones
 	@echo "==> pytest, the long ones too"
-	@$(PY) -m pytest -n 2 -o timeout=3600 $(ARGS)
+	@$(PY) -m pytest -n 3 -o timeout=3600 $(ARGS)
 
 fetch: setup-test ## what Kafka and the registry of the tests are made of, and tools that check deploy/, once
 	@$(PY) -m deploy.local --fetch
