@@ -17,7 +17,7 @@ from hub.io.migrate import OLDEST
 from hub.io.rows import Row, Rows, paged
 from hub.io.shapes import SHAPES
 
-STAYS = ("log", "position", "outbox", "lease")
+STAYS = ("log", "position", "outbox", "lease", "mark")
 SERIES = "local"  # which records are numbered by
 MARK = "moved"  # in `meta`: where this store was moved to
 FROM = "moved from"  # in `meta`: the mark of the store that this one was filled from
