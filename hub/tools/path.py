@@ -215,6 +215,7 @@ def workers(place: Place, many: int) -> Iterator[list[Connection]]:
 def two_processes(place: Place, hub: Hub, edits: int) -> dict[str, float]:
     """The same, by two processes; the relay is here. With it what they waited for."""
     samples: list[tuple[int, int]] = []
+    hub.log.close()  # the partitions are for the two; the relay begins anew
     with workers(place, 2) as pipes, relaying(hub):
         began = time.monotonic()
         for pipe in pipes:
