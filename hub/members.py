@@ -8,7 +8,7 @@ what a process that is gone has left: one that says nothing for `TTL_MS` is gone
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -61,7 +61,7 @@ class Member:
         for name in self.names:
             if len(held) >= share:
                 break
-            if name not in held and is_free(known.get(name), alive, now):
+            if name not in held and leases.free(known.get(name), self.owner, now, alive):
                 lease = leases.take(rows, name, self.owner, now, alive=alive)
                 held |= {name: lease} if lease else {}
         return held, set(list(held)[share:])
@@ -107,22 +107,6 @@ def roles(rows: Rows, now: int) -> dict[str, int]:
 def holds(row: Row | None, lease: Lease) -> bool:
     """Whether a lease is still the one that was taken."""
     return row is not None and (row["owner"], row["epoch"]) == (lease.owner, lease.epoch)
-
-
-def is_free(row: Row | None, alive: set[Uid], now: int) -> bool:
-    """Whether nobody who is there holds it."""
-    return row is None or (row["owner"] not in alive and row["expires"] <= now)
-
-
-def who(rows: Rows, now: int) -> Mapping[str, str]:
-    """Loop to the process that runs it, of those that are there."""
-    alive = {row["owner"]: row["name"] for row in members(rows.select("lease"), now)}
-    found = rows.select("lease")
-    return {
-        r["name"]: alive[r["owner"]]
-        for r in found
-        if r["owner"] in alive and not r["name"].startswith(f"{KIND}:")
-    }
 
 
 def tidy(rows: Rows, now: int) -> None:

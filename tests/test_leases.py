@@ -16,6 +16,7 @@ from hub.io.http import Budget, HttpApi
 from hub.io.rows import Rows
 from hub.leases import TTL_MS, Lease, Leased, LeaseLost
 from hub.links import Link
+from hub.members import Member
 from hub.tools.world import World
 
 NAME = "deliver:B"
@@ -132,3 +133,14 @@ def test_an_effect_of_a_lost_lease_keeps_nothing() -> None:
     with pytest.raises(LeaseLost):
         old.env.commit(work, "here")
     assert world.store.view(lambda r: r.get("meta", name="x")) is None
+
+
+def test_who_is_there_takes_again_what_it_has_let_go() -> None:
+    """A loop that gave up, and whose lease nobody took, goes on with the next beat."""
+    world = World({"A": Profile()})
+    member = Member(world.env, "resolve", ("relay",), ONE)
+    member.beat()
+    first = member.held["relay"]
+    member.forget("relay", first)
+    assert member.beat() == {"relay"}
+    assert member.held["relay"].epoch == first.epoch + 1
