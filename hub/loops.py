@@ -258,5 +258,6 @@ def tidy_up(rows: Rows, hub: Hub) -> None:
     history.bury(rows, now - hub.points_on_ms, now)
     hub.log.prune(rows, now - KEEP_MS)
     runs.finish(rows)
-    members.tidy(rows, rows.time(now))
-    rows.delete("mark", {"at": below(rows.time(now) - MARKS_MS)})
+    stored = rows.time(now)
+    members.tidy(rows, stored)
+    rows.delete("mark", {"at": below(stored - MARKS_MS)})

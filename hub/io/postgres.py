@@ -309,18 +309,6 @@ class PostgresRows(SqlRows):
     def _guarded(self, work: Callable[[], T], *, risky: bool) -> T:
         return self._all_or_none(work) if risky else work()
 
-    def _all_or_none(self, work: Callable[[], T]) -> T:
-        self._run("", "SAVEPOINT many")
-        try:
-            done = work()
-        except Exception:
-            if self.broken is None:
-                self._run("", "ROLLBACK TO many")
-                self._run("", "RELEASE many")
-            raise
-        self._run("", "RELEASE many")
-        return done
-
 
 _HOLD = "SELECT uid FROM record WHERE uid = ANY(%b::bytea[]) ORDER BY uid"
 _LAY = "INSERT INTO mark (id, n, at) VALUES (%s, 0, (extract(epoch FROM now()) * 1000)::bigint)"

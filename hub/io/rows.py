@@ -199,6 +199,27 @@ def following(
     return []
 
 
+class Alone:
+    """What rows answer of themselves where no other transaction runs beside them."""
+
+    alone = True
+
+    def number(self: Rows, series: str) -> int:
+        """See `Rows`."""
+        row = self.get("meta", name=series)
+        number = 1 + int(row["value"] if row else 0)
+        self.upsert("meta", {"name": series, "value": str(number)})
+        return number
+
+    def number_from(self: Rows, series: str, last: int) -> None:
+        """See `Rows`."""
+        self.upsert("meta", {"name": series, "value": str(last)})
+
+    def time(self, own: int) -> int:
+        """See `Rows`."""
+        return own
+
+
 class Store(Protocol):
     """Where the rows live.
 

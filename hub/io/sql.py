@@ -255,9 +255,21 @@ class SqlRows(ABC):
     ) -> int:
         """Change all of some rows, or none, by key and new values; how many of them are there."""
 
-    @abstractmethod
     def _all_or_none(self, work: Callable[[], T]) -> T:
-        """Some statements; where they fail nothing of them is left, and the transaction goes on."""
+        """Some statements; where they fail nothing of them is left, and the transaction goes on.
+
+        What no work may swallow ends the transaction as a whole.
+        """
+        self._run("", "SAVEPOINT many")
+        try:
+            done = work()
+        except Exception:
+            if self.broken is None:
+                self._run("", "ROLLBACK TO many")
+                self._run("", "RELEASE many")
+            raise
+        self._run("", "RELEASE many")
+        return done
 
     def _ready(self) -> None:
         if not self.open:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.dialects import sqlite
 
-from hub.io.rows import Conflict, Refused, StoreFull
+from hub.io.rows import Alone, Conflict, Refused, StoreFull
 from hub.io.shapes import Shape, Stored, Term
 from hub.io.sql import VOID, Lang, Mark, Signature, SqlRows, insert_text, update_text, upsert_text
 from hub.io.tables import Uid
@@ -88,11 +88,10 @@ def meaning(table: str, error: sqlite3.Error) -> Exception:
 # -- rows ------------------------------------------------------------------------------------------
 
 
-class SqliteRows(SqlRows):
+class SqliteRows(Alone, SqlRows):
     """One open transaction on SQLite, which has one writer: nobody else holds anything."""
 
     lang = LANG
-    alone = True
 
     def __init__(self, connection: sqlite3.Connection, *, writes: bool) -> None:
         super().__init__(writes=writes)
@@ -103,21 +102,6 @@ class SqliteRows(SqlRows):
         self._shape("record")
         self.held.update(map(Uid.put, uids))
         return False
-
-    def number(self, series: str) -> int:
-        """See `Rows`."""
-        row = self.get("meta", name=series)
-        number = 1 + int(row["value"] if row else 0)
-        self.upsert("meta", {"name": series, "value": str(number)})
-        return number
-
-    def number_from(self, series: str, last: int) -> None:
-        """See `Rows`."""
-        self.upsert("meta", {"name": series, "value": str(last)})
-
-    def time(self, own: int) -> int:
-        """See `Rows`."""
-        return own
 
     def _run(self, table: str, text: str, values: Sequence[Any] = ()) -> int:
         try:
@@ -174,15 +158,3 @@ class SqliteRows(SqlRows):
             return self._connection.executemany(text, stored).rowcount
         except sqlite3.Error as error:
             raise self._meant(table, error) from error
-
-    def _all_or_none(self, work: Callable[[], T]) -> T:
-        self._run("", "SAVEPOINT many")
-        try:
-            done = work()
-        except BaseException:
-            if self.broken is None:
-                self._run("", "ROLLBACK TO many")
-                self._run("", "RELEASE many")
-            raise
-        self._run("", "RELEASE many")
-        return done

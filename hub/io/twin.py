@@ -13,7 +13,7 @@ from itertools import product, takewhile
 from math import prod
 from typing import Any, TypeVar
 
-from hub.io.rows import Again, Conflict, Refused, Row, Rows, StoreFull
+from hub.io.rows import Again, Alone, Conflict, Refused, Row, Rows, StoreFull
 from hub.io.shapes import SHAPES, Shape, Stored, Term, check_limit, picker, shape_of
 from hub.io.tables import Uid
 
@@ -160,7 +160,7 @@ def key_plan(table: str, names: tuple[str, ...]) -> tuple[Shape, tuple[int, ...]
     return shape, places, [places.index(at) for at in whole] if whole == shape.key else []
 
 
-class DictRows:
+class DictRows(Alone):
     """One open transaction on the twin."""
 
     def __init__(
@@ -199,8 +199,6 @@ class DictRows:
             raise self._full
         return held
 
-    alone = True
-
     def lock(self, uids: Iterable[str]) -> bool:
         """See `Rows`."""
         self._writable("record")
@@ -210,25 +208,10 @@ class DictRows:
             raise Again
         return False
 
-    def number(self, series: str) -> int:
-        """See `Rows`."""
-        row = self.get("meta", name=series)
-        number = 1 + int(row["value"] if row else 0)
-        self.upsert("meta", {"name": series, "value": str(number)})
-        return number
-
-    def number_from(self, series: str, last: int) -> None:
-        """See `Rows`."""
-        self.upsert("meta", {"name": series, "value": str(last)})
-
     def add(self, table: str, key: Row, column: str, n: int) -> None:
         """See `Rows`."""
         row = self.get(table, **key)
         self.upsert(table, {**key, column: n + (row[column] if row else 0)})
-
-    def time(self, own: int) -> int:
-        """See `Rows`."""
-        return own
 
     def insert(self, table: str, row: Row) -> Row:
         """See `Rows`."""

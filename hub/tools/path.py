@@ -17,7 +17,7 @@ import threading
 import time
 import venv
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -147,14 +147,25 @@ def pending(rows: Rows) -> int:
 @contextmanager
 def relaying(hub: Hub) -> Iterator[None]:
     """What is announced is published meanwhile, in a thread."""
-    ended = threading.Event()
 
     def work() -> None:
-        while not ended.is_set():
-            if not hub.log.relay(hub.env):
-                time.sleep(0.002)
+        if not hub.log.relay(hub.env):
+            time.sleep(0.002)
 
-    thread = threading.Thread(target=work)
+    with meanwhile(work):
+        yield
+
+
+@contextmanager
+def meanwhile(work: Callable[[], None]) -> Iterator[None]:
+    """Do it again and again in a thread, until the block ends."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.is_set():
+            work()
+
+    thread = threading.Thread(target=run)
     thread.start()
     try:
         yield
@@ -468,7 +479,6 @@ def watching(place: Place, seen: list[tuple[float, float]]) -> Iterator[None]:
 
     Both in ms.
     """
-    ended = threading.Event()
     consumer = Consumer(
         {
             "bootstrap.servers": place.parts.kafka,
@@ -480,16 +490,9 @@ def watching(place: Place, seen: list[tuple[float, float]]) -> Iterator[None]:
     consumer.subscribe([f"^{re.escape(place.kafka.prefix)}cdc\\..*"])
 
     def work() -> None:
-        while not ended.is_set():
-            if (one := consumer.poll(0.2)) is not None and not one.error():
-                at = float(one.timestamp()[1])
-                seen.append((at, max(0.0, time.time() * 1000 - at)))
+        if (one := consumer.poll(0.2)) is not None and not one.error():
+            at = float(one.timestamp()[1])
+            seen.append((at, max(0.0, time.time() * 1000 - at)))
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
+    with closing(consumer), meanwhile(work):
         yield
-    finally:
-        ended.set()
-        thread.join()
-        consumer.close()
